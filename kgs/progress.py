@@ -1,0 +1,30 @@
+"""How far the work has come: a bar on a terminal, elsewhere a log line every few seconds."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+LOG_INTERVAL = 5.0  # seconds
+
+
+class LogLines(tqdm):  # type: ignore[type-arg]  # generic for the type checker only
+    """tqdm's meter, written to the log."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, mininterval=LOG_INTERVAL, miniters=1, ncols=0, file=io.StringIO())
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        log.info("%s", self)
+
+
+def meter(title: str, initial: int, total: int) -> tqdm[Any]:
+    """A meter of keys, to be entered with `with` and told of each step with `update(keys)`."""
+    kind: type[tqdm[Any]] = tqdm if sys.stderr.isatty() else LogLines
+    return kind(desc=title, initial=initial, total=total, unit=" keys", unit_scale=True)

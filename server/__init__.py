@@ -1,0 +1,1 @@
+"""The service: Tornado handlers over two PostgreSQL databases."""

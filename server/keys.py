@@ -1,0 +1,140 @@
+"""The key's alphabet, and keys ahead: blocks leased from the key-db before they are needed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+
+import psycopg2
+
+from server.database import Database, Unavailable
+
+log = logging.getLogger(__name__)
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+KEY_LENGTH = 5
+KEY_PATTERN = r"[A-Za-z0-9_-]{5}"
+KEYS_PER_BLOCK = 256
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts to lease, doubled after each failure
+COMPLAINT_INTERVAL = 60.0  # seconds until the log repeats why nothing can be leased
+
+
+class OutOfKeys(Exception):
+    """There is no key in memory; the log says what to run."""
+
+
+class KeyLeaser:
+    """Keys ahead of need: handing one out costs the key-db nothing.
+
+    Whatever is in memory when the process dies, or in an answer that was lost, is never used by anybody:
+    a block is leased once.
+    """
+
+    def __init__(self, key_db: Database, ahead: int = 512) -> None:
+        """
+        Args:
+            ahead: keys; with fewer in memory, another block is leased in the background.
+        """
+        self._key_db = key_db
+        self._ahead = ahead
+        self._keys: deque[str] = deque()
+        self._filling: asyncio.Task[None] | None = None
+        self._complaint = ""
+        self._complained_at = 0.0
+
+    @property
+    def available(self) -> int:
+        """Keys in memory."""
+        return len(self._keys)
+
+    async def start(self) -> None:
+        """Lease the first keys; if that fails, go on trying in the background."""
+        if not await self._fill():
+            self._fill_in_background()
+
+    async def stop(self) -> None:
+        """Lease no more."""
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.wait([self._filling])
+
+    def take(self) -> str:
+        """A key that nobody has had before.
+
+        Raises:
+            OutOfKeys: none is in memory. More are on their way, if the key-db has any.
+        """
+        if len(self._keys) <= self._ahead:
+            self._fill_in_background()
+        try:
+            return self._keys.popleft()
+        except IndexError:
+            raise OutOfKeys from None
+
+    def _fill_in_background(self) -> None:
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.get_running_loop().create_task(self._fill_at_last())
+
+    async def _fill_at_last(self) -> None:
+        pause = FIRST_PAUSE
+        while not await self._fill():
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _fill(self) -> bool:
+        """Lease until there are keys ahead; whether that worked."""
+        while len(self._keys) < self._ahead:
+            try:
+                keys = await self._lease()
+            except OutOfKeys as error:
+                self._complain(str(error))
+                return False
+            except (Unavailable, psycopg2.Error) as error:
+                self._complain(f"the key-db leases no keys: {str(error).partition(chr(10))[0]}")
+                return False
+            self._keys.extend(keys[i : i + KEY_LENGTH] for i in range(0, len(keys), KEY_LENGTH))
+        self._complaint = ""
+        return True
+
+    # The cursor's row lock puts lessees in a queue; its move and the log become visible together or not at
+    # all. A sequence would be faster and is wrong: after a crash it may give the same value again.
+    LEASE = """
+    WITH leased AS (
+        UPDATE key_cursor
+        SET next = next + 1
+        WHERE next < seeded
+        RETURNING next - 1 AS id
+    ), logged AS (
+        INSERT INTO key_lease (id)
+        SELECT id FROM leased
+    )
+    SELECT id FROM leased
+    """
+
+    # A statement of its own: a lease that waited for its turn may get a block that was filled meanwhile,
+    # and does not see it.
+    READ = """
+    SELECT keys
+    FROM key_block
+    WHERE id = %s
+    """
+
+    async def _lease(self) -> str:
+        """The letters of one block."""
+        leased = await self._key_db.execute(self.LEASE)
+        if not leased:
+            raise OutOfKeys("the key-db has no keys left: run `python -m kgs seed --all`")
+        keys = await self._key_db.execute(self.READ, leased[0])
+        if not keys:
+            raise OutOfKeys("a block is missing from the key-db: run `python -m kgs verify`")
+        return str(keys[0][0])
+
+    def _complain(self, complaint: str) -> None:
+        """Log why no key can be leased: at once if that is new, else now and then."""
+        now = time.monotonic()
+        if complaint != self._complaint or now - self._complained_at > COMPLAINT_INTERVAL:
+            self._complaint, self._complained_at = complaint, now
+            log.error("%s (%d keys are left in memory)", complaint, self.available)

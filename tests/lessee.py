@@ -1,0 +1,30 @@
+"""A process that takes keys as fast as it can and prints them, until there are no more: URL."""
+
+import asyncio
+import logging
+import sys
+
+from server.database import Database
+from server.keys import KEYS_PER_BLOCK, KeyLeaser, OutOfKeys
+
+
+async def main(url):
+    database = Database(url, 2, 5.0)
+    keys = KeyLeaser(database)
+    await keys.start()
+    while keys.available:
+        taken = []
+        try:
+            while len(taken) < KEYS_PER_BLOCK:
+                taken.append(keys.take())
+        except OutOfKeys:
+            pass
+        print("\n".join(taken), flush=True)
+        await keys.start()
+    await keys.stop()
+    await database.close()
+
+
+if __name__ == "__main__":
+    logging.disable()
+    asyncio.run(main(sys.argv[1]))

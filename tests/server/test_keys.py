@@ -1,0 +1,288 @@
+"""Keys are leased ahead of need, each by one process, whatever happens to processes and databases."""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import re
+import signal
+import string
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from kgs import seeding
+from server import embedded, keys, roles, schema
+from server.database import Database
+from server.keys import KEYS_PER_BLOCK, KeyLeaser, OutOfKeys
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 60
+
+
+@contextlib.asynccontextmanager
+async def leasing(url, ahead=512, timeout=5.0):
+    """A leaser that has been started, within the running loop."""
+    database = Database(url, 2, timeout)
+    leaser = KeyLeaser(database, ahead)
+    await leaser.start()
+    try:
+        yield leaser
+    finally:
+        await leaser.stop()
+        await database.close()
+
+
+async def eventually(condition):
+    """Let the loop run until something has become true."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def take(leaser, count):
+    """So many keys, as soon as they are there."""
+    taken = []
+    while len(taken) < count:
+        await eventually(lambda: leaser.available)
+        taken.append(leaser.take())
+    return taken
+
+
+def fill(url, blocks):
+    for _ in seeding.seed(url, blocks):
+        pass
+
+
+def run(url, statement):
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.fetchall() if cursor.description else []
+    connection.close()
+    return rows
+
+
+def keys_of(url):
+    """All keys of a key table, in its order."""
+    text = "".join(letters for (letters,) in run(url, "SELECT keys FROM key_block ORDER BY id"))
+    return [text[at : at + 5] for at in range(0, len(text), 5)]
+
+
+def test_the_pattern_and_the_alphabet_agree():
+    """64 letters, each of which the pattern takes, and no other."""
+    fits = re.compile(keys.KEY_PATTERN).fullmatch
+
+    assert len(set(keys.ALPHABET)) == 64
+    assert {letter for letter in string.printable if fits(letter * 5)} == set(keys.ALPHABET)
+    assert not fits("A" * 4) and not fits("A" * 6)
+
+
+@pytest.mark.gen_test
+async def test_keys_come_in_the_order_of_the_table(key_db_url):
+    """Block after block, every key of it, once."""
+    fill(key_db_url, 4)
+    async with leasing(key_db_url, ahead=1) as leaser:
+        assert await take(leaser, 4 * KEYS_PER_BLOCK) == keys_of(key_db_url)
+        with pytest.raises(OutOfKeys):
+            leaser.take()
+
+
+@pytest.mark.gen_test
+async def test_at_the_start_there_are_keys_ahead_and_no_more(key_db_url):
+    """As many blocks are leased as it takes."""
+    fill(key_db_url, 9)
+    async with leasing(key_db_url, ahead=600) as leaser:
+        assert leaser.available == 3 * KEYS_PER_BLOCK
+
+    assert run(key_db_url, "SELECT next FROM key_cursor") == [(3,)]
+
+
+@pytest.mark.gen_test
+async def test_a_block_is_leased_before_the_last_one_is_used_up(key_db_url):
+    """With fewer keys ahead than asked for, one lease brings more, in the background."""
+    fill(key_db_url, 9)
+    async with leasing(key_db_url, ahead=512) as leaser:
+        leaser.take()
+        leaser.take()
+        await eventually(lambda: leaser.available > 512)
+
+        assert leaser.available == 3 * KEYS_PER_BLOCK - 2
+        assert run(key_db_url, "SELECT id FROM key_lease ORDER BY id") == [(0,), (1,), (2,)]
+
+
+@pytest.mark.gen_test
+async def test_running_dry_says_what_to_run_and_recovers(key_db_url, caplog):
+    """Without keys the log says so once, and as soon as there are some they are there."""
+    async with leasing(key_db_url) as leaser:
+        for _ in range(100):
+            with pytest.raises(OutOfKeys):
+                leaser.take()
+        messages = [record.getMessage() for record in caplog.records if record.name == "server.keys"]
+        assert messages == [
+            "the key-db has no keys left: run `python -m kgs seed --all` (0 keys are left in memory)"
+        ]
+
+        fill(key_db_url, 2)
+        await eventually(lambda: leaser.available == 2 * KEYS_PER_BLOCK)
+
+
+@pytest.mark.gen_test
+async def test_a_key_db_without_its_schema_is_survived(key_db_url, caplog):
+    """Starting does not fail; the log has the database's reason, and later there are keys."""
+    fill(key_db_url, 2)
+    run(key_db_url, "ALTER TABLE key_cursor RENAME TO elsewhere")
+    async with leasing(key_db_url) as leaser:
+        assert 'relation "key_cursor" does not exist' in caplog.text
+
+        run(key_db_url, "ALTER TABLE elsewhere RENAME TO key_cursor")
+        await eventually(lambda: leaser.available == 2 * KEYS_PER_BLOCK)
+
+
+@pytest.mark.gen_test
+async def test_a_key_db_that_is_away_is_survived(postgres, key_db_url, caplog):
+    """While it is away there are the keys in memory; when it is back there are more."""
+    fill(key_db_url, 9)
+    name = key_db_url.split("/")[3].partition("?")[0]
+    async with leasing(key_db_url, ahead=256, timeout=1.0) as leaser:
+        run(postgres.url("postgres"), f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        run(
+            postgres.url("postgres"),
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        )
+        for _ in range(256):
+            leaser.take()
+        with pytest.raises(OutOfKeys):
+            leaser.take()
+        await eventually(lambda: "the key-db leases no keys" in caplog.text)
+
+        run(postgres.url("postgres"), f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await eventually(lambda: leaser.available)
+
+
+@pytest.mark.gen_test
+async def test_a_missing_block_is_reported_and_passed_over(key_db_url, caplog):
+    """Damage costs the block and a line in the log, not the service."""
+    fill(key_db_url, 3)
+    run(key_db_url, "DELETE FROM key_block WHERE id = 0")
+    async with leasing(key_db_url, ahead=256) as leaser:
+        assert "run `python -m kgs verify`" in caplog.text
+        await eventually(lambda: leaser.available == KEYS_PER_BLOCK)
+
+
+@pytest.mark.gen_test
+async def test_no_key_is_ever_logged(key_db_url, caplog):
+    """Nothing that is logged on the way to the end of the table has the shape of a key in it."""
+    caplog.set_level(logging.DEBUG)
+    fill(key_db_url, 2)
+    async with leasing(key_db_url) as leaser:
+        await take(leaser, 2 * KEYS_PER_BLOCK)
+        await eventually(lambda: "no keys left" in caplog.text)
+
+    assert not any(key in caplog.text.split() for key in keys_of(key_db_url))
+
+
+@pytest.mark.gen_test
+async def test_a_block_that_was_filled_while_the_lease_waited_is_not_lost(key_db_url):
+    """A lease may wait for another's row lock and then get a block newer than its own beginning."""
+    fill(key_db_url, 1)
+    holder = psycopg2.connect(key_db_url)
+    with holder.cursor() as cursor:
+        cursor.execute("UPDATE key_cursor SET next = 1, seeded = 2")
+        cursor.execute("INSERT INTO key_block SELECT 1, reverse(keys) FROM key_block")
+        async with asyncio.TaskGroup() as tasks:
+            database = Database(key_db_url, 2, 5.0)
+            leaser = KeyLeaser(database, ahead=1)
+            tasks.create_task(leaser.start())
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+            await eventually(lambda: run(key_db_url, waits) == [(1,)])
+            holder.commit()
+        holder.close()
+        assert leaser.available == KEYS_PER_BLOCK
+        await leaser.stop()
+        await database.close()
+
+
+@pytest.mark.gen_test
+async def test_the_role_of_the_web_may_lease(key_db_url):
+    """The rights that `python -m server migrate` grants are enough."""
+    fill(key_db_url, 2)
+    url = key_db_url.replace(f"//{embedded.SUPERUSER}@", "//test_web_keys@")
+    roles.provide(key_db_url, f"{url}&password=secret", roles.WEB_ON_KEY_DB)
+    async with leasing(url) as leaser:
+        assert leaser.available == 2 * KEYS_PER_BLOCK
+
+
+@pytest.fixture
+def own_data_dir():
+    """A folder for a PostgreSQL of the test's own."""
+    with tempfile.TemporaryDirectory(prefix="nw-keys-") as folder:
+        Path(folder).chmod(0o755)  # as root, PostgreSQL's own user has to pass
+        yield Path(folder, "data")
+
+
+@contextlib.contextmanager
+def lessees(url, count):
+    """So many processes, each taking keys as fast as it can."""
+    command = [sys.executable, "-m", "tests.lessee", url]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(count)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def rest_of(processes):
+    """What they print until they end. All are read at once, so that none has to wait."""
+    with ThreadPoolExecutor(len(processes)) as threads:
+        return "".join(threads.map(lambda process: process.stdout.read(), processes)).split()
+
+
+def test_eight_processes_take_every_key_exactly_once(key_db_url):
+    """Together they get the whole table, although it is still being filled when they start."""
+    fill(key_db_url, 600)
+    with lessees(key_db_url, 8) as processes:
+        first = [process.stdout.readline().strip() for process in processes]
+        fill(key_db_url, 2000)
+        taken = first + rest_of(processes)
+    with lessees(key_db_url, 1) as processes:  # in case all the others were too early
+        taken += rest_of(processes)
+
+    assert collections.Counter(taken) == collections.Counter(keys_of(key_db_url))
+    assert run(key_db_url, "SELECT count(*), max(id) FROM key_lease") == [(2000, 1999)]
+
+
+def test_a_crash_of_the_database_hands_no_key_out_twice(own_data_dir):
+    """PostgreSQL dies without a goodbye while eight processes lease; after it is back no key comes again."""
+    with embedded.running(own_data_dir) as running:
+        url = running.url(schema.KEY_DB)
+        schema.migrate(url, schema.KEY_DB)
+        fill(url, 20_000)
+        with lessees(url, 8) as processes:
+            before = [process.stdout.readline().strip() for process in processes]
+            running.process.send_signal(signal.SIGQUIT)  # what `pg_ctl stop --mode=immediate` sends
+            before += rest_of(processes)
+        running.process.wait(DEADLINE)
+
+    with embedded.running(own_data_dir) as running:
+        url = running.url(schema.KEY_DB)
+        ((leased,),) = run(url, "SELECT next FROM key_cursor")
+        run(url, f"UPDATE key_cursor SET seeded = {leased + 500}")
+        with lessees(url, 1) as processes:
+            after = rest_of(processes)
+
+    assert len(before) > 8 * KEYS_PER_BLOCK
+    assert len(after) == 500 * KEYS_PER_BLOCK
+    assert max(collections.Counter(before + after).values()) == 1

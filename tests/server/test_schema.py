@@ -1,0 +1,178 @@
+"""Migrations run once each, in order, whoever starts them; roles may do what they must and no more."""
+
+import threading
+
+import psycopg2
+import pytest
+
+from server import roles, schema
+from server.schema import SchemaError
+
+
+def _rows(url, query, *parameters):
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def empty_db_url(postgres, request):
+    """A database without any table."""
+    name = f"empty_{abs(hash(request.node.name))}"
+    connection = psycopg2.connect(postgres.url("postgres"))
+    connection.autocommit = True
+    connection.cursor().execute(f"CREATE DATABASE {name}")
+    connection.close()
+    return postgres.url(name)
+
+
+@pytest.mark.parametrize("database", [schema.KEY_DB, schema.MSG_DB])
+def test_migrating_twice_does_nothing_the_second_time(empty_db_url, database):
+    """Each migration is applied once and recorded."""
+    names = [file.stem for _, file in schema.migrations(database)]
+
+    assert schema.migrate(empty_db_url, database) == names
+    assert schema.migrate(empty_db_url, database) == []
+    assert schema.check(empty_db_url, database) is None
+
+
+def test_several_may_migrate_at_once(empty_db_url):
+    """One of them applies a migration; the others wait and find nothing to do."""
+    applied = []
+    start = threading.Barrier(6)
+
+    def run():
+        start.wait()
+        applied.extend(schema.migrate(empty_db_url, schema.MSG_DB))
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert applied == [file.stem for _, file in schema.migrations(schema.MSG_DB)]
+
+
+def test_versions_are_numbered_without_gaps():
+    """A file's first four digits are its version."""
+    for database in (schema.KEY_DB, schema.MSG_DB):
+        versions = [version for version, _ in schema.migrations(database)]
+        assert versions == list(range(1, len(versions) + 1))
+
+
+def test_a_failing_migration_leaves_nothing_half_done(empty_db_url, tmp_path, monkeypatch):
+    """Its statements and its record are one transaction."""
+    bad = tmp_path / "0001_bad.sql"
+    bad.write_text("CREATE TABLE half (n integer); SELECT 1 / 0;")
+    monkeypatch.setattr(schema, "migrations", lambda _: [(1, bad)])
+
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        schema.migrate(empty_db_url, schema.MSG_DB)
+
+    assert _rows(empty_db_url, "SELECT to_regclass('half')") == [(None,)]
+    assert _rows(empty_db_url, "SELECT count(*) FROM schema_version") == [(0,)]
+
+
+def test_a_database_without_our_tables_is_refused(empty_db_url):
+    """The error says what to run."""
+    with pytest.raises(SchemaError, match="python -m server migrate"):
+        schema.check(empty_db_url, schema.KEY_DB)
+
+
+def test_a_newer_database_is_refused(msg_db_url):
+    """A program older than the schema does not guess what it means."""
+    _rows(msg_db_url, "INSERT INTO schema_version (version) VALUES (1000)")
+
+    with pytest.raises(SchemaError, match="newer"):
+        schema.check(msg_db_url, schema.MSG_DB)
+
+
+@pytest.mark.parametrize(
+    ("key", "verifier", "sealed"),
+    [
+        ("Ab3_", b"v" * 32, b"\1" * 285),
+        ("Ab3/x", b"v" * 32, b"\1" * 285),
+        ("Ab3_x", b"v" * 31, b"\1" * 285),
+        ("Ab3_x", b"v" * 32, b"\1" * 284),
+        ("Ab3_x", b"v" * 32, b"\1" * 29),
+    ],
+)
+def test_the_database_itself_refuses_what_is_no_note(msg_db_url, key, verifier, sealed):
+    """A key, a verifier and sealed bytes have their exact shapes."""
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        _rows(msg_db_url, "INSERT INTO note VALUES (%s, %s, %s, false, now())", key, verifier, sealed)
+
+
+def _as_role(url, role):
+    return url.replace("note_whisperer@", f"{role}:secret@")
+
+
+WEB_MAY = [
+    ("key_db", "UPDATE key_cursor SET next = next WHERE next < seeded RETURNING next"),
+    ("key_db", "INSERT INTO key_lease (id) VALUES (1)"),
+    ("key_db", "SELECT keys FROM key_block"),
+    (
+        "msg_db",
+        "INSERT INTO note SELECT 'Ab3_x', sha256(''), '\\x01' || sha256('') || sha256(''), false, now()"
+        " WHERE false ON CONFLICT (key) DO UPDATE SET key = note.key",
+    ),
+    ("msg_db", "SELECT key FROM note FOR UPDATE"),
+    ("msg_db", "DELETE FROM note"),
+    ("msg_db", "INSERT INTO receipt (id) VALUES (gen_random_uuid())"),
+    ("msg_db", "DELETE FROM receipt WHERE at < now() - interval '1 day'"),
+]
+WEB_MAY_NOT = [
+    ("key_db", "SELECT seed FROM key_order"),
+    ("key_db", "UPDATE key_cursor SET seeded = 0"),
+    ("key_db", "INSERT INTO key_block VALUES (1, repeat('x', 1280))"),
+    ("key_db", "DELETE FROM key_lease"),
+    ("msg_db", "UPDATE note SET expires_at = now()"),
+    ("msg_db", "TRUNCATE note"),
+    ("msg_db", "DROP TABLE note"),
+    ("msg_db", "CREATE TABLE mine (n integer)"),
+]
+
+
+@pytest.fixture
+def web_urls(key_db_url, msg_db_url):
+    """URLs of both databases for a role that was provided as web."""
+    urls = {"key_db": _as_role(key_db_url, "web"), "msg_db": _as_role(msg_db_url, "web")}
+    roles.provide(key_db_url, urls["key_db"], roles.WEB_ON_KEY_DB)
+    roles.provide(msg_db_url, urls["msg_db"], roles.WEB_ON_MSG_DB)
+    return urls
+
+
+@pytest.mark.parametrize(("database", "statement"), WEB_MAY)
+def test_the_web_role_may_lease_keys_and_use_notes(web_urls, database, statement):
+    """Every kind of statement that the server runs is granted."""
+    _rows(web_urls[database], statement)
+
+
+@pytest.mark.parametrize(("database", "statement"), WEB_MAY_NOT)
+def test_the_web_role_may_not_do_more(web_urls, database, statement):
+    """It owns nothing, and cannot see in which order keys come."""
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        _rows(web_urls[database], statement)
+
+
+def test_a_password_is_rotated_by_providing_the_role_again(key_db_url):
+    """The role stays, its SCRAM verifier changes."""
+    stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'kgs'"
+    roles.provide(key_db_url, _as_role(key_db_url, "kgs"), roles.KGS_ON_KEY_DB)
+    first = _rows(key_db_url, stored)
+
+    roles.provide(key_db_url, _as_role(key_db_url, "kgs"), roles.KGS_ON_KEY_DB)
+
+    assert first[0][0].startswith("SCRAM-SHA-256$")
+    assert _rows(key_db_url, stored) != first
+
+
+def test_a_role_without_a_password_is_refused(key_db_url):
+    """The error says what the URL lacks."""
+    with pytest.raises(ValueError, match="password"):
+        roles.provide(key_db_url, "postgresql://web@/key_db", roles.WEB_ON_KEY_DB)
