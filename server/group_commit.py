@@ -1,0 +1,129 @@
+"""Many callers, one statement: while one group is being written, the next one gathers.
+
+There is no timer: a caller that comes alone is served at once, and the busier it gets the larger
+the groups become. What a group does to the database is `notes.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import psycopg2
+
+from server.database import Unavailable
+
+Member = TypeVar("Member")
+Result = TypeVar("Result")
+
+MAX_MEMBERS = 64
+MAX_BYTES = 1 << 20
+# What may wait in all; more is refused at once, so that memory stays bounded.
+MAX_WAITING = 4096
+MAX_WAITING_BYTES = 32 << 20
+
+
+class _Waiting(NamedTuple, Generic[Member, Result]):
+    member: Member
+    size: int
+    since: float
+    result: asyncio.Future[Result]
+
+
+class GroupCommit(Generic[Member, Result]):
+    """Gathers members into groups and hands each group to `commit`."""
+
+    def __init__(
+        self, commit: Callable[[list[Member]], Awaitable[list[Result]]], lanes: int, patience: float
+    ) -> None:
+        """
+        Args:
+            commit: takes a group, gives a result for each member, in the same order. If the database
+                refuses the group, `commit` is called again for each member alone.
+            lanes: groups under way at the same time.
+            patience: seconds after which a member that still waits is refused, and a group that is
+                still under way no longer holds up the next one.
+        """
+        self._commit = commit
+        self._patience = patience
+        self._free_lanes = lanes
+        self._waiting: collections.deque[_Waiting[Member, Result]] = collections.deque()
+        self._waiting_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, member: Member, size: int = 0) -> Result:
+        """Wait for a group to take `member` and for what became of it.
+
+        Args:
+            size: bytes that the member adds to its group's statement.
+
+        Raises:
+            Unavailable: too many wait, it took too long, or the database is not there.
+            psycopg2.Error: the database refused this member.
+        """
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
+            raise Unavailable("more is waiting for the database than it can take")
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(member, size, time.monotonic(), result))
+        self._waiting_bytes += size
+        if self._free_lanes:
+            self._free_lanes -= 1
+            self._spawn(self._work_off())
+        return await result
+
+    async def _work_off(self) -> None:
+        """One lane: group after group until nobody waits."""
+        try:
+            while group := self._next_group():
+                await asyncio.wait([self._spawn(self._settle(group))], timeout=self._patience)
+        finally:
+            self._free_lanes += 1
+
+    def _next_group(self) -> list[_Waiting[Member, Result]]:
+        group: list[_Waiting[Member, Result]] = []
+        size = 0
+        oldest = time.monotonic() - self._patience
+        while self._waiting and len(group) < MAX_MEMBERS:
+            if group and size + self._waiting[0].size > MAX_BYTES:
+                break
+            waiting = self._waiting.popleft()
+            self._waiting_bytes -= waiting.size
+            if waiting.since < oldest:
+                _fail(waiting, Unavailable("the database is too slow"))
+            elif not waiting.result.done():
+                group.append(waiting)
+                size += waiting.size
+        return group
+
+    async def _settle(self, group: list[_Waiting[Member, Result]]) -> None:
+        try:
+            results = await self._commit([waiting.member for waiting in group])
+        except psycopg2.Error as refusal:
+            if len(group) == 1:
+                return _fail(group[0], refusal)
+            for waiting in group:  # one bad row fails alone
+                if time.monotonic() > waiting.since + 2 * self._patience:
+                    _fail(waiting, Unavailable("the database is too slow"))
+                else:
+                    await self._settle([waiting])
+        except BaseException as error:
+            for waiting in group:
+                _fail(waiting, error if isinstance(error, Exception) else Unavailable("shutting down"))
+        else:
+            for waiting, result in zip(group, results, strict=True):
+                if not waiting.result.done():
+                    waiting.result.set_result(result)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself keeps no strong reference
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _fail(waiting: _Waiting[Member, Result], error: Exception) -> None:
+    if not waiting.result.done():
+        waiting.result.set_exception(error)

@@ -1,0 +1,63 @@
+"""What the operator asks: whether the process lives, whether it can serve, and how it fares."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg2
+
+from server import metrics
+from server.database import Database, Unavailable
+from server.handlers.base import BaseHandler
+
+
+class HealthHandler(BaseHandler):
+    """GET /healthz : the process answers."""
+
+    route = "/healthz"
+
+    def get(self) -> None:
+        self.answer_text("ok\n")
+
+    head = get
+
+
+class ReadyHandler(BaseHandler):
+    """GET /readyz : notes can be put and revealed now."""
+
+    route = "/readyz"
+
+    async def get(self) -> None:
+        service = self.service
+        msg_db, key_db = await asyncio.gather(_reaches(service.msg_db), _reaches(service.key_db))
+        keys_ahead = service.keys.available
+        # The key-db may be away for as long as the keys ahead last.
+        ready = msg_db and keys_ahead > 0
+        members = {"ready": ready, "msg_db": msg_db, "key_db": key_db, "keys_ahead": keys_ahead}
+        self.answer_json(members, 200 if ready else 503)
+
+    head = get
+
+
+async def _reaches(database: Database) -> bool:
+    try:
+        return await database.execute("SELECT 1") == [(1,)]
+    except (Unavailable, psycopg2.Error):
+        return False
+
+
+class MetricsHandler(BaseHandler):
+    """GET /metrics : for Prometheus."""
+
+    route = "/metrics"
+
+    def get(self) -> None:
+        service = self.service
+        metrics.KEYS_AHEAD.set(service.keys.available)
+        for name, database in (("key_db", service.key_db), ("msg_db", service.msg_db)):
+            metrics.CONNECTIONS.labels(name).set(database.open)
+            metrics.CONNECTIONS_IN_USE.labels(name).set(database.in_use)
+        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        self.finish(metrics.exposition())
+
+    head = get

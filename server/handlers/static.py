@@ -1,0 +1,54 @@
+"""Static files, for development and for servers without nginx in front."""
+
+from __future__ import annotations
+
+import http
+from pathlib import Path
+from typing import Any
+
+import tornado.web
+
+from server import pages
+from server.handlers.base import SECURITY_HEADERS, BaseHandler
+
+FOR_EVER = "public, max-age=31536000, immutable"
+FOR_A_WHILE = "public, max-age=3600"
+
+
+class StaticHandler(tornado.web.StaticFileHandler):
+    """GET /static/PATH : a file; for ever where ?v= names what is in it."""
+
+    route = "/static"
+    allow = ("GET", "HEAD")
+
+    def set_default_headers(self) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+        self.clear_header("Server")
+
+    def options(self, *_: str) -> None:
+        self.set_status(204)
+        self.set_header("Allow", ", ".join((*self.allow, "OPTIONS")))
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        if "\0" in absolute_path:
+            raise tornado.web.HTTPError(404)  # the system refuses to look
+        return super().validate_absolute_path(root, absolute_path)
+
+    def set_extra_headers(self, path: str) -> None:
+        # By the file's own path: a URL can say a/../ without end, and each fingerprint is remembered.
+        assert self.absolute_path
+        own_path = str(Path(self.absolute_path).relative_to(pages.STATIC.resolve()))
+        fits = self.get_query_argument("v", None) == pages.fingerprint(own_path)
+        self.set_header("Cache-Control", FOR_EVER if fits else FOR_A_WHILE)
+
+    def get_cache_time(self, *_: Any) -> int:
+        return 0  # set_extra_headers says it all
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", ", ".join((*self.allow, "OPTIONS")))
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(http.HTTPStatus(status_code).phrase + "\n")
+
+    log_exception = BaseHandler.log_exception

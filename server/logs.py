@@ -1,0 +1,84 @@
+"""What is logged, and how: text or JSON lines, which name the route of a request and never what was asked.
+
+An exception is logged with its type and the lines it came through, without its own words: those may
+quote what a client sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import traceback
+from types import TracebackType
+from typing import Any
+
+import tornado.web
+
+from server import metrics
+
+log = logging.getLogger(__name__)
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, severity, text."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def formatException(self, ei: ExcInfo) -> str:
+        lines = traceback.format_tb(ei[2])
+        return "".join(lines) + (ei[0].__qualname__ if ei[0] else "")
+
+
+class JsonFormatter(TextFormatter):
+    """The same as a JSON object a line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        members = {
+            "time": self.formatTime(record, self.datefmt),
+            "severity": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            members["exception"] = self.formatException(record.exc_info)
+        return json.dumps(members, ensure_ascii=False)
+
+
+def set_up(format_: str, level: str) -> None:
+    """Log to standard error from now on.
+
+    Args:
+        format_: "text" or "json".
+        level: least severity that is logged, in lower case.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # Tornado's own words quote request lines and URLs, asyncio's the arguments of what failed.
+    for name in ("tornado.access", "tornado.general", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    logging.getLogger("momoko").setLevel(logging.CRITICAL)
+
+
+def log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The loop's exception handler: what failed without anybody waiting for it."""
+    log.error("a background task failed", exc_info=context.get("exception"))
+
+
+def log_request(handler: tornado.web.RequestHandler) -> None:
+    """Count a finished request, and log it at debug: nginx keeps the access log, at a tenth of the cost."""
+    request = handler.request
+    route = getattr(handler, "route", "other")
+    method = request.method if request.method in handler.SUPPORTED_METHODS else "other"
+    status = handler.get_status()
+    seconds = request.request_time()
+    metrics.requests(route, method, status).observe(seconds)
+    log.debug("%s %s %d %.1f ms", method, route, status, seconds * 1000)

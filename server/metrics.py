@@ -1,0 +1,46 @@
+"""What Prometheus may ask about one server process; nothing in it names a note."""
+
+from __future__ import annotations
+
+import functools
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY = CollectorRegistry()
+
+REQUESTS = Histogram(
+    "note_whisperer_request_seconds",
+    "Time from a request's headers to the end of its answer.",
+    ["route", "method", "status"],
+    registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+NOTES_PUT = Counter("note_whisperer_notes_put", "Notes stored.", registry=REGISTRY)
+NOTES_REVEALED = Counter("note_whisperer_notes_revealed", "Notes read and deleted.", registry=REGISTRY)
+NOTES_DESTROYED = Counter("note_whisperer_notes_destroyed", "Notes deleted unread.", registry=REGISTRY)
+NOTES_REFUSED = Counter(
+    "note_whisperer_notes_refused", "Reveals for which no note fitted.", registry=REGISTRY
+)
+NOTES_EXPIRED = Counter("note_whisperer_notes_expired", "Notes purged unread.", registry=REGISTRY)
+KEYS_AHEAD = Gauge("note_whisperer_keys_ahead", "Keys that this process holds in memory.", registry=REGISTRY)
+KEYS_LEFT = Gauge(
+    "note_whisperer_keys_left", "Keys in the key-db that no process has leased.", registry=REGISTRY
+)
+CONNECTIONS = Gauge("note_whisperer_connections", "Connections in the pool.", ["database"], registry=REGISTRY)
+CONNECTIONS_IN_USE = Gauge(
+    "note_whisperer_connections_in_use", "Connections taken out of the pool.", ["database"], registry=REGISTRY
+)
+
+
+@functools.cache  # `labels` takes as long as `observe`
+def requests(route: str, method: str, status: int) -> Histogram:
+    """The histogram of one kind of request; there are a few dozen."""
+    return REQUESTS.labels(route, method, status)
+
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format, version 0.0.4."""
+    return generate_latest(REGISTRY)

@@ -1,0 +1,103 @@
+"""Templates into text: whole pages, or the part of one that htmx swaps in; handlers choose which."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from server.sealing import MAX_PASSPHRASE_BYTES
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES = ROOT / "templates"
+STATIC = ROOT / "static"
+
+LIFETIMES = [(300, "5 minutes"), (3600, "1 hour"), (86400, "1 day"), (604800, "7 days")]
+DEFAULT_LIFETIME = 3600
+
+
+class Pages:
+    """Every template, compiled at the start: a mistake in one shows at once, and no request waits."""
+
+    def __init__(self, max_message_bytes: int) -> None:
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals.update(
+            asset=asset,
+            limits=SimpleNamespace(
+                max_message_bytes=max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+            ),
+            lifetimes=LIFETIMES,
+            default_lifetime=DEFAULT_LIFETIME,
+        )
+        environment.filters.update(
+            exactly=exactly, in_words=in_words, remaining=remaining, utc=utc, iso=datetime.isoformat
+        )
+        self._templates: Mapping[str, jinja2.Template] = {
+            name: environment.get_template(name) for name in environment.list_templates()
+        }
+
+    def page(self, name: str, /, **context: Any) -> str:
+        """The whole page `name`, such as "form.html"."""
+        return self._templates[name].render(context)
+
+    def fragment(self, name: str, /, **context: Any) -> str:
+        """What stands in the page's `main`: its block "fragment", or all of a `_name.html`."""
+        template = self._templates[name]
+        block = template.blocks.get("fragment")
+        if block is None:
+            return template.render(context)
+        return "".join(block(template.new_context(context)))
+
+
+@functools.cache
+def asset(path: str) -> Markup:
+    """The URL of a file in static/, with what it contains in it: it may be cached for ever."""
+    return Markup(f"/static/{path}?v={fingerprint(path)}")  # nosec B704 # our templates name the files
+
+
+@functools.cache
+def fingerprint(path: str) -> str:
+    """The first 64 bits of the SHA-256 of a file in static/."""
+    return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
+
+
+def exactly(text: str) -> Markup:
+    """Escaped so that a browser reads back the same text: a bare CR would come back as LF."""
+    return Markup(escape(text).replace("\r", Markup("&#13;")))  # nosec B704 # escaped just before
+
+
+def in_words(seconds: int) -> str:
+    """A duration as people say it: "5 minutes", "1 day", "90 seconds"."""
+    for length, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length and seconds % length == 0:
+            return _counted(seconds // length, name)
+    return _counted(seconds, "second")
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
+def remaining(expires_at: datetime) -> int:
+    """Seconds until then: sent as a duration, so that the reader's clock may be wrong."""
+    return max(0, round((expires_at - datetime.now(timezone.utc)).total_seconds()))
+
+
+def utc(moment: datetime) -> str:
+    """A moment for people whose time zone is not known: "23 November 2026, 14:05 UTC"."""
+    there = moment.astimezone(timezone.utc)
+    return f"{there.day} {there:%B %Y, %H:%M} UTC"

@@ -1,0 +1,140 @@
+"""One server process from start to drain: databases, keys, application, the work in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import psycopg2
+
+from server import logs, metrics, schema
+from server.app import make_app
+from server.database import Database, Unavailable
+from server.handlers.base import Service, is_trusted
+from server.keys import KEYS_PER_BLOCK, KeyLeaser
+from server.messages import Messages
+from server.notes import PURGE_BATCH, Notes
+from server.pages import Pages
+from server.settings import Settings
+from server.tornado_transport import TornadoServer
+from server.transport import Limits, Server
+
+log = logging.getLogger(__name__)
+
+KEY_DB_CONNECTIONS = 2
+GC_THRESHOLD = 10_000  # objects; by default it runs for every few requests, and finds nothing
+KEYS_AHEAD = 2048  # a lease takes a tenth of a second while thousands of notes a second are put
+PURGE_INTERVAL = 20.0
+KEYS_LEFT_INTERVAL = 60.0
+SCHEMA_INTERVAL = 0.25
+
+Transport = Server | TornadoServer
+TRANSPORTS: dict[str, type[Transport]] = {"httptools": Server, "tornado": TornadoServer}
+
+
+async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+    Raises:
+        SchemaError: a database has another version than this program needs.
+        OSError: the port cannot be listened on.
+    """
+    assert settings.key_db_url and settings.msg_db_url
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(logs.log_unhandled)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    key_db = Database(settings.key_db_url, KEY_DB_CONNECTIONS, settings.db_timeout)
+    msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
+    keys = KeyLeaser(key_db, KEYS_AHEAD)
+    notes = Notes(msg_db, keys)
+    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings.max_message_bytes))
+    server = TRANSPORTS[settings.http_transport](make_app(service), Limits(settings.max_body_bytes))
+    await server.listen(settings.port, settings.host)
+    on_listening()
+
+    background = [
+        asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
+        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
+        asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_count_keys_left, key_db))),
+        asyncio.create_task(stop.wait()),
+    ]
+    try:
+        await keys.start()
+        gc.freeze()  # what the start has made stays: the collector need not look at it again and again
+        gc.set_threshold(GC_THRESHOLD)
+        log.info("serving on %s", settings.public_url)
+        while not stop.is_set():
+            done, pending = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            background = list(pending)
+        log.info("stopping: %d requests are under way", len(service.under_way))
+        await _drain(server, service)
+    finally:
+        server.stop()
+        for task in background:
+            task.cancel()
+        await keys.stop()
+        service.messages.close()
+        await key_db.close()
+        await msg_db.close()
+
+
+async def _check_schemas(databases: Mapping[str, Database]) -> None:
+    """Make sure, as soon as each database is there, that its schema is the one we need."""
+    for name, database in databases.items():
+        version = None
+        while version is None:
+            try:
+                ((present,),) = await database.execute(schema.VERSION_TABLE_IS_THERE)
+                version = (await database.execute(schema.CURRENT_VERSION))[0][0] if present else 0
+            except Unavailable as error:
+                log.warning("the %s is not there yet: %s", name, error)
+                await asyncio.sleep(SCHEMA_INTERVAL)
+        schema.compare(name, version)
+
+
+async def _every(interval: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except (Unavailable, psycopg2.Error) as error:
+            log.debug("work in the background waits for the database: %s", type(error).__name__)
+        await asyncio.sleep(interval)
+
+
+async def _purge(notes: Notes) -> None:
+    count = PURGE_BATCH
+    while count == PURGE_BATCH:
+        count = await notes.purge()
+        metrics.NOTES_EXPIRED.inc(count)
+
+
+async def _count_keys_left(key_db: Database) -> None:
+    ((blocks,),) = await key_db.execute("SELECT greatest(seeded - next, 0) FROM key_cursor")
+    metrics.KEYS_LEFT.set(blocks * KEYS_PER_BLOCK)
+
+
+async def _drain(server: Transport, service: Service) -> None:
+    """Accept nothing new, let what is under way end and its last byte be written.
+
+    A proxy may send a request at the very moment at which its idle connection is closed, and cannot
+    know whether it was carried out. So its connections are its to close: each answer asks for that
+    from now on, and nginx closes idle ones after two seconds (nginx/templates/site.conf.template).
+    """
+    server.stop()
+    deadline = asyncio.get_running_loop().time() + service.settings.drain_seconds
+    while asyncio.get_running_loop().time() < deadline and (
+        service.under_way
+        or server.sending
+        or any(is_trusted(peer, service.settings.trusted_proxies) for peer in server.peers)
+    ):
+        await asyncio.sleep(0.02)
+    await server.close()

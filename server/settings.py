@@ -1,0 +1,223 @@
+"""What an operator may set, read from a mapping and checked at once; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message names the variable and says what it takes."""
+
+
+def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
+    """One environment variable: its default, how its text is read, and what it is for."""
+    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning})
+
+
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], int | float]:
+    def parse(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            what = "a whole number" if kind is int else "a number"
+            raise ValueError(f"takes {what} from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"takes one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _origin(text: str) -> str:
+    url = urlsplit(text.rstrip("/"))
+    if url.scheme not in ("http", "https") or not url.hostname or url.path or url.query or url.fragment:
+        raise ValueError("takes an origin such as https://notes.example.org, without a path")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("takes a URL such as postgresql://user:password@host:5432/name")
+    return text
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("takes addresses or networks with commas between them: 10.0.0.0/8, ::1") from None
+
+
+def _default_data_dir() -> Path:
+    """PostgreSQL refuses root, so root's data lies where the unprivileged user that runs it can reach."""
+    return Path("/var/lib/note-whisperer") if os.geteuid() == 0 else Path("data")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Each field is the environment variable of the same name in capitals."""
+
+    host: str = _setting("127.0.0.1", str, "Address to listen on.")
+    port: int = _setting(
+        8080, _number(int, 1, 65535), "Port of the first process; process *i* listens on `PORT` + *i*."
+    )
+    processes: int = _setting(
+        1, _number(int, 0, 256), "Server processes; 0 means one per core (the container image sets 0)."
+    )
+    public_url: str | None = _setting(
+        None,
+        _origin,
+        "Origin that links start with, such as `https://notes.example.org`."
+        " Required unless `HOST` is a loopback address: then `http://localhost:PORT`.",
+    )
+    key_db_url: str | None = _setting(
+        None,
+        _database_url,
+        "libpq URL of the key-db; `KEY_DB_URL_FILE` names a file that holds it instead."
+        " Without this and `MSG_DB_URL`, the server runs a PostgreSQL of its own.",
+    )
+    msg_db_url: str | None = _setting(
+        None, _database_url, "libpq URL of the msg-db, or `MSG_DB_URL_FILE`; set both databases or neither."
+    )
+    data_dir: Path = _setting(
+        None, Path, "Folder of the server's own PostgreSQL: `./data`, for root `/var/lib/note-whisperer`."
+    )
+    max_message_bytes: int = _setting(65536, _number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8.")
+    trusted_proxies: tuple[Network, ...] = _setting(
+        (),
+        _networks,
+        "Networks of the proxies whose `X-Real-IP` is believed, commas between them.",
+    )
+    db_connections: int = _setting(
+        8,
+        _number(int, 2, 100),
+        "Connections of one process to the msg-db (at most two more go to the key-db).",
+    )
+    db_timeout: float = _setting(
+        5.0,
+        _number(float, 0.1, 60),
+        "Seconds that one database statement, or the wait for a connection, may take.",
+    )
+    drain_seconds: float = _setting(
+        25.0,
+        _number(float, 0, 3600),
+        "Seconds that requests under way may take once the server is told to stop.",
+    )
+    http_transport: str = _setting(
+        "httptools",
+        _one_of("httptools", "tornado"),
+        "What speaks HTTP: `httptools` (the server's own transport) or `tornado` (Tornado's).",
+    )
+    log_format: str = _setting("text", _one_of("text", "json"), "`text` or `json` (a JSON object a line).")
+    log_level: str = _setting(
+        "info", _one_of("debug", "info", "warning", "error"), "Least severity that is logged."
+    )
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read and check every setting.
+
+        Raises:
+            SettingsError: names all variables that cannot be used, one a line.
+        """
+        values: dict[str, Any] = {}
+        errors: list[str] = []
+        for field in dataclasses.fields(cls):
+            name = field.name.upper()
+            try:
+                text = text_of(name, env)
+                if text:
+                    values[field.name] = field.metadata["parse"](text)
+            except (ValueError, OSError) as error:
+                errors.append(f"{name}: {error}")
+        values.setdefault("data_dir", _default_data_dir())
+        settings = cls(**values)
+        errors += settings._contradictions(failed=bool(errors))
+        if errors:
+            raise SettingsError("\n".join(errors))
+        if settings.public_url is None:
+            settings = dataclasses.replace(settings, public_url=f"http://localhost:{settings.port}")
+        return settings
+
+    def _contradictions(self, failed: bool) -> list[str]:
+        if failed:
+            return []
+        errors = []
+        if (self.key_db_url is None) != (self.msg_db_url is None):
+            errors.append("KEY_DB_URL, MSG_DB_URL: set both, or neither for a PostgreSQL of the server's own")
+        if self.public_url is None and not self.listens_on_loopback:
+            errors.append(
+                f"PUBLIC_URL: is required where HOST ({self.host}) is not a loopback address:"
+                " links are made from it, never from what a request says"
+            )
+        return errors
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def local_host(self) -> str:
+        """Where this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def process_count(self) -> int:
+        return self.processes or os.cpu_count() or 1
+
+    @property
+    def ports(self) -> range:
+        """The ports of all processes."""
+        return range(self.port, self.port + self.process_count)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server runs a PostgreSQL of its own."""
+        return self.key_db_url is None
+
+    @property
+    def max_body_bytes(self) -> int:
+        """A legal message can be six times as long in escaped JSON."""
+        return 6 * self.max_message_bytes + 8192
+
+
+def text_of(name: str, env: Mapping[str, str]) -> str:
+    """The variable's text, or for a database URL the text of the file that NAME_FILE names."""
+    if name.endswith("_DB_URL") and env.get(f"{name}_FILE"):
+        return Path(env[f"{name}_FILE"]).read_text().strip()
+    return env.get(name, "").strip()
+
+
+def settings_table() -> str:
+    """The README's table of settings, in Markdown."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(Settings):
+        default = field.default
+        shown = (
+            ""
+            if default in (None, ())
+            else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+        )
+        rows.append(f"| `{field.name.upper()}` | {shown} | {field.metadata['meaning']} |")
+    return "\n".join(rows)

@@ -1,0 +1,86 @@
+// What every page needs: htmx under Trusted Types, behaviours loaded where an element asks for one,
+// focus after a swap, and a word where the server gave no usable answer.
+(() => {
+  // Fragments are this server's own and never hold a script; nothing is ever evaluated.
+  const refuse = () => { throw new TypeError("scripts are not taken from answers"); };
+  const rules = {
+    createHTML: (html) => (/<script/i.test(html) ? refuse() : html),
+    createScript: refuse,
+  };
+  const policy = globalThis.trustedTypes?.createPolicy("htmx", rules) ?? rules;
+  htmx.registerExtension("trusted-types", {
+    init: (api) => api.initSecurity(policy, refuse, refuse),
+  });
+
+  // data-behaviour names modules by URL; each one's default export is called with the element, once.
+  function attachBehaviours() {
+    for (const element of document.querySelectorAll("[data-behaviour]")) {
+      const urls = element.dataset.behaviour.split(/\s+/);
+      element.removeAttribute("data-behaviour");
+      Promise.all(urls.map((url) => import(url)))
+        .then((modules) => Promise.all(modules.map((module) => module.default(element))))
+        .then(() => { element.dataset.attached = ""; });
+    }
+  }
+
+  const problems = () => document.querySelectorAll("main .problem[role=alert]");
+  const fieldOf = (problem) => document.querySelector(`[aria-describedby~="${problem.id}"]`);
+
+  function clearProblems() {
+    for (const problem of problems()) {
+      problem.replaceChildren();
+      fieldOf(problem)?.removeAttribute("aria-invalid");
+    }
+  }
+
+  function showProblems() {
+    for (const problem of problems()) {
+      const field = fieldOf(problem);
+      if (!problem.hasChildNodes() || !field) continue;
+      field.setAttribute("aria-invalid", "true");
+      field.focus();
+    }
+  }
+
+  function noAnswer(form) {
+    const text = document.createElement("p");
+    text.textContent = form.dataset.noAnswer ?? "The server did not answer. Please try again.";
+    document.getElementById("problem")?.replaceChildren(text);
+  }
+
+  function setBusy(form, busy) {
+    form.setAttribute("aria-busy", String(busy));
+    const send = form.querySelector("[data-busy]");
+    if (send) [send.textContent, send.dataset.busy] = [send.dataset.busy, send.textContent];
+  }
+
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    clearProblems();
+    setBusy(ctx.request.form, true);
+  });
+
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    // A proxy's error page has no place here; a 404 of ours is a page of its own.
+    if (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget) return;
+    event.preventDefault();
+    noAnswer(ctx.request.form);
+  });
+
+  document.addEventListener("htmx:error", ({ detail: { ctx } }) => ctx && noAnswer(ctx.request.form));
+
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    attachBehaviours();
+    if (ctx.hx.retarget) return showProblems();
+    const heading = document.querySelector("main [data-focus]");
+    document.title = document.title.replace(/^.* · /, `${heading.textContent} · `);
+    scrollTo(0, 0);
+    heading.focus();
+  });
+
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+    setBusy(ctx.request.form, false);
+  });
+
+  attachBehaviours();
+})();

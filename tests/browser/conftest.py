@@ -1,0 +1,276 @@
+"""A real Chromium, a real server, and between them a recorder of every byte that leaves the browser."""
+
+import base64
+import contextlib
+import os
+import shutil
+import socket
+import socketserver
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import psycopg2
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from server import schema
+from tests.server_process import serving
+
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+
+# Names of other sites, and of this one over plain http, where a browser has no WebCrypto.
+OTHER_SITE = "other.test"
+INSECURE_HOST = "notes.test"
+
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--renderer-process-limit=1",  # a process for each page costs more than all the rest of a test
+    f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP {INSECURE_HOST} 127.0.0.1",
+]
+
+
+def chromium_path(playwright):
+    """CHROMIUM, then the usual names, then Playwright's own; None where there is none."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return named
+    for name in NAMES:
+        if path := shutil.which(name):
+            return path
+    own = playwright.chromium.executable_path
+    return own if Path(own).exists() else None
+
+
+# For this package only, not for the session: while Playwright runs, no other event loop can in this thread.
+@pytest.fixture(scope="package")
+def playwright():
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser(playwright):
+    path = chromium_path(playwright)
+    if path is None:
+        pytest.skip(f"no Chromium: set CHROMIUM, or install one of {', '.join(NAMES)}")
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    launched = playwright.chromium.launch(
+        executable_path=path,
+        args=ARGUMENTS + as_root,
+        # Playwright turns the back-forward cache off; what it would keep is what we look for.
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    yield launched
+    launched.close()
+
+
+class Recorder:
+    """A way to the server that keeps what the browser sends, or that leads nowhere for a while."""
+
+    def __init__(self):
+        self.sent = b""
+        self.cut = False
+        self.upstream = None
+        outer = self
+
+        class Connection(socketserver.BaseRequestHandler):
+            def handle(self):
+                outer._forward(self.request)
+
+        self._listener = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection)
+        self._listener.daemon_threads = True
+        self.port = self._listener.server_address[1]
+        self.url = f"http://localhost:{self.port}"
+        threading.Thread(target=self._listener.serve_forever, daemon=True).start()
+
+    def _forward(self, browser):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.upstream)) as server:
+            back = threading.Thread(target=self._pump, args=(server, browser), daemon=True)
+            back.start()
+            while data := browser.recv(65536):
+                self.sent += data
+                if self.cut:
+                    return
+                server.sendall(data)
+            back.join()
+
+    @staticmethod
+    def _pump(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def holds(self, text):
+        """Whether the text left the browser: as it is, in URL encoding, or in base64 at any offset."""
+        raw = text.encode()
+        forms = {raw, urllib.parse.quote(text).encode(), urllib.parse.quote_plus(text).encode()}
+        for shift in range(3):
+            coded = base64.b64encode(b"\0" * shift + raw)[4 if shift else 0 : -4]
+            forms |= {coded, coded.translate(bytes.maketrans(b"+/", b"-_"))}
+        return any(form in self.sent for form in forms if len(form) > 5)
+
+    def close(self):
+        self._listener.shutdown()
+        self._listener.server_close()
+
+
+@pytest.fixture(scope="package")
+def databases(postgres, seeded_key_db_url):
+    """The settings that name the databases of all tests of the browser."""
+    connection = psycopg2.connect(postgres.url("postgres"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE browser_msg_db")
+    connection.close()
+    msg_db_url = postgres.url("browser_msg_db")
+    schema.migrate(msg_db_url, schema.MSG_DB)
+    return {"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": msg_db_url, "LOG_LEVEL": "warning"}
+
+
+@pytest.fixture(scope="package")
+def _way(databases):
+    recorder = Recorder()
+    with serving({**databases, "PUBLIC_URL": recorder.url}) as (url, _):
+        recorder.upstream = urllib.parse.urlsplit(url).port
+        yield recorder
+    recorder.close()
+
+
+@pytest.fixture
+def recorder(_way):
+    """The way to the server: what the browser sends in this test is kept."""
+    _way.sent, _way.cut = b"", False
+    return _way
+
+
+@pytest.fixture
+def url(recorder):
+    """The service's origin, as the browser sees it."""
+    return recorder.url
+
+
+class Visitor:
+    """Somebody with a browser of their own; what goes wrong in it fails the test, unless it was foreseen."""
+
+    def __init__(self, context, url):
+        self.url = url
+        self.troubles = []
+        self.foreseen = []
+        self.requests = []
+        self.context = context
+        self.page = context.new_page()
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request))
+
+    def _listen(self, message):
+        if message.type in ("error", "warning"):
+            self.troubles.append(message.text)
+
+    def foresee(self, *words):
+        """Errors in the console with these words belong to the test."""
+        self.foreseen += words
+
+    def open(self, path="/"):
+        """Go to a path, or to a link."""
+        self.page.goto(path if path.startswith("http") else self.url + path)
+        return self.page
+
+    def write(self, message, passphrase="", lifetime=None):
+        """Write a message with the form and have it sealed; the link."""
+        page = self.open("/")
+        page.fill("#message", message)
+        page.fill("#passphrase", passphrase)
+        if lifetime:
+            page.select_option("#lifetime", lifetime)
+        page.click("[data-send]")
+        page.wait_for_selector("#link")
+        return page.input_value("#link")
+
+    def reveal(self, passphrase=None):
+        """On a confirm page: open the message, and give its text."""
+        if passphrase is not None:
+            self.page.fill("#passphrase", passphrase)
+        self.page.click("[data-send]")
+        self.page.wait_for_selector("#text:not(:empty)")
+        return self.page.text_content("#text")
+
+    def leave(self):
+        """Close the page; what went wrong and was not foreseen."""
+        with contextlib.suppress(Error):
+            self.page.evaluate("0")  # it may still have something to say
+        self.page.close()
+        return [trouble for trouble in self.troubles if not any(words in trouble for words in self.foreseen)]
+
+
+def new_context(browser, **options):
+    context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
+    context.set_default_timeout(10_000)
+    context.add_init_script(
+        "addEventListener('securitypolicyviolation', (event) =>"
+        " console.error('CSP', event.violatedDirective, event.blockedURI, event.sample))"
+    )
+    return context
+
+
+@pytest.fixture
+def visit(browser, url):
+    """Make visitors, each with a browser of their own: `visit(origin, **options of the context)`."""
+    visitors = []
+
+    def arrive(origin=url, **options):
+        visitors.append(Visitor(new_context(browser, **options), origin))
+        return visitors[-1]
+
+    yield arrive
+    troubles = [trouble for visitor in visitors for trouble in visitor.leave()]
+    for visitor in visitors:
+        visitor.context.close()
+    assert troubles == []
+
+
+@pytest.fixture(scope="package")
+def _context(browser):
+    return new_context(browser)
+
+
+@pytest.fixture
+def visitor(_context, url):
+    """One visitor in a tab of their own; for whoever sets up more than a page, there is `visit`."""
+    visitor = Visitor(_context, url)
+    yield visitor
+    _context.clear_permissions()
+    assert visitor.leave() == []
+
+
+def ask(url, fields=None, **headers):
+    """A request without a browser: (status, body)."""
+    data = None if fields is None else urllib.parse.urlencode(fields).encode()
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers)) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def leave(url, message, **fields):
+    """Leave a message without a browser, sealed by the server: the link, with a /."""
+    status, link = ask(f"{url}/post", {"message": message, **fields}, Accept="text/plain")
+    assert status == 201
+    return link.strip()
+
+
+def hashed(link):
+    """A link with a / as the same link with a #."""
+    return "#".join(link.rsplit("/", 1))

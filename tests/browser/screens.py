@@ -1,0 +1,54 @@
+"""Pictures of every page by day and by night, for docs/screens/: `make screens`. Not a test."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser import test_accessibility as states
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screens"
+MESSAGE = "The spare key is under the flower pot.\n\nAlarm code: 4711-0815 \U0001f511\n\nSee you on Sunday!"
+
+
+def form(visitor):
+    states.form(visitor)
+    visitor.page.fill("#message", MESSAGE)
+
+
+def share(visitor):
+    visitor.write(MESSAGE, "sesame", "86400")
+
+
+def confirm(visitor):
+    share(visitor)
+    visitor.open(visitor.page.input_value("#link"))
+    visitor.page.wait_for_selector("[data-send]:enabled")
+
+
+def revealed(visitor):
+    confirm(visitor)
+    visitor.reveal("sesame")
+
+
+PAGES = [form, share, confirm, revealed, states.confirm_cut_off, states.gone, states.destroyed]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", PAGES, ids=lambda state: state.__name__)
+def test_screens(visit, state, scheme):
+    """One picture each, as wide as a small laptop's window."""
+    visitor = visit(viewport={"width": 900, "height": 700}, color_scheme=scheme)
+    state(visitor)
+    if state is share:  # where the link would stand on a server that is not a test's
+        link = "https://notes.example.org/Ab3_x#8aspm4G7VmSUfOoD6V1vrOXo"
+        visitor.page.evaluate("(link) => { document.querySelector('#link').value = link; }", link)
+    visitor.page.screenshot(path=FOLDER / f"{state.__name__}-{scheme}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screens_of_a_phone(visit, scheme):
+    """The form and the confirm page on a small phone."""
+    visitor = visit(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+    for state in (form, confirm):
+        state(visitor)
+        visitor.page.screenshot(path=FOLDER / f"{state.__name__}-phone-{scheme}.png", full_page=True)

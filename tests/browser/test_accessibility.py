@@ -1,0 +1,160 @@
+"""For everybody: axe finds nothing on any page, in any state, by day and by night; by keyboard; at 320 px."""
+
+from importlib.resources import files
+
+import axe_playwright_python
+import pytest
+
+from tests.browser.conftest import hashed, leave
+
+AXE = files(axe_playwright_python).joinpath("axe.min.js").read_text("utf-8")
+RUN = """async () => {
+    const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+    const {violations} = await axe.run(document, {runOnly: rules, resultTypes: ["violations"]});
+    return violations.flatMap(({id, nodes}) => nodes.map((node) => [id, node.html, node.failureSummary]));
+}"""
+
+
+def check(page):
+    """axe in both colour schemes, and no scrolling sideways at 320 px."""
+    page.evaluate(AXE)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert page.evaluate(RUN) == []
+    size = page.viewport_size
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.set_viewport_size(size)
+
+
+def form(visitor):
+    visitor.open("/")
+    visitor.page.wait_for_selector("[data-send]:enabled")
+
+
+def form_refused(visitor):
+    form(visitor)
+    visitor.page.fill("#message", "x" * 70000)
+    visitor.page.wait_for_selector("#problem-message:not(:empty)")
+
+
+def form_waiting(visitor):
+    visitor.page.route("**/seal.js*", lambda route: None)
+    visitor.page.goto(visitor.url, wait_until="commit")
+    visitor.page.wait_for_selector("footer")
+    visitor.page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+
+
+def form_insecure(visitor):
+    visitor.page.add_init_script("Object.defineProperty(crypto, 'subtle', {value: undefined})")
+    visitor.open("/")
+    visitor.page.wait_for_selector("[data-server-seals]:visible")
+
+
+def share(visitor):
+    visitor.write("hello")
+    visitor.page.click("text=QR code")
+    visitor.page.wait_for_selector("#qr svg")
+
+
+def share_expired(visitor):
+    visitor.page.clock.install()
+    visitor.write("hello", lifetime="300")
+    visitor.page.wait_for_selector(".countdown:not(:empty)")
+    visitor.page.clock.fast_forward(301_000)
+    visitor.page.wait_for_selector("text=Nobody read")
+
+
+def confirm(visitor):
+    visitor.open(hashed(leave(visitor.url, "hello")))
+    visitor.page.wait_for_selector("[data-send]:enabled")
+
+
+def confirm_refused(visitor):
+    visitor.foresee("403")
+    visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
+    visitor.page.fill("#passphrase", "simsim")
+    visitor.page.click("[data-send]")
+    visitor.page.wait_for_selector("#problem-passphrase p")
+
+
+def confirm_cut_off(visitor):
+    visitor.open(hashed(leave(visitor.url, "hello"))[:-1])
+    visitor.page.wait_for_selector("[data-broken]:visible")
+
+
+def revealed(visitor):
+    visitor.open(hashed(leave(visitor.url, "hello\n" * 100 + "x" * 400)))
+    visitor.reveal()
+
+
+def gone(visitor):
+    visitor.foresee("404")
+    visitor.open("/zzzzz")
+
+
+def destroyed(visitor):
+    visitor.write("hello")
+    visitor.page.click("text=Destroy it now")
+    visitor.page.wait_for_selector("h1:text('Destroyed')")
+
+
+def error(visitor):
+    visitor.foresee("405")
+    visitor.open("/post")
+
+
+STATES = [
+    form, form_refused, form_waiting, form_insecure, share, share_expired,
+    confirm, confirm_refused, confirm_cut_off, revealed, gone, destroyed, error,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_axe_finds_nothing(visit, visitor, state):
+    """WCAG 2.2 AA and axe's best practices, in both colour schemes, and nothing wider than a small phone."""
+    if state is share_expired:  # a clock of its own
+        visitor = visit()
+    state(visitor)
+    check(visitor.page)
+
+
+def test_the_whole_way_by_keyboard_alone(visitor):
+    """Write, choose, seal, come to the copy button; open with a passphrase: without a mouse."""
+    page = visitor.open("/")
+    page.wait_for_selector("[data-send]:enabled")
+    press = page.keyboard.press
+    page.keyboard.type("hello")
+    press("Tab")
+    press("ArrowUp")  # 5 minutes
+    press("Tab")
+    page.keyboard.type("sesame")
+    press("Enter")
+    page.wait_for_selector("#link")
+    press("Tab")
+    assert page.evaluate("document.activeElement.id") == "link"
+    link = page.evaluate("getSelection().toString()")
+    press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Copy link"
+
+    page.goto(link)
+    page.wait_for_selector("[data-send]:enabled")
+    press("Tab")
+    press("Tab")
+    assert page.evaluate("document.activeElement.id") == "passphrase"
+    page.keyboard.type("sesame")
+    press("Tab")
+    press("Space")
+    page.wait_for_selector("#text:not(:empty)")
+    press("Tab")  # the text itself, which may have to be scrolled
+    press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Copy message"
+
+
+def test_text_twice_as_large_still_fits(visit):
+    """At 200 percent on a small phone nothing scrolls sideways."""
+    visitor = visit(viewport={"width": 320, "height": 640})
+    for state in (form, share, confirm):
+        state(visitor)
+        visitor.page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,0 +1,93 @@
+"""What another site makes a browser send is refused, and nothing else is (docs/decisions/0006)."""
+
+import http.server
+import threading
+
+import pytest
+
+from tests.browser.conftest import OTHER_SITE, ask, leave
+
+TOKEN_FORM = """<!doctype html><form method="post" action="{action}">
+<input name="token" value="{token}"><button>Win a prize</button></form>"""
+
+
+@pytest.fixture
+def other_site():
+    """Another site, which serves whatever `.page` holds."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(server.page.encode())
+
+        def log_message(self, *_):
+            """Nothing on the terminal."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://{OTHER_SITE}:{server.server_address[1]}/"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("act", ["reveal", "destroy"])
+def test_a_form_on_another_site_is_refused(visitor, other_site, act):
+    """Somebody who knows a link cannot make another person's browser read or destroy the note."""
+    visitor.foresee("403", "favicon")
+    link = leave(visitor.url, "hello")
+    address, token = link.rsplit("/", 1)
+    other_site.page = TOKEN_FORM.format(action=f"{address}/{act}", token=token)
+    page = visitor.open(other_site.url)
+    page.click("button")
+    page.wait_for_selector("text=sent from another site")
+    assert ask(link, Accept="text/plain") == (200, "hello")
+
+
+def test_a_form_on_another_site_leaves_no_message(visitor, other_site):
+    """Nor can it leave messages in somebody's name."""
+    visitor.foresee("403", "favicon")
+    other_site.page = f"""<form method="post" action="{visitor.url}/post">
+        <input name="message" value="x"><button>Go</button></form>"""
+    page = visitor.open(other_site.url)
+    page.click("button")
+    page.wait_for_selector("text=sent from another site")
+
+
+def test_a_link_on_another_site_leads_to_the_confirm_page(visitor, other_site):
+    """Following a link is no request that changes anything: it works from everywhere."""
+    link = leave(visitor.url, "hello")
+    visitor.foresee("favicon")
+    other_site.page = f'<a href="{link}">Read</a>'
+    page = visitor.open(other_site.url)
+    page.click("a")
+    assert visitor.reveal() == "hello"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}],
+    ids=str,
+)
+def test_what_marks_a_request_of_another_site_is_refused(url, headers):
+    """Sec-Fetch-Site, or in its absence Origin, gives another site away: 403, and the note stays."""
+    link = leave(url, "hello")
+    address, token = link.rsplit("/", 1)
+    assert ask(f"{address}/reveal", {"token": token}, **headers)[0] == 403
+    assert ask(link, Accept="text/plain") == (200, "hello")
+
+
+@pytest.mark.parametrize("site", [None, "same-origin", "none"])
+@pytest.mark.parametrize("origin", [None, "own", "null"])
+def test_requests_of_this_site_and_of_no_browser_are_answered(url, site, origin):
+    """The site's own pages, and clients such as curl that send neither header, may post."""
+    headers = {"Accept": "text/plain"}
+    if site:
+        headers["Sec-Fetch-Site"] = site
+    if origin:
+        headers["Origin"] = url if origin == "own" else origin
+    assert ask(f"{url}/post", {"message": "hello"}, **headers)[0] == 201

@@ -1,0 +1,200 @@
+"""The whole way, from one person's browser to another's, in every mode."""
+
+import hashlib
+import re
+from urllib.parse import parse_qsl
+
+import pytest
+
+from server import sealing
+from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave
+
+LINK = re.compile(r"http://localhost:\d+/[0-9A-Za-z_-]{5}#[0-9A-Za-z]{24}")
+
+ODD = (
+    "\n\n  two spaces,\ttab \U0001f642\U0001f469\u200d\U0001f680 שלום עולם\n"
+    "<script>alert(1)</script> &amp; \ufeffend \n "
+)
+FULL = "many bytes ünto " * 3854 + "." * 6 + "\u202eשלום\n"
+
+
+def test_message_passphrase_and_token_never_leave_the_browser(visitor, visit, recorder):
+    """Of all that both browsers send, nothing holds the message, the passphrase or the token."""
+    sender, reader = visitor, visit()
+    link = sender.write("the heron stands at dawn", "willow bark tea")
+    reader.open(link)
+    text = reader.reveal("willow bark tea")
+    assert text == "the heron stands at dawn"
+    assert b"POST /post" in recorder.sent and b"/reveal" in recorder.sent
+    token = link.split("#")[1]
+    for secret in ("the heron stands at dawn", "willow bark tea", token, token[:22]):
+        assert not recorder.holds(secret)
+
+
+def test_only_four_fields_are_posted(visitor):
+    """The form posts sealed, verifier, has_passphrase and lifetime."""
+    visitor.write("hello", lifetime="300")
+    (body,) = [request.post_data for request in visitor.requests if request.method == "POST"]
+    fields = dict(parse_qsl(body))
+    assert set(fields) == {"sealed", "verifier", "has_passphrase", "lifetime"}
+    assert (fields["has_passphrase"], fields["lifetime"]) == ("false", "300")
+
+
+def test_what_a_recorder_would_find_if_it_were_sent(visitor, recorder):
+    """The recorder does see what is sent: a message that the form of another mode posts."""
+    leave(visitor.url, "the heron stands at dawn")
+    assert recorder.holds("the heron stands at dawn")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+@pytest.mark.parametrize("message", [ODD, FULL], ids=["odd", "64 KiB"])
+def test_a_message_comes_back_exactly(visitor, visit, message, scripts):
+    """White space, emoji, markup, right-to-left text and 64 KiB arrive as they were typed."""
+    writer = visitor if scripts else visit(java_script_enabled=False)
+    if scripts:
+        link = writer.write(message)
+    else:
+        page = writer.open("/")
+        page.fill("#message", message)
+        page.click("noscript button")
+        link = page.input_value("#link")
+    page = writer.open(link)
+    page.click("[data-send]" if scripts else "noscript button")
+    page.wait_for_selector("#text:not(:empty)")
+    assert page.text_content("#text") == message
+
+
+def test_with_scripts_the_link_has_its_token_behind_a_hash(visitor):
+    """The browser seals, and the token is in no attribute of the page, nor in the address bar."""
+    link = visitor.write("hello")
+    assert LINK.fullmatch(link)
+    assert link.split("#")[1] not in visitor.page.content()
+    assert visitor.page.url == f"{visitor.url}/"
+
+
+def test_without_scripts_whole_pages_do_the_same(visit):
+    """A form without JavaScript, with a passphrase: link, confirm page, wrong passphrase, message, gone."""
+    visitor = visit(java_script_enabled=False)
+    page = visitor.open("/")
+    assert not page.is_visible("[data-send]")
+    page.fill("#message", "hello")
+    page.fill("#passphrase", "sesame")
+    page.click("noscript button")
+    link = page.input_value("#link")
+    page = visitor.open(link)
+    visitor.foresee("403", "404")
+    page.fill("#passphrase", "simsim")
+    page.click("noscript button")
+    assert "does not fit" in page.text_content("main")
+    page = visitor.open(link)
+    page.fill("#passphrase", "sesame")
+    page.click("noscript button")
+    assert page.text_content("#text") == "hello"
+    visitor.open(link)
+    assert page.text_content("h1") == "There is no message here"
+
+
+def test_without_scripts_a_link_with_a_hash_says_what_to_do(visitor, visit):
+    """The server never saw the token: the page tells how to let it open the note, and that works."""
+    link = visitor.write("hello")
+    reader = visit(java_script_enabled=False)
+    page = reader.open(link)
+    assert "change the # in the link to a /" in " ".join(page.text_content("main").split())
+    page = reader.open(link.replace("#", "/"))
+    page.click("noscript button")
+    assert page.text_content("#text") == "hello"
+
+
+def test_with_scripts_a_link_with_a_slash_is_opened_in_the_browser(visitor, recorder):
+    """What the server sealed opens the same way: it gets a proof, and the address bar keeps no token."""
+    link = leave(visitor.url, "from a terminal", passphrase="sesame")
+    page = visitor.open(link)
+    recorder.sent = b""
+    assert visitor.reveal("sesame") == "from a terminal"
+    assert page.url == link.rsplit("/", 1)[0]
+    assert not recorder.holds(link.rsplit("/", 1)[1])
+
+
+def test_a_link_whose_hash_was_encoded_opens(visitor):
+    """A mail program that turns # into %23 does not break the link."""
+    link = hashed(leave(visitor.url, "hello"))
+    page = visitor.open(link.replace("#", "%23"))
+    assert page.url == link
+    assert visitor.reveal() == "hello"
+
+
+def test_what_a_chat_program_appends_to_a_link_does_no_harm(visitor):
+    """A full stop or a bracket behind the token is not part of it."""
+    visitor.open(hashed(leave(visitor.url, "hello")) + ").")
+    assert visitor.reveal() == "hello"
+
+
+def test_of_two_tabs_that_race_one_reads(visitor, visit):
+    """Both send their reveal at once: one shows the message, the other that there is none."""
+    link = visitor.write("only for one")
+    readers = [visitor, visit()]
+    held = []
+    for reader in readers:
+        reader.foresee("404")
+        reader.open(link)
+        reader.page.route("**/reveal", lambda route: held.append(route))
+        with reader.page.expect_request("**/reveal"):
+            reader.page.click("[data-send]")
+    while len(held) < 2:
+        reader.page.evaluate("0")
+    for route in held:
+        route.continue_()
+    for reader in readers:
+        reader.page.wait_for_selector("h1:not(:text('Somebody'))")
+    headings = sorted(reader.page.text_content("h1") for reader in readers)
+    assert headings == ["There is no message here", "Your message"]
+
+
+def test_on_a_phone(visit, playwright):
+    """The whole way on a phone, by touch."""
+    phone = {**playwright.devices["iPhone 13"]}
+    phone.pop("default_browser_type")
+    visitor = visit(**phone)
+    page = visitor.open(visitor.write("hello", "sesame"))
+    page.fill("#passphrase", "sesame")
+    page.tap("[data-send]")
+    page.wait_for_selector("#text:not(:empty)")
+    assert page.text_content("#text") == "hello"
+
+
+def test_without_webcrypto_the_server_seals_only_after_a_choice(visit, recorder):
+    """On a plain http address nothing can be sent before somebody agrees that the server seals and opens."""
+    visitor = visit(f"http://{INSECURE_HOST}:{recorder.port}")
+    visitor.foresee("Cross-Origin-Opener-Policy header has been ignored")
+    page = visitor.open("/")
+    page.wait_for_selector("[data-server-seals]:visible")
+    page.fill("#message", "the heron stands at dawn")
+    page.press("#message", "Control+Enter")
+    page.press("#passphrase", "Enter")
+    assert page.is_disabled("[data-send]")
+    assert not recorder.holds("the heron stands at dawn")
+    page.check("text=Let the server seal")
+    page.click("[data-send]")
+    page.wait_for_selector("#link")
+    link = page.input_value("#link").replace("localhost", INSECURE_HOST)
+    assert link.count("/") == 4
+
+    page = visitor.open(hashed(link))
+    page.wait_for_selector("[data-server-opens]:visible")
+    assert page.is_disabled("[data-send]")
+    page.check("text=Let the server open")
+    assert visitor.reveal() == "the heron stands at dawn"
+
+
+def test_a_note_that_was_sealed_wrongly_says_so(visitor):
+    """Bytes that do not open are gone, and the page tells it instead of showing nothing."""
+    token = sealing.new_token()
+    lock = sealing.lock_of(token)
+    fields = {"sealed": sealing.to_text(b"\x01" + bytes(284)), "verifier": sealing.to_text(lock.verifier)}
+    assert lock.verifier == hashlib.sha256(lock.proof).digest()
+    status, link = ask(f"{visitor.url}/post", fields, Accept="text/plain")
+    assert status == 201
+    page = visitor.open(f"{link.strip()}#{token}")
+    page.click("[data-send]")
+    page.wait_for_selector("[data-unopenable]:visible")
+    assert not page.is_visible("#text")

@@ -1,0 +1,144 @@
+"""The share panel: the link to copy, share, draw; what is left of its time; destroying it unread."""
+
+import pytest
+
+from tests.browser.conftest import ask, leave
+
+
+def test_the_heading_gets_the_focus_and_the_title_follows(visitor):
+    """After the swap a screen reader starts at the new heading, and the tab is called like it."""
+    visitor.write("hello")
+    assert visitor.page.evaluate("document.activeElement.tagName") == "H1"
+    assert visitor.page.title() == "Your message is sealed · note-whisperer"
+
+
+def test_the_link_is_selected_on_focus(visitor):
+    """Going to the field selects the whole link."""
+    link = visitor.write("hello")
+    visitor.page.focus("#link")
+    assert visitor.page.evaluate("getSelection().toString()") == link
+
+
+@pytest.mark.parametrize("way", ["clipboard", "selection", "none"])
+def test_copy_link(visitor, way):
+    """By the Clipboard API, else by selection; the result is announced, and a failure says what to do."""
+    visitor.context.grant_permissions(["clipboard-write"])
+    link = visitor.write("hello")
+    page = visitor.page
+    if way != "clipboard":
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    if way == "none":
+        page.evaluate("() => { document.execCommand = () => false; }")
+    page.click("text=Copy link")
+    page.wait_for_selector("#status:not(:empty)", state="attached")
+    if way == "none":
+        assert "press Ctrl+C" in page.text_content("#status")
+        assert page.evaluate("getSelection().toString()") == link
+        return
+    assert page.text_content("#status") == "Copied."
+    page = visitor.open("/")
+    page.focus("#message")
+    page.keyboard.press("Control+V")
+    assert page.input_value("#message") == link
+
+
+def test_the_share_sheet_gets_the_link(visit):
+    """Where the system has a share sheet, a button opens it with the whole link."""
+    visitor = visit()
+    visitor.context.add_init_script("navigator.share = async (what) => { window.shared = what; };")
+    link = visitor.write("hello")
+    visitor.page.click("text=Share…")
+    assert visitor.page.evaluate("window.shared") == {"url": link}
+
+
+def test_without_a_share_sheet_there_is_no_button(visit):
+    """No button that does nothing."""
+    visitor = visit()
+    visitor.context.add_init_script("Object.defineProperty(navigator, 'share', {value: undefined})")
+    visitor.write("hello")
+    assert visitor.page.is_hidden("text=Share…")
+
+
+def test_the_qr_code_comes_when_it_is_asked_for(visitor):
+    """The drawing library is loaded by the click, and the code can be put away again."""
+    visitor.write("hello")
+    page = visitor.page
+    page.wait_for_selector("[data-draws][data-attached]")
+    assert not any("lean-qr" in request.url for request in visitor.requests)
+    page.click("text=QR code")
+    page.wait_for_selector("#qr svg[role=img]")
+    assert page.get_attribute("[data-draws]", "aria-expanded") == "true"
+    assert any("lean-qr" in request.url for request in visitor.requests)
+    page.click("text=QR code")
+    assert page.is_hidden("#qr")
+
+
+def test_destroying_it_unread(visitor, recorder):
+    """Destroy it now: the note is gone, by a proof, without the token being sent."""
+    link = visitor.write("hello", "sesame")
+    visitor.page.click("text=Destroy it now")
+    visitor.page.wait_for_selector("h1:text('Destroyed, unread')")
+    assert not recorder.holds(link.split("#")[1])
+    visitor.foresee("404")
+    visitor.open(link)
+    assert visitor.page.text_content("h1") == "There is no message here"
+
+
+@pytest.mark.parametrize("passphrase", ["", "sesame"])
+def test_destroying_it_without_scripts(visit, passphrase):
+    """The same by a plain form, with a passphrase or without."""
+    visitor = visit(java_script_enabled=False)
+    page = visitor.open("/")
+    page.fill("#message", "hello")
+    page.fill("#passphrase", passphrase)
+    page.click("noscript button")
+    link = page.input_value("#link")
+    page.click("text=Destroy it now")
+    assert page.text_content("h1") == "Destroyed, unread"
+    status, _ = ask(link, Accept="application/json")
+    assert status == 404
+
+
+def test_destroying_what_was_read_says_that_it_is_gone(visitor):
+    """Somebody was quicker: the page tells it."""
+    visitor.foresee("404")
+    link = visitor.write("hello")
+    ask(link.replace("#", "/"), Accept="text/plain")
+    visitor.page.click("text=Destroy it now")
+    visitor.page.wait_for_selector("h1:text('There is no message here')")
+
+
+def test_the_countdown_runs_and_ends(visit):
+    """It says what is left, and at the end that the note is gone; the link is taken off the page."""
+    visitor = visit()
+    visitor.page.clock.install()
+    visitor.write("hello", lifetime="300")
+    page = visitor.page
+    page.wait_for_selector(".countdown:text-matches('^(5:00|4:5.) left')")
+    page.clock.fast_forward(60_000)
+    page.wait_for_selector(".countdown:text-matches('^(4:00|3:5.) left')")
+    page.clock.fast_forward(241_000)
+    page.wait_for_selector("text=Nobody read your message in time")
+    assert page.locator("#link").count() == 0
+
+
+def test_leaving_the_page_wipes_the_link(visitor):
+    """What the browser may keep of the page for its back button does not hold the link."""
+    link = visitor.write("hello")
+    visitor.page.wait_for_selector("section[data-attached]")
+    visitor.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    assert link.split("#")[1] not in visitor.page.evaluate("document.querySelector('#link').value")
+    visitor.page.click("text=Write another")
+    visitor.page.go_back()
+    assert visitor.page.locator("#link").count() == 0
+
+
+def test_a_message_sealed_by_the_server_shows_its_link_too(visit):
+    """Without scripts the panel holds the whole link, and none of the buttons that need scripts."""
+    visitor = visit(java_script_enabled=False)
+    page = visitor.open("/")
+    page.fill("#message", "hello")
+    page.click("noscript button")
+    assert page.input_value("#link").count("/") == 4
+    assert page.is_hidden("text=Copy link")
+    assert leave(visitor.url, "hello").count("/") == 4

@@ -1,0 +1,173 @@
+"""The application over real databases, on a loop and a port that all tests of a module share.
+
+pytest-tornado makes its fixtures anew for each test; a pool of connections and compiled templates
+for each of hundreds of requests would take most of their time.
+"""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from server import schema, sealing
+from server.app import make_app
+from server.database import Database
+from server.handlers.base import Service
+from server.keys import KeyLeaser
+from server.messages import Messages
+from server.notes import Notes
+from server.pages import Pages
+from server.serving import TRANSPORTS
+from server.settings import Settings
+from server.transport import Limits
+from tests.conftest import _copy_of
+from tests.server_process import free_port
+
+PUBLIC_URL = "https://notes.test"
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def io_loop():
+    """The loop that pytest-tornado runs a module's tests on, one after another."""
+    asyncio_loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(asyncio_loop)
+    loop = IOLoop.current()
+    yield loop
+    loop.close(all_fds=True)
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def handlers_msg_db_url(postgres, _templates):
+    """One msg-db for all handlers' tests: each knows its own notes by their keys."""
+    return _copy_of(postgres, schema.MSG_DB)
+
+
+@asynccontextmanager
+async def serviced(key_db_url, msg_db_url, **environment):
+    """What handlers work with, as server/serving.py makes it."""
+    settings = Settings.from_env(
+        {"PUBLIC_URL": PUBLIC_URL, "KEY_DB_URL": key_db_url, "MSG_DB_URL": msg_db_url, **environment}
+    )
+    key_db = Database(key_db_url, 1, settings.db_timeout)
+    msg_db = Database(msg_db_url, 4, settings.db_timeout)
+    keys = KeyLeaser(key_db)
+    messages = Messages(Notes(msg_db, keys))
+    try:
+        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings.max_message_bytes))
+    finally:
+        await keys.stop()
+        messages.close()
+        await key_db.close()
+        await msg_db.close()
+
+
+@pytest.fixture(scope="module")
+def service(io_loop, seeded_key_db_url, handlers_msg_db_url):
+    """A service with keys ahead, behind a proxy at an address that is nobody's."""
+    making = serviced(seeded_key_db_url, handlers_msg_db_url, TRUSTED_PROXIES="192.0.2.1")
+
+    async def start():
+        service = await making.__aenter__()
+        await service.keys.start()
+        while not service.keys.available:
+            await asyncio.sleep(0)
+        return service
+
+    yield io_loop.run_sync(start)
+    io_loop.run_sync(lambda: making.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def app(service):
+    """The application that pytest-tornado serves."""
+    return make_app(service)
+
+
+@pytest.fixture(scope="module")
+def http_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def base_url(http_port):
+    return f"http://127.0.0.1:{http_port}"
+
+
+@pytest.fixture(scope="module")
+def http_server(io_loop, app, service, http_port):
+    """The application behind the transport that is the default."""
+    listener = listening(app, service, http_port)
+    yield io_loop.run_sync(listener.__aenter__)
+    io_loop.run_sync(lambda: listener.__aexit__(None, None, None))
+
+
+@asynccontextmanager
+async def listening(app, service, port):
+    """The application on a port."""
+    transport = TRANSPORTS[service.settings.http_transport]
+    server = transport(app, Limits(service.settings.max_body_bytes))
+    await server.listen(port, "127.0.0.1")
+    try:
+        yield server
+    finally:
+        server.stop()
+        await server.close()
+
+
+class Site:
+    """Asks the server as clients do, and knows what was left there."""
+
+    def __init__(self, http_client, base_url):
+        self._client, self.base_url = http_client, base_url
+
+    async def ask(self, method, path, headers=None, body=None):
+        """One request; the answer, whatever its status. A dict as body is sent as JSON."""
+        headers = dict(headers or {})
+        if isinstance(body, dict):
+            headers.setdefault("Content-Type", JSON)
+            body = json.dumps(body)
+        elif body is not None:
+            headers.setdefault("Content-Type", FORM)
+        return await self._client.fetch(
+            self.base_url + path,
+            method=method,
+            headers=headers,
+            body=body,
+            raise_error=False,
+            follow_redirects=False,
+            allow_nonstandard_methods=True,
+        )
+
+    async def leave(self, message="hello", **fields):
+        """Leave a message for the server to seal: its key and token."""
+        answer = await self.ask("POST", "/post", {"Accept": JSON}, {"message": message, **fields})
+        assert answer.code == 201, answer.body
+        return json.loads(answer.body)["url"].split("/")[-2:]
+
+    async def leave_sealed(self, message="hello", has_passphrase=False, sealed=None):
+        """Leave a note that is sealed already: its key, its token and its lock."""
+        token = sealing.new_token()
+        lock = sealing.lock_of(token)
+        fields = {
+            "sealed": sealing.to_text(sealed or sealing.seal(lock, message)),
+            "verifier": sealing.to_text(lock.verifier),
+            "has_passphrase": has_passphrase,
+        }
+        answer = await self.ask("POST", "/post", {"Accept": JSON}, fields)
+        assert answer.code == 201, answer.body
+        return json.loads(answer.body)["key"], token, lock
+
+    async def holds(self, key):
+        """Whether a note is there, unread."""
+        return (await self.ask("GET", f"/{key}")).code == 200
+
+
+@pytest.fixture
+def site(http_client, base_url):
+    return Site(http_client, base_url)

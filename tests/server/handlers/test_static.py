@@ -1,0 +1,94 @@
+"""Static files where no nginx serves them."""
+
+import pytest
+
+from server import pages
+from tests.server.handlers.askers import TEXT_TYPE, table
+
+pytestmark = pytest.mark.gen_test
+
+NAME = "css/note-whisperer.css"
+
+
+@table({"page.js": "js/page.js", "style": NAME, "icon": "favicon.svg"})
+async def test_a_file_is_kept_for_ever_under_its_fingerprint_only(site, row):
+    """With the right ?v= for ever; else for a while, since the next version has the same name."""
+    kept = await site.ask("GET", pages.asset(row))
+    assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+    for query in ("", "?v=", "?v=0123456789abcdef"):
+        answer = await site.ask("GET", f"/static/{row}{query}")
+        assert answer.headers["Cache-Control"] == "public, max-age=3600"
+    assert (await site.ask("GET", f"/static/{row}?v=%ff")).code == 400
+
+
+async def test_a_file_is_what_lies_there(site):
+    """Whole, with its type, and the rest of the headers as everywhere."""
+    answer = await site.ask("GET", f"/static/{NAME}")
+
+    assert answer.body == (pages.STATIC / NAME).read_bytes()
+    assert answer.headers["Content-Type"] == "text/css"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_robots_are_told_to_stay_away(site):
+    """/robots.txt."""
+    assert (await site.ask("GET", "/robots.txt")).body == b"User-agent: *\nDisallow: /\n"
+
+
+@table(
+    {
+        "above": "../server/app.py",
+        "above, encoded": "%2e%2e/server/app.py",
+        "above, with an encoded slash": "..%2fserver%2fapp.py",
+        "from the root": "/etc/passwd",
+        "from the root, encoded": "%2fetc%2fpasswd",
+        "with a backslash": "..%5cserver%5capp.py",
+        "a folder": "css",
+        "a folder with a slash": "css/",
+        "nothing": "",
+        "NUL": "%00",
+        "NUL behind a name": "favicon.svg%00.css",
+        "not UTF-8": "%ff",
+        "a name that is too long": "x" * 300,
+        "a path that is too long": "x/" * 5000,
+        "a missing file": "nothing.css",
+    }
+)
+async def test_nothing_else_can_be_read(site, row):
+    """400, 403 or 404 with a line of text, whatever the path tries."""
+    answer = await site.ask("GET", f"/static/{row}")
+
+    assert answer.code in (400, 403, 404)
+    assert answer.headers["Content-Type"] == TEXT_TYPE
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert len(answer.body) < 30
+
+
+async def test_ways_to_write_a_path_are_not_remembered(site):
+    """A thousand paths to one file cost no memory that stays."""
+    await site.ask("GET", f"/static/{NAME}")
+    before = pages.fingerprint.cache_info().currsize
+
+    for n in range(1, 20):
+        answer = await site.ask("GET", "/static/" + "js/../" * n + NAME)
+        assert answer.code == 200
+
+    assert pages.fingerprint.cache_info().currsize == before
+
+
+async def test_an_unchanged_file_is_not_sent_again(site):
+    """304 for who has it already; also for dates that make no sense."""
+    first = await site.ask("GET", f"/static/{NAME}")
+
+    again = await site.ask("GET", f"/static/{NAME}", {"If-None-Match": first.headers["Etag"]})
+    nonsense = await site.ask("GET", f"/static/{NAME}", {"If-Modified-Since": "yesterday"})
+
+    assert (again.code, again.body) == (304, b"")
+    assert nonsense.code == 200
+
+
+@table({"none": "bytes=5-2", "behind the end": "bytes=99999999-", "no numbers": "bytes=a-b", "no unit": "5-"})
+async def test_ranges_that_make_no_sense_do_no_harm(site, row):
+    """All of the file, or 416."""
+    assert (await site.ask("GET", f"/static/{NAME}", {"Range": row})).code in (200, 416)

@@ -1,0 +1,129 @@
+"""How things are logged: routes and types, never what was asked."""
+
+import asyncio
+import io
+import json
+import logging
+import sys
+
+import pytest
+
+from server import logs
+
+NAMES = ("tornado.access", "tornado.general", "tornado.application", "asyncio", "momoko")
+
+
+# Put together here: a traceback quotes the line that raises, which must not hold them.
+HIDDEN, MORE_HIDDEN = "the hidden " + "words", "more hidden " + "words"
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    """Sets up the server's logging and gives what it writes; afterwards everything is as it was."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in (None, *NAMES)}
+    others = []
+
+    def set_up(format_, level="debug"):
+        monkeypatch.setattr(sys, "stderr", stream)
+        others.extend(root.handlers)
+        root.handlers.clear()  # or set_up would close pytest's own
+        logs.set_up(format_, level)
+        return stream
+
+    yield set_up
+    root.handlers[:] = others
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def _log_a_failure():
+    try:
+        try:
+            raise ValueError(HIDDEN)
+        except ValueError as error:
+            raise RuntimeError(MORE_HIDDEN) from error
+    except RuntimeError:
+        logging.getLogger("server.anywhere").error("GET /KEY failed", exc_info=True)
+
+
+def test_a_line_of_text_has_time_severity_and_words(logged):
+    """The time is UTC, to the second."""
+    stream = logged("text")
+
+    logging.getLogger("server.anywhere").info("serving on %s", "http://localhost:8080")
+
+    time, severity, words = stream.getvalue().rstrip("\n").split(" ", 2)
+    assert time.endswith("Z") and len(time) == 20
+    assert (severity, words) == ("INFO", "serving on http://localhost:8080")
+
+
+def test_a_line_of_json_is_one_object(logged):
+    """Whatever is in the words: quotes, line ends, other scripts."""
+    stream = logged("json")
+
+    logging.getLogger("server.anywhere").warning('a "quote",\na line end and %s', "häl\u2028lo")
+
+    (line,) = stream.getvalue().split("\n")[:-1]
+    members = json.loads(line)
+    assert members.keys() == {"time", "severity", "logger", "message"}
+    assert members["severity"] == "warning"
+    assert members["logger"] == "server.anywhere"
+    assert members["message"] == 'a "quote",\na line end and häl\u2028lo'
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_an_exception_is_logged_without_its_words(logged, format_):
+    """Its type and where it came through, but neither its words nor those of its cause."""
+    stream = logged(format_)
+
+    _log_a_failure()
+
+    text = stream.getvalue()
+    assert "GET /KEY failed" in text
+    assert "RuntimeError" in text
+    assert "test_logs.py" in text
+    assert HIDDEN not in text
+    assert MORE_HIDDEN not in text
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_a_failure_in_the_background_is_logged_without_its_words(logged, format_):
+    """What nobody waited for is an error, by type."""
+    stream = logged(format_)
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(logs.log_unhandled)
+
+        async def fail():
+            raise LookupError(HIDDEN)
+
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+        del task
+
+    asyncio.run(main())
+
+    assert "a background task failed" in stream.getvalue()
+    assert "LookupError" in stream.getvalue()
+    assert HIDDEN not in stream.getvalue()
+
+
+def test_other_libraries_words_are_not_logged(logged):
+    """Tornado's quote URLs and asyncio's the arguments of what failed."""
+    stream = logged("text")
+
+    for name in (*NAMES, "momoko.connection"):
+        logging.getLogger(name).error(HIDDEN)
+
+    assert stream.getvalue() == ""
+
+
+def test_what_is_less_severe_than_asked_for_is_not_logged(logged):
+    """LOG_LEVEL=warning keeps information out."""
+    stream = logged("text", "warning")
+
+    logging.getLogger("server.anywhere").info("serving")
+
+    assert stream.getvalue() == ""

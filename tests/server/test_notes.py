@@ -1,0 +1,424 @@
+"""Notes are put safely, revealed to exactly one reader, and gone when they have expired."""
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import random
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from server import notes as notes_module
+from server.database import Connection, Database, Unavailable
+from server.keys import ALPHABET, OutOfKeys
+from server.notes import PURGE_BATCH, Note, Notes, _Asked
+
+pytestmark = pytest.mark.gen_test
+
+HOUR = timedelta(hours=1)
+
+
+class Keys:
+    """As many keys as anybody likes."""
+
+    def __init__(self, *first):
+        letters = random.Random(1)
+        self._keys = itertools.chain(first, iter(lambda: "".join(letters.choices(ALPHABET, k=5)), None))
+
+    def take(self):
+        return next(self._keys)
+
+
+@contextlib.asynccontextmanager
+async def opened(url, *keys):
+    """Notes of the database at `url`, and the database, within the running loop."""
+    database = Database(url, 8, 5.0)
+    try:
+        yield Notes(database, Keys(*keys)), database
+    finally:
+        await database.close()
+
+
+def a_note(proof=b"proof", lifetime=HOUR, fill=b"s", has_passphrase=False):
+    return Note(verifier(proof), b"\x01" + fill * 284, has_passphrase, lifetime)
+
+
+def verifier(proof):
+    return hashlib.sha256(proof).digest()
+
+
+async def count(database):
+    ((rows,),) = await database.execute("SELECT count(*) FROM note")
+    return rows
+
+
+async def expire(database, *keys):
+    await database.execute("UPDATE note SET expires_at = now() WHERE key = ANY (%s)", (list(keys),))
+
+
+async def test_a_note_comes_back_once(msg_db_url):
+    """What was put is revealed, and then gone."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+
+        assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
+        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+        assert await count(database) == 0
+
+
+async def test_it_expires_by_the_databases_clock(msg_db_url):
+    """The lifetime counts from the moment it was put."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note(lifetime=timedelta(minutes=5)))
+        ((now,),) = await database.execute("SELECT now()")
+
+    assert timedelta(minutes=4) < placed.expires_at - now <= timedelta(minutes=5)
+    assert placed.expires_at.astimezone(UTC) > datetime(2020, 1, 1, tzinfo=UTC)
+
+
+async def test_a_peek_tells_and_changes_nothing(msg_db_url):
+    """Whether there is a note, whether it has a passphrase, until when."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note(has_passphrase=True))
+
+        assert await notes.peek(placed.key) == (True, placed.expires_at)
+        assert await notes.peek("nokey") is None
+        assert await count(database) == 1
+
+
+async def test_a_wrong_proof_destroys_nothing(msg_db_url):
+    """The row goes only where key and verifier fit."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+
+        assert await notes.reveal(placed.key, verifier(b"wrong")) is None
+        assert await notes.reveal("other", verifier(b"proof")) is None
+        assert not await notes.destroy(placed.key, verifier(b"wrong"))
+        assert await count(database) == 1
+
+
+async def test_destroying_takes_a_note_unread(msg_db_url):
+    """Afterwards nobody can read it."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(a_note())
+
+        assert await notes.destroy(placed.key, verifier(b"proof"))
+        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+
+
+async def test_an_expired_note_cannot_be_read_though_it_is_still_there(msg_db_url):
+    """From the very second it expires it is as good as gone."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        await expire(database, placed.key)
+
+        assert await notes.peek(placed.key) is None
+        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+        assert await count(database) == 1
+
+
+async def test_twenty_readers_at_once_on_a_hundred_notes(msg_db_url):
+    """Exactly one reader gets each note, and gets that note."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await asyncio.gather(
+            *(notes.put(a_note(proof=bytes([n]), fill=bytes([n]))) for n in range(100))
+        )
+        readers = [n for n in range(100) for _ in range(20)]
+        random.Random(2).shuffle(readers)
+
+        got = await asyncio.gather(*(notes.reveal(placed[n].key, verifier(bytes([n]))) for n in readers))
+
+        wins = Counter(n for n, sealed in zip(readers, got) if sealed is not None)
+        assert wins == Counter(range(100))
+        assert all(s == b"\x01" + bytes([n]) * 284 for n, s in zip(readers, got) if s is not None)
+        assert await count(database) == 0
+
+
+async def test_readers_in_several_processes_share_no_note(msg_db_url):
+    """Groups of different servers meet in the database, and each note still has one reader."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [(await stack.enter_async_context(opened(msg_db_url)))[0] for _ in range(4)]
+        placed = await asyncio.gather(*(servers[0].put(a_note(proof=bytes([n]))) for n in range(50)))
+        calls = [(server, n) for server in servers for n in range(50)]
+        random.Random(3).shuffle(calls)
+
+        got = await asyncio.gather(
+            *(server.reveal(placed[n].key, verifier(bytes([n]))) for server, n in calls)
+        )
+
+    assert Counter(n for (_, n), sealed in zip(calls, got) if sealed) == Counter(range(50))
+
+
+@pytest.mark.parametrize("right_first", [True, False])
+async def test_a_right_and_a_wrong_proof_in_one_group(msg_db_url, right_first):
+    """Two callers ask for one key: the one with the right proof gets the note, in either order."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(a_note())
+        proofs = [b"proof", b"wrong"] if right_first else [b"wrong", b"proof"]
+
+        got = await notes._delete([_Asked(placed.key, verifier(proof)) for proof in proofs])
+
+    expected = [a_note().sealed, None] if right_first else [None, a_note().sealed]
+    assert got == expected
+
+
+async def test_the_same_proof_twice_in_one_group_reads_once(msg_db_url):
+    """Two callers with the same link in one statement: one of them gets the note."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(a_note())
+
+        got = await notes._delete([_Asked(placed.key, verifier(b"proof"))] * 2)
+
+    assert sorted(got, key=str) == sorted([None, a_note().sealed], key=str)
+
+
+async def test_puts_share_statements_and_keep_their_own_keys(msg_db_url):
+    """Many at once: each caller's note lies under the key that it was told."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await asyncio.gather(*(notes.put(a_note(proof=b"%d" % n)) for n in range(200)))
+        rows = dict(await database.execute("SELECT key, verifier FROM note"))
+
+    assert len(rows) == 200
+    for n, place in enumerate(placed):
+        assert bytes(rows[place.key]) == verifier(b"%d" % n)
+
+
+async def test_a_key_in_use_is_not_overwritten(msg_db_url):
+    """A clash, which only a restored key-db can bring about, takes another key."""
+    async with opened(msg_db_url, "AAAAA", "AAAAA", "BBBBB") as (notes, _):
+        first = await notes.put(a_note(proof=b"first"))
+        second = await notes.put(a_note(proof=b"second"))
+
+        assert (first.key, second.key) == ("AAAAA", "BBBBB")
+        assert await notes.reveal("AAAAA", verifier(b"first")) is not None
+
+
+async def test_a_clash_within_one_group_is_sorted_out_too(msg_db_url):
+    """The same key twice in one statement is refused by the database, and tried singly."""
+    async with opened(msg_db_url, "AAAAA", "AAAAA", "BBBBB") as (notes, _):
+        placed = await asyncio.gather(notes.put(a_note(b"1")), notes.put(a_note(b"2")))
+
+    assert {place.key for place in placed} == {"AAAAA", "BBBBB"}
+
+
+async def test_a_put_that_is_repeated_finds_itself(msg_db_url):
+    """Where the answer to a put was lost, sending it again neither fails nor doubles it."""
+    async with opened(msg_db_url) as (notes, database):
+        first = await notes._insert([("AAAAA", a_note())])
+        again = await notes._insert([("AAAAA", a_note())])
+
+        assert again == first
+        assert await count(database) == 1
+
+
+async def test_a_note_that_the_database_refuses_fails_alone(msg_db_url):
+    """Others in its group are stored."""
+    async with opened(msg_db_url) as (notes, database):
+        bad = Note(b"too short", b"", False, HOUR)
+
+        results = await asyncio.gather(
+            notes.put(a_note()), notes.put(bad), notes.put(a_note()), return_exceptions=True
+        )
+
+        assert [isinstance(result, Exception) for result in results] == [False, True, False]
+        assert await count(database) == 2
+
+
+async def test_without_a_key_nothing_is_stored(msg_db_url):
+    """Running dry is said, and harms nobody."""
+
+    class Dry:
+        def take(self):
+            raise OutOfKeys
+
+    async with opened(msg_db_url) as (_, database):
+        with pytest.raises(OutOfKeys):
+            await Notes(database, Dry()).put(a_note())
+        assert await count(database) == 0
+
+
+@pytest.fixture
+def lost_commits(monkeypatch):
+    """Loses the answer to as many COMMITs as its `left` says, as a broken network would: each either
+    after the database has executed it, or before it got there."""
+
+    class Lost:
+        left = 0
+        arrives = True
+
+    query = Connection.query
+
+    async def lossy(self, sql, parameters=(), timeout=None):
+        if not sql.endswith("COMMIT") or not Lost.left:
+            return await query(self, sql, parameters, timeout)
+        Lost.left -= 1
+        if Lost.arrives:
+            await query(self, sql, parameters, timeout)
+        self.abandon()
+        raise Unavailable("connection lost")
+
+    monkeypatch.setattr(Connection, "query", lossy)
+    return Lost
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_lost_answer_to_commit_loses_no_note(msg_db_url, lost_commits, arrives, times):
+    """Whether the COMMIT took effect or not, the reader gets the note, and nobody else ever does."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        lost_commits.left, lost_commits.arrives = times, arrives
+
+        assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
+        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+
+
+async def test_a_lost_answer_does_not_show_what_another_reader_got(msg_db_url, lost_commits, monkeypatch):
+    """Where the lost COMMIT never arrived and somebody else was faster, the first reader gets nothing."""
+    async with opened(msg_db_url) as (notes, _), opened(msg_db_url) as (other, _):
+        placed = await notes.put(a_note())
+        lost_commits.left, lost_commits.arrives = 1, False
+        got = []
+
+        async def somebody_else_is_faster(self):
+            got.append(await other.reveal(placed.key, verifier(b"proof")))
+
+        monkeypatch.setattr(notes_module, "RETRY_INTERVAL", 0)
+        attempt = Notes._attempt
+
+        async def attempt_after_somebody_else(self, group, sent):
+            if self is notes and sent and not got:
+                await somebody_else_is_faster(self)
+            return await attempt(self, group, sent)
+
+        monkeypatch.setattr(Notes, "_attempt", attempt_after_somebody_else)
+
+        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+        assert got == [a_note().sealed]
+
+
+async def test_a_group_with_a_lost_answer_gives_each_its_own(msg_db_url, lost_commits):
+    """Receipts cover the whole group: hits, misses and wrong proofs alike."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = [await notes.put(a_note(b"%d" % n, fill=b"%d" % n)) for n in range(3)]
+        asked = [_Asked(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed)]
+        asked.insert(1, _Asked(placed[0].key, verifier(b"wrong")))
+        lost_commits.left = 1
+
+        got = await notes._delete(asked)
+
+    assert got == [b"\x01" + b"0" * 284, None, b"\x01" + b"1" * 284, b"\x01" + b"2" * 284]
+
+
+async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url, monkeypatch):
+    """A failed transaction ends without an error; its rows are not shown but taken anew."""
+    query, answers = Connection.query, []
+
+    async def rolled_back_once(self, sql, parameters=(), timeout=None):
+        if sql.endswith("COMMIT") and not answers:
+            sql = "ROLLBACK"
+        result = await query(self, sql, parameters, timeout)
+        answers.append(self.status)
+        return result
+
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        answers.clear()
+        monkeypatch.setattr(Connection, "query", rolled_back_once)
+
+        assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
+        assert await count(database) == 0
+
+
+async def test_a_reveal_that_finds_nothing_leaves_no_receipt(msg_db_url):
+    """Guessing costs the database no write."""
+    async with opened(msg_db_url) as (notes, database):
+        await notes.reveal("nokey", verifier(b"proof"))
+
+        assert await database.execute("SELECT count(*) FROM receipt") == [(0,)]
+
+
+async def test_the_purge_removes_what_has_expired_and_nothing_else(msg_db_url):
+    """Expired notes go, living ones stay."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = [await notes.put(a_note()) for _ in range(3)]
+        await expire(database, placed[0].key, placed[1].key)
+
+        assert await notes.purge() == 2
+        assert await notes.purge() == 0
+        assert await notes.reveal(placed[2].key, verifier(b"proof")) is not None
+
+
+async def test_the_purge_works_in_batches(msg_db_url):
+    """A full batch says that there may be more."""
+    async with opened(msg_db_url) as (notes, database):
+        await asyncio.gather(*(notes.put(a_note(b"%d" % n)) for n in range(PURGE_BATCH + 7)))
+        await database.execute("UPDATE note SET expires_at = now()")
+
+        assert await notes.purge() == PURGE_BATCH
+        assert await notes.purge() == 7
+
+
+async def test_one_process_purges_at_a_time(msg_db_url):
+    """While another one holds the lock, a purge leaves everything to it."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        await expire(database, placed.key)
+        async with database.connection() as other:
+            await other.query("BEGIN; SELECT pg_advisory_xact_lock(1853321319)")
+
+            assert await notes.purge() == 0
+        assert await notes.purge() == 1
+
+
+async def test_a_note_that_is_being_revealed_does_not_hold_up_the_purge(msg_db_url):
+    """Locked rows are skipped."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        await expire(database, placed.key)
+        async with database.connection() as other:
+            await other.query("BEGIN; SELECT FROM note FOR UPDATE")
+
+            assert await notes.purge() == 0
+
+
+async def test_receipts_live_ten_minutes(msg_db_url):
+    """The purge removes older ones."""
+    async with opened(msg_db_url) as (notes, database):
+        for minutes in (9, 11):
+            placed = await notes.put(a_note())
+            await notes.reveal(placed.key, verifier(b"proof"))
+            await database.execute(
+                "UPDATE receipt SET at = now() - make_interval(mins => %s)"
+                " WHERE at > now() - interval '1 minute'",
+                (minutes,),
+            )
+
+        await notes.purge()
+
+        assert await database.execute("SELECT count(*) FROM receipt") == [(1,)]
+
+
+async def test_statements_find_notes_by_their_key(msg_db_url):
+    """However many notes there are, each statement goes through the index."""
+    many = """
+    INSERT INTO note
+    SELECT lpad(n::text, 5, '0'), sha256(''),
+            '\\x01' || decode(repeat('00', 284), 'hex'), false, now() + interval '1 hour'
+    FROM generate_series(1, 20000) AS n
+    """
+    async with opened(msg_db_url) as (notes, database):
+        await database.execute(many)
+        await database.execute("ANALYZE note")
+        asked = [f"{n:05}" for n in range(64)]
+        for sql, parameters in (
+            (notes.PEEK, ("00001",)),
+            (notes.DELETE.replace("BEGIN;", ""), (asked, [b"v"] * 64, str(uuid.uuid4()), False)),
+        ):
+            plan = await database.execute("EXPLAIN " + sql, parameters)
+
+            assert any("Index Scan using note_pkey" in line for line, in plan)
+            assert not any("Seq Scan on note" in line for line, in plan)

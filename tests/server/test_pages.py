@@ -1,0 +1,228 @@
+"""server/pages.py, and what all templates and static files keep to; how they behave is tests/browser's."""
+
+import hashlib
+import re
+from datetime import datetime, timedelta, timezone
+from html import unescape
+
+import jinja2
+import pytest
+
+from server import pages
+from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, remaining, utc
+from server.problems import Problem
+
+LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
+TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
+PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
+
+SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
+CONTEXTS = {
+    "form": ("form.html", {"values": {}, "problem": None}),
+    "form with a problem": ("form.html", {"values": {"message": "hello"}, "problem": PROBLEM}),
+    "share": ("share.html", {**SHARED, "url": "https://x/Ab3_x", "token": None, "has_passphrase": False}),
+    "share, server-sealed": (
+        "share.html",
+        {**SHARED, "url": f"https://x/Ab3_x/{TOKEN}", "token": TOKEN, "has_passphrase": True},
+    ),
+    "confirm": ("confirm.html", {**SHARED, "token": None, "has_passphrase": False}),
+    "confirm with a token": ("confirm.html", {**SHARED, "token": TOKEN, "has_passphrase": True}),
+    "revealed": ("revealed.html", {"key": "Ab3_x", "message": "hello", "sealed": None}),
+    "revealed, sealed": ("revealed.html", {"key": "Ab3_x", "message": None, "sealed": "AQ"}),
+    "gone": ("gone.html", {"key": None}),
+    "destroyed": ("destroyed.html", {}),
+    "error": ("error.html", {"problem": PROBLEM}),
+}
+
+# A file in static/vendor is never edited: what it is named is what was published.
+VENDORED = {
+    "htmx-4.0.1.min.js": "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",
+    "htmx-LICENSE.txt": "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
+    "lean-qr-nano-2.7.4.min.js": "9f064e870e3ab537ca1f87fadbaa45dd7fa56d8c32440bbddb8b893201b951d7",
+    "lean-qr-LICENSE.txt": "dc672b829e054d6c102da8776d327f26f27edc1f88740c1878a7ca5b9f74da73",
+}
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    """Renders pages with the default limits."""
+    return Pages(max_message_bytes=65536)
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_fragment_is_a_part_of_its_page(rendered, name):
+    """What htmx swaps in is exactly what stands in the main of the whole page."""
+    template, context = CONTEXTS[name]
+    page, fragment = rendered.page(template, **context), rendered.fragment(template, **context)
+    assert page.startswith("<!doctype html>")
+    assert "<head>" not in fragment
+    assert page.count(fragment) == 1
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_pages_have_no_inline_script_or_style(rendered, name):
+    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler."""
+    template, context = CONTEXTS[name]
+    page = rendered.page(template, **context)
+    inline = r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|hx-on|javascript:"
+    assert re.findall(inline, page) == []
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_every_form_works_as_a_form(rendered, name):
+    """Each has an action and POSTs, whether htmx is there or not, and both to the same place."""
+    template, context = CONTEXTS[name]
+    for form in re.findall(r"<form[^>]*>", rendered.page(template, **context)):
+        assert 'method="post"' in form
+        assert re.search(r'action="([^"]+)"', form)[1] == re.search(r'hx-post="([^"]+)"', form)[1]
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_everything_a_page_loads_is_there_and_ours(rendered, name):
+    """Each URL of a script, style or image is a file in static/, with the fingerprint of what is in it."""
+    template, context = CONTEXTS[name]
+    page = rendered.page(template, **context)
+    assert re.findall(r'(?:src|href|data-\w+)="(?:https?:)?//', page) == []
+    urls = re.findall(r"/static/([^\"?\s]+)\?v=(\w+)", page)
+    assert urls
+    assert {path: version for path, version in urls} == {path: fingerprint(path) for path, _ in urls}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_ids_are_unique_and_references_lead_somewhere(rendered, name):
+    """Labels, descriptions and targets name an id that is there, once."""
+    template, context = CONTEXTS[name]
+    page = rendered.page(template, **context)
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    names = "for|aria-describedby|aria-controls|data-copies|data-shares|data-draws|data-count"
+    references = re.findall(rf'\s(?:{names})="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert {one for many in references for one in many.split()} <= set(ids)
+
+
+@pytest.mark.parametrize("name, digest", VENDORED.items())
+def test_vendored_files_are_as_published(name, digest):
+    """Each file's SHA-256 is that of the file in the npm package."""
+    assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == digest
+
+
+def test_nothing_else_is_vendored():
+    """No file in static/vendor goes unpinned."""
+    assert {path.name for path in (STATIC / "vendor").iterdir()} == set(VENDORED)
+
+
+def test_an_undefined_name_is_an_error(rendered):
+    """A page that misses a part of its context is not rendered with a hole in it."""
+    with pytest.raises(jinja2.UndefinedError):
+        rendered.page("revealed.html", key="Ab3_x", message=None)
+
+
+def test_what_people_type_is_escaped(rendered):
+    """Markup in a message is text."""
+    page = rendered.page("revealed.html", key="Ab3_x", message="<b>&\"'", sealed=None)
+    assert "<b>" not in page
+    assert "&lt;b&gt;&amp;&#34;&#39;" in page
+
+
+def test_a_refused_message_is_filled_in_again(rendered):
+    """Without JavaScript the form comes back with the message as it was, its lifetime and the problem."""
+    values = {"message": "\nhello", "lifetime": "300"}
+    page = rendered.page("form.html", values=values, problem=PROBLEM)
+    assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == "\nhello"
+    assert '<option value="300" selected>' in page
+    assert re.search(r'id="problem-message"[^>]*>\s*<p>The message may have at most', page)
+    assert page.count("at most 65536 bytes") == 1
+
+
+def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
+    """No problem is lost for want of a place."""
+    page = rendered.page("form.html", values={}, problem=Problem(503, "Please try again soon."))
+    assert re.search(r'id="problem"[^>]*>\s*<p>Please try again soon', page)
+
+
+def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
+    """Without JavaScript the page comes back with the problem beside the field."""
+    template, context = CONTEXTS["confirm with a token"]
+    problem = Problem(403, "The passphrase does not fit.", "passphrase")
+    page = rendered.page(template, **context, problem=problem)
+    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase does not fit', page)
+
+
+def test_with_a_proof_the_share_panel_destroys_by_proof(rendered):
+    """For a note with a passphrase the token alone is not enough to destroy it."""
+    template, context = CONTEXTS["share, server-sealed"]
+    fragment = rendered.fragment(template, **context, proof="k4Mi8wi")
+    assert '<input type="hidden" name="proof" value="k4Mi8wi"' in fragment
+    assert 'name="token"' not in fragment
+
+
+def test_the_token_of_a_sealed_message_is_in_no_page_as_served(rendered):
+    """The panel of a message that the browser sealed has no place for the token but what a script fills."""
+    template, context = CONTEXTS["share"]
+    fragment = rendered.fragment(template, **context)
+    assert 'value="https://x/Ab3_x"' in fragment
+    assert '<input type="hidden" name="proof" value=""' in fragment
+
+
+def test_the_limit_on_the_page_is_the_setting():
+    """MAX_MESSAGE_BYTES stands in the form, for the counter and in words."""
+    page = Pages(max_message_bytes=1500).page("form.html", values={}, problem=None)
+    assert 'data-limit="1500"' in page
+    assert "Up to 1,500 bytes" in page
+
+
+def test_an_asset_is_named_by_what_is_in_it(tmp_path, monkeypatch):
+    """Another content is another URL."""
+    monkeypatch.setattr(pages, "STATIC", tmp_path)
+    urls = set()
+    for content in ("one", "two"):
+        (tmp_path / "page.js").write_text(content)
+        asset.cache_clear()
+        fingerprint.cache_clear()
+        urls.add(str(asset("page.js")))
+    asset.cache_clear()
+    fingerprint.cache_clear()
+    assert len(urls) == 2
+    assert all(re.fullmatch(r"/static/page\.js\?v=[0-9a-f]{16}", url) for url in urls)
+
+
+@pytest.mark.parametrize("text", ["a\r\nb\rc\n", "\n\nlead", "&#13;<\r>"])
+def test_exactly_keeps_carriage_returns(text):
+    """A browser turns a bare CR in a page into LF, but not one that is written as a reference."""
+    shown = str(exactly(text))
+    assert "\r" not in shown
+    assert unescape(shown) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (1, "1 second"),
+        (90, "90 seconds"),
+        (300, "5 minutes"),
+        (3600, "1 hour"),
+        (5400, "90 minutes"),
+        (604800, "7 days"),
+    ],
+)
+def test_durations_in_words(seconds, words):
+    """In the largest unit that fits exactly."""
+    assert in_words(seconds) == words
+
+
+def test_moments_in_words():
+    """In UTC, whatever zone they come in."""
+    assert utc(LATER.astimezone(timezone(timedelta(hours=2)))) == "23 November 2026, 14:05 UTC"
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, 90])
+def test_what_remains_is_never_negative(seconds):
+    """Seconds from now, and 0 for what is past."""
+    left = remaining(datetime.now(timezone.utc) + timedelta(seconds=seconds))
+    assert max(0, seconds) - 1 <= left <= max(0, seconds)
+
+
+def test_every_template_is_tested():
+    """Each page of templates/ is in the list above."""
+    names = {path.name for path in TEMPLATES.glob("[!_]*.html")} - {"base.html"}
+    assert names == {template for template, _ in CONTEXTS.values()}
