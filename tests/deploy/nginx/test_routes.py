@@ -1,0 +1,204 @@
+"""nginx/snippets/routes.conf, headers.conf, problems.conf: who answers, with which headers and words."""
+
+import gzip
+import http
+import json
+import re
+import socket
+
+import pytest
+
+from server.handlers.base import SECURITY_HEADERS
+from server.pages import asset
+from tests.deploy.nginx.conftest import REPOSITORY
+
+PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+JSON = {"Accept": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+TOO_LONG = "x" * (6 * 65536 + 8193)
+
+# What nginx writes itself, and what nginx passes on: each must have every header, once.
+ANSWERS = {
+    "the form": ("GET", "/", None, {}, 200),
+    "a note that is not there": ("GET", "/AAAAA", None, {}, 404),
+    "a problem of the server's": ("POST", "/post", "{", {"Content-Type": "application/json"}, 400),
+    "an unknown address": ("GET", "/wp-login.php", None, {}, 404),
+    "a static file": ("GET", asset("favicon.svg"), None, {}, 200),
+    "a static file that is not there": ("GET", "/static/nothing.js", None, {}, 404),
+    "a folder": ("GET", "/static/js/", None, {}, 403),
+    "a static file posted to": ("POST", "/static/favicon.svg", "", {}, 405),
+    "a part of a static file": ("GET", "/static/favicon.svg", None, {"Range": "bytes=999999-"}, 200),
+    "a static file that has changed": ("GET", "/static/favicon.svg", None, {"If-Match": '"other"'}, 412),
+    "health": ("GET", "/healthz", None, {}, 404),
+    "a message that is too long": ("POST", "/post", TOO_LONG, FORM, 413),
+    "headers that are too long": ("GET", "/", None, {"X-Long": "x" * 9000}, 431),
+    "an address that is too long": ("GET", "/" + "x" * 9000, None, {}, 414),
+    "an unknown method": ("TRACE", "/", None, {}, 405),
+    "a bad header": ("GET", "/", None, {"Transfer-Encoding": "nonsense"}, 501),
+    "nginx's own files": ("GET", "/errors/problem.html", None, {}, 404),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "status"), ANSWERS.values(), ids=ANSWERS)
+def test_every_answer_has_every_security_header_once(site, method, path, body, headers, status):
+    """Answers of nginx and of the server, good and bad, carry the same security headers, each once."""
+    got, answered, _ = site.ask(method, path, body, headers)
+    assert got == status
+    for name in [*SECURITY_HEADERS, "Strict-Transport-Security"]:
+        assert len(answered.get_all(name, [])) == 1, name
+    for name in SECURITY_HEADERS.keys() - {"Content-Security-Policy", "Permissions-Policy", "Cache-Control"}:
+        assert answered[name] == SECURITY_HEADERS[name], name
+    assert "unsafe" not in answered["Content-Security-Policy"]
+    assert answered["Server"] == "nginx"
+
+
+def test_the_servers_own_policy_stands(site):
+    """A page of the server's keeps the Content-Security-Policy and caching that the server gave it."""
+    answered = site.ask("GET", "/")[1]
+    assert answered["Content-Security-Policy"] == SECURITY_HEADERS["Content-Security-Policy"]
+    assert answered["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "//metrics", "/x/../readyz", "/%6detrics"]
+)
+def test_the_operators_addresses_are_not_for_the_world(site, path):
+    """Health, readiness and metrics are a 404 from outside, however the address is written."""
+    status, _, body = site.ask("GET", path)
+    assert status == 404
+    assert b"ready" not in body and b"# HELP" not in body
+
+
+def test_the_operations_port_tells_health_and_readiness(site):
+    """What is a 404 for the world is answered on the port that only the operator reaches."""
+
+    def ask(path):
+        connection = http.client.HTTPConnection("127.0.0.1", site.operations_port)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read().decode()
+        connection.close()
+        return response.status, body
+
+    assert ask("/healthz") == (200, "ok\n")
+    assert json.loads(ask("/readyz")[1])["ready"] is True
+    assert "handled" in ask("/nginx_status")[1]
+    assert ask("/metrics")[0] == 404
+
+
+def test_a_static_file_is_kept_for_ever_only_under_its_own_fingerprint(site):
+    """The immutable header goes with the fingerprint of what is served, and with no other."""
+    path = asset("css/note-whisperer.css")
+    for_ever = "public, max-age=31536000, immutable"
+    assert site.ask("GET", path)[1]["Cache-Control"] == for_ever
+    for other in (path[:-1], path.replace("v=", "v=0"), path.partition("?")[0]):
+        assert site.ask("GET", other)[1]["Cache-Control"] == "public, max-age=3600"
+
+
+def test_static_files_are_compressed_beforehand(site):
+    """Who takes gzip gets the file that was compressed when nginx was set up, under the same media type."""
+    path = asset("css/note-whisperer.css")
+    original = (REPOSITORY / "static/css/note-whisperer.css").read_bytes()
+    plain_status, plain, plain_body = site.ask("GET", path)
+    status, headers, body = site.ask("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert (plain_status, plain_body, plain["Content-Encoding"]) == (200, original, None)
+    assert (status, gzip.decompress(body), headers["Content-Encoding"]) == (200, original, "gzip")
+    assert plain["Content-Type"] == headers["Content-Type"] == "text/css; charset=utf-8"
+    assert plain["Vary"] == headers["Vary"] == "Accept-Encoding"
+
+
+def test_a_static_file_that_has_not_changed_is_not_sent_again(site):
+    """A conditional request for a static file is answered with 304."""
+    etag = site.ask("GET", "/static/favicon.svg")[1]["ETag"]
+    assert site.ask("GET", "/static/favicon.svg", headers={"If-None-Match": etag})[0] == 304
+
+
+def test_pages_are_never_compressed(site):
+    """A page may hold a secret beside words of somebody else's choice: its compressed length would tell."""
+    headers = site.ask("GET", "/", headers={**PAGE, "Accept-Encoding": "gzip, br"})[1]
+    assert headers["Content-Encoding"] is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (PAGE, "text/html; charset=utf-8"),
+        (JSON, "application/problem+json; charset=utf-8"),
+        ({"Accept": "application/problem+json"}, "application/problem+json; charset=utf-8"),
+        ({"Accept": "*/*", "Content-Type": "application/json"}, "application/problem+json; charset=utf-8"),
+        ({"Accept": "text/plain"}, "text/plain; charset=utf-8"),
+        ({"Accept": "*/*", "User-Agent": "curl/8.5.0"}, "text/plain; charset=utf-8"),
+        ({"Accept": "text/html", "HX-Request": "true"}, "text/html; charset=utf-8"),
+        ({}, "text/html; charset=utf-8"),
+    ],
+)
+def test_a_problem_of_nginx_is_written_as_the_server_would(site, accept, media_type):
+    """nginx picks page, fragment, JSON or text for its own errors by the rules of the server."""
+    status, headers, body = site.ask("POST", "/post", TOO_LONG, {**FORM, **accept})
+    detail = "The message may have at most 65536 bytes."
+    assert (status, headers["Content-Type"]) == (413, media_type)
+    assert detail in body.decode()
+    assert "<!--#" not in body.decode()
+    if "json" in media_type:
+        assert json.loads(body) == {
+            "type": "about:blank",
+            "title": "Content Too Large",
+            "status": 413,
+            "detail": detail,
+        }
+
+
+def test_a_problem_page_looks_like_the_servers(site):
+    """nginx's error page has the server's frame: the same stylesheet, masthead and landmarks."""
+    servers_page = site.ask("PUT", "/post", headers=PAGE)[2].decode()
+    own_page = site.ask("GET", "/static/nothing", headers=PAGE)[2].decode()
+    for part in (
+        '<header class="masthead">',
+        '<main id="main">',
+        '<section class="sheet">',
+        '<footer class="colophon">',
+    ):
+        assert part in servers_page and part in own_page
+    stylesheet = re.search(r'rel="stylesheet" href="([^"?]+)', own_page)[1]
+    assert f'href="{stylesheet}?v=' in servers_page
+    assert site.ask("GET", stylesheet)[0] == 200
+    assert "<script" not in own_page and "style=" not in own_page
+
+
+def test_a_problem_of_nginx_finds_its_place_in_the_page(site):
+    """For htmx the problem is a fragment that replaces what stands at the form's place for problems."""
+    status, headers, body = site.ask("POST", "/post", TOO_LONG, {**FORM, "HX-Request": "true"})
+    assert status == 413
+    assert (headers["HX-Retarget"], headers["HX-Reswap"]) == ("#problem-message", "innerHTML")
+    assert body == b"<p>The message may have at most 65536 bytes.</p>\n"
+    assert site.ask("GET", "/healthz", headers={"HX-Request": "true"})[1]["HX-Retarget"] == "#problem"
+    assert site.ask("GET", "/healthz")[1]["HX-Retarget"] is None
+
+
+def test_the_longest_legal_message_passes(site):
+    """A message of the full length passes even where every character is escaped in JSON."""
+    message = "\x01" * 65536
+    body = json.dumps({"message": message})
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    status, _, answer = site.ask("POST", "/post", body, headers)
+    assert len(body) > 6 * 65536 and status == 201
+    key, token = json.loads(answer)["url"].split("/")[-2:]
+    assert json.loads(site.ask("GET", f"/{key}/{token}", headers=JSON)[2]) == {"message": message}
+
+
+def test_what_is_not_http_is_refused_without_a_crash(site):
+    """Bytes that are no request get a 400 or nothing, and nginx goes on."""
+    for junk in (
+        b"\x00\xff\x16\x03\n\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"get / HTTP/1.1\r\n\r\n",
+        b"GET /\r\n",
+    ):
+        with socket.create_connection(("localhost", site.https_port)) as plain:
+            with site.tls_context().wrap_socket(plain, server_hostname="localhost") as connection:
+                connection.sendall(junk)
+                connection.shutdown(socket.SHUT_WR)
+                answer = connection.recv(65536)
+                assert b" 20" not in answer[:12]
+    assert site.ask("GET", "/")[0] == 200
