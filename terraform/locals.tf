@@ -1,0 +1,29 @@
+# Names and choices that several files share.
+
+locals {
+  # The version of this checkout, unless image_tag names another build.
+  image_tag = coalesce(var.image_tag, regex("(?m)^version = (\\S+)$", file("${path.module}/../setup.cfg"))[0])
+
+  # Two zones in either variant: RDS wants two for a subnet group.
+  zones = { for index, zone in slice(data.aws_availability_zones.available.names, 0, 2) : zone => index }
+
+  host = var.domain_name != null ? var.domain_name : aws_eip.web[0].public_ip
+  url  = "https://${local.host}"
+
+  # Docker's default bridge: where a container of a task in bridge mode sees its neighbours.
+  bridge_cidr = "172.17.0.0/16"
+}
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_availability_zones" "available" {
+  # checkov:skip=CKV_AWS_394:The first two by name are taken, and AWS adds new letters at the end.
+  state = "available"
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
