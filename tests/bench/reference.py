@@ -1,0 +1,61 @@
+"""What a benchmark compares with: `python -m tests.bench.reference empty|constant`.
+
+`empty` is the server as it is, with a store that stores nothing. `constant` is a bare Tornado handler
+that always answers the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from datetime import UTC, datetime
+
+import tornado.web
+
+from server import logs, sealing, serving
+from server.notes import Note, Notes, Peek, Placed
+from server.settings import Settings
+from server.transport import Limits
+from tests.bench import workload
+
+
+class EmptyNotes(Notes):
+    """Takes every note and forgets it, finds one under every key, and never waits for anything."""
+
+    async def put(self, note: Note) -> Placed:
+        return Placed(self._keys.take(), datetime.now(UTC) + note.lifetime)
+
+    async def peek(self, key: str) -> Peek | None:
+        return None
+
+    async def reveal(self, key: str, verifier: bytes) -> bytes | None:
+        return SEALED if verifier == workload.LOCK.verifier else sealing.from_text(workload.sealed_under(key))
+
+    async def purge(self) -> int:
+        return 0
+
+
+SEALED = sealing.seal(workload.LOCK, workload.MESSAGE)
+
+
+class Constant(tornado.web.RequestHandler):
+    def get(self) -> None:
+        self.finish("constant")
+
+
+async def _constant(settings: Settings) -> None:
+    application = tornado.web.Application([("/", Constant)], log_function=lambda handler: None)
+    server = serving.TRANSPORTS[settings.http_transport](application, Limits(settings.max_body_bytes))
+    await server.listen(settings.port, settings.host)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    settings = Settings.from_env(os.environ)
+    logs.set_up(settings.log_format, settings.log_level)
+    if sys.argv[1] == "empty":
+        serving.Notes = EmptyNotes  # type: ignore[misc]
+        asyncio.run(serving.serve(settings))
+    else:
+        asyncio.run(_constant(settings))

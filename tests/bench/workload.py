@@ -1,0 +1,123 @@
+"""The four things that are measured: notes sealed by the client or by the server, put and revealed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable
+
+import psycopg2
+
+from server import sealing
+from server.keys import ALPHABET
+from tests.bench.load import Job, post
+
+MESSAGE = ("The quick brown fox jumps over the lazy dog. " * 23)[:1000]
+TOKEN = "0i9FCcjCuydimGFKFQzyckpc"  # of every note that the server opens
+LOCK = sealing.lock_of(TOKEN)
+PROOF = bytes(32)  # of every note that a client has sealed
+
+# Sealed by a client, as far as the server can know; each is different, since its key is in it.
+_LENGTH = -(-sealing.sealed_length(len(MESSAGE)) * 4 // 3)
+HEAD = sealing.to_text(sealing.VERSION + bytes(11))
+TAIL = sealing.to_text(bytes(range(256)) * 8)[: _LENGTH - len(HEAD) - 6] + "A"
+
+KINDS = tuple(f"{what}, sealed by the {who}" for who in ("client", "server") for what in ("put", "reveal"))
+
+
+def sealed_under(key: str) -> str:
+    """What the client has sealed, in base64url."""
+    return f"{HEAD}{key}{TAIL}"
+
+
+def key_of(number: int) -> str:
+    """Different keys for different numbers, in no order, as the key table hands them out."""
+    scattered = number * 387_420_489
+    return "".join(ALPHABET[scattered >> shift & 63] for shift in (24, 18, 12, 6, 0))
+
+
+# The same in SQL, which is how millions of notes get into the table.
+KEY_OF = " || ".join(
+    f"substr('{ALPHABET}', (((number::bigint * 387420489) >> {shift}) & 63)::integer + 1, 1)"
+    for shift in (24, 18, 12, 6, 0)
+)
+FILL = f"""
+INSERT INTO note (key, verifier, sealed, has_passphrase, expires_at)
+SELECT key, %s,
+    CASE WHEN %s::bytea IS NULL THEN decode(translate(%s || key || %s, '-_', '+/'), 'base64') ELSE %s END,
+    false, now() + %s * interval '1 second'
+FROM generate_series(%s, %s) AS number, LATERAL (SELECT {KEY_OF}) AS named (key)
+"""
+
+
+def job_of(kind: str, numbers: Iterable[int] = ()) -> Job:
+    """What wrk asks for; for a reveal, of the notes that `fill` has put there under these numbers."""
+    match kind.split(", sealed by the "):
+        case ["put", "client"]:
+            body = {
+                "sealed": sealed_under("abcde"),
+                "verifier": sealing.to_text(sealing.verifier_of(PROOF)),
+                "lifetime": 3600,
+            }
+            return Job(*post("/post", json.dumps(body)), 201, '"url": "http')
+        case ["put", "server"]:
+            return Job(
+                *post("/post", json.dumps({"message": MESSAGE, "lifetime": 3600})), 201, '"url": "http'
+            )
+        case ["reveal", "client"]:
+            request = post("/*/reveal", json.dumps({"proof": sealing.to_text(PROOF)}))
+            answer_head, answer_tail = f'{{"sealed": "{HEAD}', f'{TAIL}"}}\n'
+            return Job(*request, 200, answer_head, answer_tail, True, [key_of(number) for number in numbers])
+        case _:
+            request = post("/*/reveal", json.dumps({"token": TOKEN}))
+            answer = json.dumps({"message": MESSAGE}) + "\n"
+            return Job(*request, 200, answer, ids=[key_of(number) for number in numbers])
+
+
+def fill(url: str, kind: str, start: int, end: int, lifetime: int = 3600) -> None:
+    """Put notes from number `start` up to `end` straight into the table, for reveals of this kind."""
+    verifier, sealed = sealing.verifier_of(PROOF), None
+    if kind.endswith("server"):
+        verifier, sealed = LOCK.verifier, sealing.seal(LOCK, MESSAGE)
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(FILL, (verifier, sealed, HEAD, TAIL, sealed, lifetime, start, end - 1))
+
+
+def empty(url: str) -> None:
+    """Begin with an empty table."""
+    _alone(url, "TRUNCATE note, receipt")
+
+
+def settle(url: str) -> None:
+    """Let the database have done what it would otherwise do during the measurement."""
+    _alone(url, "VACUUM ANALYZE note", "CHECKPOINT")
+
+
+def wait_until_idle(url: str) -> None:
+    """Until nothing of the last run is under way any more: wrk hangs up in the middle of it."""
+    idle_looks = 0
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        while idle_looks < IDLE_LOOKS:
+            cursor.execute(BUSY)
+            idle_looks = 0 if cursor.fetchone() != (0,) else idle_looks + 1
+            time.sleep(0.02)
+
+
+IDLE_LOOKS = 5
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'note-whisperer' AND state <> 'idle'"
+
+
+def count(url: str) -> int:
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM note")
+        return int(cursor.fetchone()[0])  # type: ignore[index]
+
+
+def _alone(url: str, *statements: str) -> None:
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
