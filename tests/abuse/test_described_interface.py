@@ -1,0 +1,61 @@
+"""schemathesis: requests made from the OpenAPI document, right and wrong, are answered as it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.abuse.conftest import FRONTS, HOSTILE_REQUESTS, MARKER
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "server/openapi.json"
+
+# In the short form the values at the limits are enough, of one client on one front: how HTTP is read, in
+# which fronts differ, is for test_malformed_http.py.
+SHORT = HOSTILE_REQUESTS < 5000
+CLIENTS = {"a program": {"Accept": "application/json"}, "htmx": {"Accept": "text/html", "HX-Request": "true"}}
+
+
+def st(front, folder, headers, *options):
+    """Run schemathesis; how many requests it has made.
+
+    A proxy keeps the operator's addresses in, so they are for servers without one.
+    """
+    command = [
+        Path(sys.executable).with_name("st"),
+        "--config-file",
+        ROOT / "tests/abuse/schemathesis.toml",
+        "--no-color",
+        "run",
+        DOCUMENT,
+        f"--url={front.url}",
+        "--suppress-health-check=all",
+        "--warnings=off",
+        *[f"--header={name}: {value}" for name, value in headers.items()],
+        f"--header=X-Marker: {MARKER}",
+        *(["--exclude-tag=operation"] if front.name == "nginx" else []),
+        *options,
+    ]
+    done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    return int(re.search(r"(\d[\d,]*) generated", done.stdout)[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("front", FRONTS[:1] if SHORT else FRONTS, indirect=True)
+@pytest.mark.parametrize("client", list(CLIENTS)[:1] if SHORT else CLIENTS)
+def test_what_is_made_from_the_document_is_answered_as_it_says(front, tmp_path, client):
+    """Every status, header and body is one that the document names, and what breaks its rules is refused."""
+    phases = "coverage" if SHORT else "coverage,fuzzing"
+
+    count = st(
+        front,
+        tmp_path,
+        CLIENTS[client],
+        f"--phases={phases}",
+        f"--max-examples={HOSTILE_REQUESTS // 300}",  # of each operation, and costly to make
+    )
+
+    front.assert_unmoved()
+    print(f"{count} requests made from the document to {front.name}, as {client}")

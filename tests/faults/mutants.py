@@ -1,0 +1,181 @@
+"""Takes each piece of the fault handling out of a copy of the server, and sees the tests notice.
+
+By hand: `make faults-mutants`. A mutant that the tests pass is a piece that nothing holds in place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.server_process import ROOT
+
+COPIED = ("server", "kgs", "templates", "static", "tests", "setup.cfg")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """What is taken out, where, and the test file that notices."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS = (
+    Mutant(
+        "receipts: a lost COMMIT is taken for one that did not happen",
+        "notes.py",
+        "earlier |= sent[id_]",
+        "earlier |= {}",
+        "faults/test_conversation.py",
+    ),
+    Mutant(
+        "receipts: what was in memory is shown without asking for its receipt",
+        "notes.py",
+        "for (id_,) in found:",
+        "for (id_,) in [(id_,) for id_ in sent]:",
+        "faults/test_conversation.py",
+    ),
+    Mutant(
+        "receipts: a lost answer to COMMIT is the end",
+        "notes.py",
+        "lambda: self._commit_patience if sent else 0",
+        "lambda: 0 if not sent else -1e9",
+        "faults/test_conversation.py",
+    ),
+    Mutant(
+        "ordinals: a row goes to whoever asked for its key first",
+        "notes.py",
+        "RETURNING hit.ordinal, note.sealed",
+        "RETURNING (SELECT min(asked.ordinal) FROM asked WHERE asked.key = note.key), note.sealed",
+        "faults/test_conversation.py",
+    ),
+    Mutant(
+        "idle connections: one in a transaction goes back to the pool",
+        "database.py",
+        "if connection.stale or not connection.idle:",
+        "if connection.stale:",
+        "server/test_database.py",
+    ),
+    Mutant(
+        "lock order: rows are locked as they were asked for",
+        "notes.py",
+        "ORDER BY note.key\n        FOR UPDATE OF note",
+        "FOR UPDATE OF note",
+        "faults/test_locks.py",
+    ),
+    Mutant(
+        "COMMIT: an answer that is not COMMIT is taken for one",
+        "notes.py",
+        'if connection.status != "COMMIT" or connection.notices:',
+        "if False:",
+        "faults/test_failover.py",
+    ),
+    Mutant(
+        "standby: a put that it was not waited for is taken for safe",
+        "notes.py",
+        "if connection.notices:",
+        "if False:",
+        "faults/test_failover.py",
+    ),
+    Mutant(
+        "readers who leave: their group goes on",
+        "notes.py",
+        "if not sent and (not revealed or any(group[ordinal - 1].left for ordinal in revealed)):",
+        "if not sent and not revealed:",
+        "faults/test_readers_who_leave.py",
+    ),
+    Mutant(
+        "readers who leave: nobody notices",
+        "handlers/base.py",
+        "self._task.cancel()",
+        "pass",
+        "faults/test_readers_who_leave.py",
+    ),
+    Mutant(
+        "deadlines: an attempt takes as long as it takes",
+        "notes.py",
+        "async with asyncio.timeout(min(left, 3 * self._database.timeout)):",
+        "async with asyncio.timeout(None):",
+        "faults/test_deadlines.py",
+    ),
+    Mutant(
+        "names: libpq asks the name service itself",
+        "database.py",
+        "psycopg2.connect(await _resolved(self.dsn), async_=True)",
+        "psycopg2.connect(self.dsn, async_=True)",
+        "faults/test_deadlines.py",
+    ),
+    Mutant(
+        "retrying a put: the second one is told that the key is taken",
+        "notes.py",
+        "WHERE note.verifier = excluded.verifier AND note.sealed = excluded.sealed",
+        "WHERE false",
+        "faults/test_conversation.py",
+    ),
+    Mutant(
+        "clock: receipts are purged by the database's clock alone",
+        "notes.py",
+        "at < least(now(), %s)",
+        "at < greatest(now(), %s)",
+        "faults/test_faults.py",
+    ),
+    Mutant(
+        "overload: a process takes as many clients as come",
+        "transport.py",
+        "if len(self.server.clients) > self.server.limits.clients:",
+        "if False:",
+        "faults/test_overload.py",
+    ),
+    Mutant(
+        "frozen servers: the database keeps their rows locked",
+        "database.py",
+        '"-c tcp_user_timeout=10000",',
+        '"",',
+        "faults/test_locks.py",
+    ),
+)
+
+
+def run(names: list[str]) -> Iterator[tuple[Mutant, bool, str]]:
+    """Run the tests on each mutant; yields it, whether it was noticed, and what the tests said."""
+    for mutant in MUTANTS:
+        if names and not any(name in mutant.name for name in names):
+            continue
+        with tempfile.TemporaryDirectory(prefix="nw-mutant-") as folder:
+            for part in COPIED:
+                copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+                copy(ROOT / part, Path(folder, part))
+            file = Path(folder, "server", mutant.file)
+            text = file.read_text()
+            if text.count(mutant.old) != 1:
+                raise SystemExit(f"{mutant.name}: {mutant.file} does not contain it once")
+            file.write_text(text.replace(mutant.old, mutant.new))
+            Path(folder).chmod(0o755)
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-x", f"tests/{mutant.test}"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                env=os.environ | {"FAULTS": "long", "PYTHONDONTWRITEBYTECODE": "1"},
+                timeout=600,
+            )
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        yield mutant, done.returncode in (1, 3), failed[0] if failed else done.stdout[-300:]
+
+
+if __name__ == "__main__":
+    survivors = 0
+    for mutant, noticed, words in run(sys.argv[1:]):
+        survivors += not noticed
+        print(f"{'noticed ' if noticed else 'SURVIVED'}  {mutant.name}\n          {words[:160]}", flush=True)
+    sys.exit(1 if survivors else 0)

@@ -1,0 +1,228 @@
+"""The conversation with the msg-db breaks at every point, in every way: no note is lost or shown twice."""
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+from datetime import timedelta
+
+import psycopg2
+import pytest
+
+from server.database import Database, Unavailable
+from server.keys import ALPHABET
+from server.notes import Note, Notes
+from tests.faults.conftest import TIMEOUT
+from tests.faults.proxy import CONNECT, Break, Moment, Trap
+
+pytestmark = pytest.mark.gen_test(timeout=120)
+
+SEALED = b"\x01" + bytes(284)
+
+# Every conversation of a reveal: also a second one, after an answer to COMMIT was lost.
+LOST_COMMIT = Trap("commit", Moment.ANSWERED, Break.CUT)
+NEVER_SENT_COMMIT = Trap("commit", Moment.UNSENT, Break.LATE)
+FIRST_TRY = [[Trap(*point)] for point in itertools.product(("reveal", "commit"), Moment, Break)]
+SECOND_TRY = [
+    [first, Trap(*point)]
+    for first in (LOST_COMMIT, NEVER_SENT_COMMIT)
+    for point in itertools.product(("reveal", "receipts", "commit"), Moment, (Break.CUT, Break.LATE))
+]
+# These take longer: `make faults` does them.
+SILENT_SECOND_TRY = [
+    [LOST_COMMIT, Trap(*point)]
+    for point in itertools.product(("reveal", "receipts", "commit"), Moment, (Break.SILENCE,))
+]
+PUTS = [Trap(*point) for point in itertools.product(("put",), Moment, Break)]
+CONNECTS = [Trap(CONNECT, moment, how) for moment, how in itertools.product(Moment, Break)]
+
+
+class Keys:
+    """As many keys as there are cases."""
+
+    def __init__(self, first):
+        self._numbers = itertools.count(first)
+
+    def take(self):
+        number = next(self._numbers)
+        return "".join(ALPHABET[number >> shift & 63] for shift in (24, 18, 12, 6, 0))
+
+
+def verifier(key):
+    return hashlib.sha256(key.encode()).digest()
+
+
+def a_note(proof):
+    return Note(verifier(proof), SEALED, False, timedelta(hours=1))
+
+
+@contextlib.asynccontextmanager
+async def opened(url, first_key=0, timeout=TIMEOUT):
+    """Notes over connections of their own."""
+    database = Database(url, 3, timeout)
+    try:
+        yield Notes(database, Keys(first_key))
+    finally:
+        await database.close()
+
+
+def copies(traps, key):
+    """The same traps for one note, each armed by the one before it."""
+    copied = [Trap(trap.statement, trap.moment, trap.how, key.encode()) for trap in traps]
+    for earlier, later in itertools.pairwise(copied):
+        later.after = earlier
+    return copied
+
+
+async def attempt(notes, key, proof=None):
+    """What one reader gets: sealed bytes, None for a 404, or Unavailable for a 503."""
+    try:
+        return await notes.reveal(key, verifier(proof or key))
+    except Unavailable as unavailable:
+        return unavailable
+
+
+async def reveal_through(proxy, url, steady, traps, key, rival):
+    """A reader whose conversations break at `traps`; with `rival` another one starts at the first break."""
+    armed = [proxy.arm(trap) for trap in copies(traps, key)]
+    async with opened(url) as notes:
+        reader = asyncio.create_task(attempt(notes, key))
+        if rival:
+            while not armed[0].sprung.is_set() and not reader.done():
+                await asyncio.sleep(0.005)
+            others = [await attempt(steady, key)]
+        else:
+            others = []
+        got = [await reader, *others]
+    # Whatever is still under way in the database has an end, and then there is one answer.
+    last = Unavailable()
+    while isinstance(last, Unavailable):
+        last = await attempt(steady, key)
+    unsprung = [trap.name for trap in armed if not trap.sprung.is_set()]
+    proxy.traps = [trap for trap in proxy.traps if trap not in armed]
+    return got, last, unsprung
+
+
+def verdict(got, last):
+    """What is wrong with what the readers got, one after the other, or None."""
+    shown = [answer for answer in [*got, last] if isinstance(answer, bytes)]
+    if len(shown) > 1:
+        return "shown twice"
+    if not shown:
+        return "lost"
+    if shown != [SEALED]:
+        return "not what was put"
+    if last is not None and any(answer is None for answer in got):
+        return "404 for a note that nobody had read"
+    return None
+
+
+@pytest.mark.parametrize("rival", [False, True], ids=["alone", "with a rival"])
+async def test_a_reveal_is_exactly_once_wherever_its_conversation_breaks(
+    msg_db_url, proxy, through_proxy, rival
+):
+    """Each point, each way, on the first try and on the one after a lost COMMIT: one reader is shown it."""
+    url = through_proxy
+    async with opened(msg_db_url) as steady:
+        cases = FIRST_TRY + SECOND_TRY
+        placed = [await steady.put(a_note("")) for _ in cases]
+        await set_verifiers(msg_db_url)
+
+        outcomes = await asyncio.gather(
+            *(
+                reveal_through(proxy, url, steady, traps, place.key, rival)
+                for traps, place in zip(cases, placed)
+            )
+        )
+
+    wrong = [
+        (" then ".join(trap.name for trap in traps), verdict(got, last), got, last)
+        for traps, (got, last, _) in zip(cases, outcomes)
+        if verdict(got, last)
+    ]
+    assert wrong == []
+    if not rival:  # who may be quicker than the second try
+        assert [names for _, _, names in outcomes if names] == []
+        # Every break around COMMIT ends with the message, not with an error.
+        commits = [got for traps, (got, _, _) in zip(cases, outcomes) if traps[0].statement == "commit"]
+        assert commits == [[SEALED]] * len(commits)
+
+
+async def set_verifiers(url):
+    """Let the proof of every note be its key."""
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE note SET verifier = sha256(key::text::bytea)")
+        connection.commit()
+
+
+async def test_a_group_is_exactly_once_wherever_its_conversation_breaks(msg_db_url, proxy, through_proxy):
+    """Readers of ten notes share statements, some with a wrong proof; each note keeps to one reader."""
+    url = through_proxy
+    async with opened(msg_db_url) as steady:
+        wrong = []
+        for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE)):
+            placed = [await steady.put(a_note("")) for _ in range(10)]
+            await set_verifiers(msg_db_url)
+            proxy.arm(trap := Trap("commit", moment, how, placed[5].key.encode()))
+            async with opened(url) as notes:
+                guesses = [asyncio.create_task(notes.reveal(place.key, verifier("no"))) for place in placed]
+                got = await asyncio.gather(*(attempt(notes, place.key) for place in placed for _ in range(2)))
+                guessed = await asyncio.gather(*guesses, return_exceptions=True)
+            assert not any(isinstance(answer, bytes) for answer in guessed)
+            last = [await attempt(steady, place.key) for place in placed]
+            wrong += [
+                (trap.name, reason) for n in range(10) if (reason := verdict(got[2 * n : 2 * n + 2], last[n]))
+            ]
+            assert trap.sprung.is_set(), trap.name
+
+    assert wrong == []
+
+
+async def put_wrongly(url, broken_url, proxy, first_key):
+    """Put a note at each break; gives what went wrong."""
+
+    async def put(number, trap):
+        key = Keys(number).take()
+        proxy.arm(Trap(trap.statement, trap.moment, trap.how, key.encode()))
+        async with opened(broken_url, number) as notes:
+            try:
+                return await notes.put(a_note(key))
+            except Unavailable as unavailable:
+                return unavailable
+
+    numbers = [first_key + 1000 * n for n in range(len(PUTS))]
+    results = await asyncio.gather(*map(put, numbers, PUTS))
+    wrong = []
+    async with opened(url, timeout=5.0) as steady:
+        twice = await steady._database.execute(
+            "SELECT verifier FROM note GROUP BY verifier HAVING count(*) > 1"
+        )
+        for number, trap, result in zip(numbers, PUTS, results):
+            if isinstance(result, Unavailable):
+                continue
+            if await attempt(steady, result.key, Keys(number).take()) != SEALED:
+                wrong.append(trap.name)
+    return wrong + ["stored twice" for _ in twice]
+
+
+async def test_a_put_is_stored_once_wherever_its_conversation_breaks(msg_db_url, proxy, through_proxy):
+    """Whoever gets a key can read under it what was put, and a second try makes no second note."""
+    assert await put_wrongly(msg_db_url, through_proxy, proxy, 0) == []
+
+
+async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_most(
+    msg_db_url, proxy, through_proxy
+):
+    """However connecting ends, the next caller is served, and no connection is leaked."""
+    url = through_proxy
+
+    async def use(trap):
+        async with opened(url) as notes:
+            await attempt(notes, "first")
+            return await notes.peek("other"), notes._database.in_use
+
+    for trap in CONNECTS:
+        proxy.arm(Trap(trap.statement, trap.moment, trap.how))
+    results = await asyncio.gather(*(use(trap) for trap in CONNECTS))
+
+    assert results == [(None, 0)] * len(CONNECTS)

@@ -1,0 +1,97 @@
+"""The primary dies under load and its synchronous standby takes over at the same address."""
+
+import asyncio
+
+import pytest
+
+from server.notes import COMMIT_PATIENCE
+from tests.faults import history, stack
+from tests.faults.conftest import TIMEOUT
+from tests.faults.failover import fail_over, pair
+from tests.faults.load import Load, under_load
+from tests.faults.proxy import Proxy
+from tests.faults.test_conversation import SEALED, a_note, attempt, opened
+
+BOUND = 15 * TIMEOUT + 1
+UNKNOWN_AFTER = min(COMMIT_PATIENCE, 9 * TIMEOUT) - 1
+
+
+@pytest.fixture(scope="module")
+def primary_and_standby(folder, programs):
+    """A primary that waits for its standby."""
+    with pair(folder / "pair", programs) as made:
+        yield made
+
+
+WAITING = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+async def while_the_standby_is_frozen(pair, work):
+    """Do `work`, whose first wait for the standby is cancelled; was it done before the standby knew?"""
+    pair.standby.freeze()
+    working = asyncio.create_task(work)
+    for sql in (f"SELECT pg_cancel_backend(pid) {WAITING}", f"SELECT pid {WAITING}"):
+        while not working.done() and not await asyncio.to_thread(pair.primary.execute, sql):
+            await asyncio.sleep(0.01)
+    too_soon = working.done()
+    pair.standby.thaw()
+    return await working, too_soon
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_put_that_a_standby_was_not_waited_for_is_not_handed_out_yet(primary_and_standby):
+    """PostgreSQL says so in a warning only; the put is repeated, and found, once the standby has it."""
+    url = primary_and_standby.primary.url("msg_db")
+    async with opened(url, 5000, timeout=5.0) as notes:
+        placed, too_soon = await while_the_standby_is_frozen(primary_and_standby, notes.put(a_note("proof")))
+        on_standby = primary_and_standby.standby.execute(
+            f"SELECT count(*) FROM note WHERE key = '{placed.key}'", "msg_db"
+        )
+
+        assert not too_soon
+        assert on_standby == [(1,)]
+        assert await attempt(notes, placed.key, "proof") == SEALED
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_reveal_that_a_standby_was_not_waited_for_is_not_shown_yet(primary_and_standby):
+    """It is shown once the standby knows as well: after a failover nobody reads it again."""
+    url = primary_and_standby.primary.url("msg_db")
+    async with opened(url, 6000, timeout=5.0) as notes:
+        placed = await notes.put(a_note("proof"))
+        sealed, too_soon = await while_the_standby_is_frozen(
+            primary_and_standby, attempt(notes, placed.key, "proof")
+        )
+        on_standby = primary_and_standby.standby.execute(
+            f"SELECT count(*) FROM note WHERE key = '{placed.key}'", "msg_db"
+        )
+
+        assert not too_soon
+        assert sealed == SEALED
+        assert on_standby == [(0,)]
+        assert await attempt(notes, placed.key, "proof") is None
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_a_failover_under_load_loses_nothing_and_shows_nothing_twice(
+    primary_and_standby, seeded_key_db_url, tmp_path
+):
+    """The address stays, the host behind it changes; /readyz says no in between, and yes afterwards."""
+    with Proxy(("127.0.0.1", primary_and_standby.primary.port)) as proxy:
+        environment = {
+            "KEY_DB_URL": seeded_key_db_url,
+            "MSG_DB_URL": proxy.url("msg_db"),
+            "DB_TIMEOUT": str(TIMEOUT),
+        }
+        with stack.servers(1, environment, tmp_path) as servers:
+            load = Load([server.port for server in servers], seed=2)
+            async with under_load(load, clients=12):
+                while len(load.history.notes) < 100:
+                    await asyncio.sleep(0.01)
+                story = await fail_over(primary_and_standby, proxy, servers[0], load, detection=0.5)
+
+    verdict = history.check(load.history, BOUND, UNKNOWN_AFTER)
+    print(dict(verdict.counts), story)
+    assert verdict.violations == []
+    assert [ready for _, ready in story.unready][-2:] == [False, True]
+    assert story.first_put - story.promoted < 5 * TIMEOUT

@@ -1,0 +1,95 @@
+"""Rows that are locked: in one order, and not for longer than a moment by the dead."""
+
+import asyncio
+import contextlib
+import os
+import time
+
+import psycopg2
+import pytest
+
+from server.database import Unavailable, _with_session_settings
+from server.notes import _Asked
+from tests.faults import stack
+from tests.faults.conftest import TIMEOUT
+from tests.faults.test_conversation import a_note, attempt, opened, verifier
+
+pytestmark = pytest.mark.gen_test(timeout=60)
+
+
+def execute(url, sql):
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        connection.commit()
+        return cursor.fetchall() if cursor.description else None
+
+
+async def until_two_wait(connection):
+    waiting = 0
+    while waiting < 2:
+        await asyncio.sleep(0.005)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            ((waiting,),) = cursor.fetchall()
+
+
+async def test_two_groups_never_wait_for_each_other(msg_db_url):
+    """They ask for the same notes in opposite orders, and meet in the middle: no deadlock."""
+    # The plan that keeps the order of the question, and the one that the index serves best.
+    name = stack.name_of(msg_db_url)
+    for method in ("seqscan", "hashjoin", "mergejoin", "bitmapscan"):
+        execute(msg_db_url, f"ALTER DATABASE {name} SET enable_{method} = off")
+    async with opened(msg_db_url) as one, opened(msg_db_url) as other:
+        placed = [await one.put(a_note("proof")) for _ in range(9)]
+        asked = [_Asked(place.key, verifier("proof")) for place in placed]
+        with contextlib.closing(psycopg2.connect(msg_db_url)) as middle, middle.cursor() as cursor:
+            cursor.execute("SELECT FROM note WHERE key = %s FOR UPDATE", (placed[4].key,))
+            groups = [
+                asyncio.create_task(one._delete(asked)),
+                asyncio.create_task(other._delete(asked[::-1])),
+            ]
+            await until_two_wait(middle)
+            middle.rollback()
+        got, got_reversed = await asyncio.gather(*groups)
+
+    assert [bool(a) + bool(b) for a, b in zip(got, got_reversed[::-1])] == [1] * 9
+    ((deadlocks,),) = execute(msg_db_url, f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'")
+    assert deadlocks == 0
+
+
+@pytest.mark.skipif("FAULTS" not in os.environ, reason="waits for the kernel: `make faults` runs it")
+async def test_a_server_that_freezes_holds_its_rows_for_seconds_only(cluster):
+    """It takes no byte of a large note that the database sends: another reader gets it all the same.
+
+    The database then sits in a system call, where no timeout of a statement reaches it: the kernel gives
+    the connection up.
+    """
+    url = cluster.url("msg_db")
+    execute(
+        url,
+        "INSERT INTO note VALUES ('large', sha256('proof'),"
+        " decode('01' || repeat('00', 28 + 256 * 65536), 'hex'), false, now() + interval '1 day')",
+    )
+    async with opened(url, timeout=5.0) as notes:
+        frozen = await take_no_byte(url, "large")
+        start = time.monotonic()
+        sealed = Unavailable()
+        while isinstance(sealed, Unavailable):
+            sealed = await attempt(notes, "large", "proof")
+        seconds = time.monotonic() - start
+        frozen.close()
+
+    assert len(sealed) == 29 + 256 * 65536
+    assert seconds < 20
+
+
+async def take_no_byte(url, key):
+    """A connection as ours are, whose client has asked for a note and does not read the answer."""
+    dsn = _with_session_settings(url, TIMEOUT)
+    frozen = psycopg2.connect(dsn, async_=True)
+    while frozen.poll() != psycopg2.extensions.POLL_OK:
+        await asyncio.sleep(0.005)
+    frozen.cursor().execute("BEGIN; SELECT sealed FROM note WHERE key = %s FOR UPDATE", (key,))
+    while frozen.poll() == psycopg2.extensions.POLL_WRITE:
+        await asyncio.sleep(0.005)
+    return frozen

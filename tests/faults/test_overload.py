@@ -1,0 +1,90 @@
+"""Too much at once: what is accepted is served, memory stays bounded, and afterwards all is well."""
+
+import asyncio
+import resource
+import time
+
+import psutil
+import pytest
+
+from server.notes import COMMIT_PATIENCE
+from server.transport import Limits
+from tests.faults import history
+from tests.faults.conftest import TIMEOUT
+from tests.faults.load import Client, Load, fetch, under_load
+from tests.faults.soak import Footprint, mixed_requests
+
+pytestmark = pytest.mark.gen_test(timeout=120)
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def many_descriptors():
+    """As many open files as this process may have."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 2 * Limits(0).clients + 200:
+        pytest.skip(f"{Limits(0).clients} clients need more open files than {most}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+async def test_ten_times_the_load_is_served_or_refused(server, many_descriptors):
+    """Thirty-two clients without a pause use this machine up; ten times as many do no harm."""
+    await mixed_requests(server, 500)
+    before = await Footprint.of(server)
+    load = Load([server.port], seed=1, think=0)
+
+    async with under_load(load, clients=320):
+        await asyncio.sleep(2)
+
+    quick = 0.0
+    start = time.monotonic()
+    while time.monotonic() - start < 1:
+        asked = time.monotonic()
+        status, _ = await fetch(server.port, "GET", "/readyz")
+        quick = time.monotonic() - asked
+    after = await Footprint.of(server)
+    verdict = history.check(load.history, 7 * TIMEOUT + 1, min(COMMIT_PATIENCE, 9 * TIMEOUT))
+    print(dict(verdict.counts), f"slowest {verdict.slowest:.1f} s", before, after)
+    assert verdict.violations == []
+    assert (status, quick < 0.5) == (200, True)
+    assert after.resident_bytes - before.resident_bytes < 64 * MEGABYTE
+
+
+async def test_more_clients_than_a_process_takes_are_told_to_come_again(server, many_descriptors):
+    """The first two thousand are served; one more gets 503 at once, without being read."""
+    most = Limits(0).clients
+    clients = [Client(server.port) for _ in range(most)]
+    statuses = [(await client.ask("GET", "/healthz"))[0] for client in clients]
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    refusal = await reader.read()
+    writer.close()
+    again = (await clients[0].ask("GET", "/healthz"))[0]
+    size = psutil.Process(server.process.pid).memory_info().rss
+    for client in clients:
+        client.leave()
+    await asyncio.sleep(0)
+
+    assert set(statuses) == {200}
+    assert refusal.startswith(b"HTTP/1.1 503 ") and b"Retry-After" in refusal
+    assert again == 200
+    assert size < 256 * MEGABYTE
+    assert (await fetch(server.port, "GET", "/healthz"))[0] == 200
+
+
+async def test_memory_descriptors_and_connections_are_given_back(server):
+    """After more requests of mixed kinds a process holds what it held after the first thousand; `make soak`
+    sends half a million."""
+    await mixed_requests(server, 800)
+    before = await Footprint.of(server)
+    failed = await mixed_requests(server, 1000, seed=2)
+    after = await Footprint.of(server)
+
+    print(before, after)
+    assert failed == 0
+    assert after.resident_bytes < 1.1 * before.resident_bytes
+    assert after.descriptors <= before.descriptors + 2
+    assert after.connections <= 10

@@ -1,0 +1,80 @@
+"""A reader who leaves before the note was taken takes nothing along."""
+
+import asyncio
+import contextlib
+import json
+
+import psycopg2
+import pytest
+
+from tests.faults.load import fetch
+
+pytestmark = pytest.mark.gen_test(timeout=60)
+
+
+async def post(server, message="hello"):
+    status, body = await fetch(server.port, "POST", "/post", {"message": message})
+    assert status == 201, body
+    return "/" + json.loads(body)["url"].split("/", 3)[3]
+
+
+@contextlib.contextmanager
+def locked_notes(url):
+    """Every note is held by somebody else, as by a reveal that hangs."""
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM note FOR UPDATE")
+        yield connection
+
+
+async def until_somebody_waits(connection):
+    """For the lock that `connection` holds."""
+    waiting = 0
+    while not waiting:
+        await asyncio.sleep(0.005)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+            )
+            ((waiting,),) = cursor.fetchall()
+
+
+async def test_who_leaves_before_the_commit_leaves_the_note(server, msg_db_url):
+    """The statement is under way, its reader hangs up: the note stays for the next one."""
+    paths = [await post(server, f"message {n}") for n in range(2)]
+    with locked_notes(msg_db_url) as connection:
+        with contextlib.suppress(EOFError):
+            await fetch(server.port, "GET", paths[0], leave_after=0.05)
+        staying = asyncio.create_task(fetch(server.port, "GET", paths[1]))
+        await until_somebody_waits(connection)
+        connection.rollback()
+
+    assert await staying == (200, b'{"message": "message 1"}\n')
+    assert await fetch(server.port, "GET", paths[0]) == (200, b'{"message": "message 0"}\n')
+
+
+async def test_who_leaves_a_group_leaves_it_to_the_others(server, msg_db_url):
+    """Of several readers in one statement one hangs up: the others are served, its note stays."""
+    paths = [await post(server, f"message {n}") for n in range(20)]
+    with locked_notes(msg_db_url) as connection:
+        others = [asyncio.create_task(fetch(server.port, "GET", path)) for path in paths[1:]]
+        leaver = asyncio.create_task(fetch(server.port, "GET", paths[0], leave_after=0.1))
+        await until_somebody_waits(connection)
+        await asyncio.wait([leaver])
+        connection.rollback()
+
+    assert isinstance(leaver.exception(), EOFError)
+    assert [status for status, _ in await asyncio.gather(*others)] == [200] * 19
+    assert await fetch(server.port, "GET", paths[0]) == (200, b'{"message": "message 0"}\n')
+
+
+async def test_leaving_costs_no_connection(server, msg_db_url):
+    """However many readers leave, the pool is whole afterwards."""
+    paths = [await post(server) for _ in range(30)]
+    with locked_notes(msg_db_url):
+        leavers = [fetch(server.port, "GET", path, leave_after=0.05) for path in paths]
+        await asyncio.gather(*leavers, return_exceptions=True)
+
+    answers = [(await fetch(server.port, "GET", path))[0] for path in paths]
+    assert answers == [200] * 30
+    _, page = await fetch(server.port, "GET", "/metrics")
+    assert b'note_whisperer_connections_in_use{database="msg_db"} 0.0' in page
