@@ -131,11 +131,12 @@ async def test_the_key_db_may_be_away_as_long_as_the_keys_last(seeded_key_db_url
             "DB_TIMEOUT": str(TIMEOUT),
         }
         with stack.servers(1, environment, tmp_path) as (server,):
-            while (ahead := await keys_ahead(server)) <= 512:
+            while await keys_ahead(server) <= 512:
                 await asyncio.sleep(0.01)
             key_proxy.refusing = True
             key_proxy.cut()
             before, _ = await fetch(server.port, "GET", "/readyz")
+            ahead = await keys_ahead(server)
 
             answers = []
             while len(answers) < ahead + 8:

@@ -116,7 +116,9 @@ def test_run_of_an_older_version_is_not_taken_for_this_one(single):
     old = ecs.describe_task_definition(taskDefinition="note-whisperer-migrate")["taskDefinition"]
     ecs.run_task(cluster="note-whisperer", taskDefinition="note-whisperer-migrate", launchType="EC2")
     new = ecs.register_task_definition(
-        family="note-whisperer-migrate", containerDefinitions=old["containerDefinitions"]
+        family="note-whisperer-migrate",
+        executionRoleArn=old["executionRoleArn"],
+        containerDefinitions=old["containerDefinitions"],
     )
     before = single.started("migrate")
 
