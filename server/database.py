@@ -13,7 +13,7 @@ import ipaddress
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import momoko
@@ -22,6 +22,7 @@ from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, mak
 from tornado.ioloop import IOLoop
 
 Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 # Callers that may wait for a connection; more are refused at once, so that memory stays bounded.
 LONGEST_QUEUE = 1000
@@ -86,7 +87,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             self.ioloop.remove_handler(fileno)
 
     async def query(
-        self, sql: str, parameters: Sequence[Any] = (), timeout: float | None = None
+        self, sql: str, parameters: Parameters = (), timeout: float | None = None
     ) -> list[Row]:
         """Run one statement, once, and return its rows.
 
@@ -196,7 +197,7 @@ class Database:
         """Connections that are taken out of the pool."""
         return len(self._pool.conns.busy)
 
-    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    async def execute(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Run one statement on its own, once, within `patience` with the wait for a connection.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 
@@ -36,7 +37,7 @@ class KeyLeaser:
     def __init__(self, key_db: Database, ahead: int = 512) -> None:
         """
         Args:
-            ahead: keys; with fewer in memory, another block is leased in the background.
+            ahead: keys; with fewer in memory, as many blocks as it takes are leased in the background.
         """
         self._key_db = key_db
         self._ahead = ahead
@@ -86,9 +87,9 @@ class KeyLeaser:
 
     async def _fill(self) -> bool:
         """Lease until there are keys ahead; whether that worked."""
-        while len(self._keys) < self._ahead:
+        while (missing := self._ahead - len(self._keys)) > 0:
             try:
-                keys = await self._lease()
+                keys = await self._lease(math.ceil(missing / KEYS_PER_BLOCK))
             except OutOfKeys as error:
                 self._complain(str(error))
                 return False
@@ -102,11 +103,13 @@ class KeyLeaser:
     # The cursor's row lock puts lessees in a queue; its move and the log become visible together or not at
     # all. A sequence would be faster and is wrong: after a crash it may give the same value again.
     LEASE = """
-    WITH leased AS (
+    WITH moved AS (
         UPDATE key_cursor
-        SET next = next + 1
-        WHERE next < seeded
-        RETURNING next - 1 AS id
+        SET next = next + %(blocks)s
+        WHERE next + %(blocks)s <= seeded
+        RETURNING next
+    ), leased AS (
+        SELECT generate_series(next - %(blocks)s, next - 1) AS id FROM moved
     ), logged AS (
         INSERT INTO key_lease (id)
         SELECT id FROM leased
@@ -119,18 +122,21 @@ class KeyLeaser:
     READ = """
     SELECT keys
     FROM key_block
-    WHERE id = %s
+    WHERE id = ANY (%s)
+    ORDER BY id
     """
 
-    async def _lease(self) -> str:
-        """The letters of one block."""
-        leased = await self._key_db.execute(self.LEASE)
+    async def _lease(self, blocks: int) -> str:
+        """The letters of so many blocks, or of one where there are not so many left."""
+        leased = [id_ for (id_,) in await self._key_db.execute(self.LEASE, {"blocks": blocks})]
+        if not leased and blocks > 1:
+            return await self._lease(1)
         if not leased:
             raise OutOfKeys("the key-db has no keys left: run `python -m kgs seed --all`")
-        keys = await self._key_db.execute(self.READ, leased[0])
-        if not keys:
+        rows = await self._key_db.execute(self.READ, (leased,))
+        if len(rows) < len(leased):
             raise OutOfKeys("a block is missing from the key-db: run `python -m kgs verify`")
-        return str(keys[0][0])
+        return "".join(keys for (keys,) in rows)
 
     def _complain(self, complaint: str) -> None:
         """Log why no key can be leased: at once if that is new, else now and then."""

@@ -194,11 +194,11 @@ def lease_on(url: str) -> tuple[int, float]:
     with contextlib.closing(key_db.connect(url)) as connection, connection.cursor() as cursor:
         start = time.monotonic()
         while time.monotonic() < start + LEASE_SECONDS:
-            cursor.execute(KeyLeaser.LEASE)
+            cursor.execute(KeyLeaser.LEASE, {"blocks": 1})
             leased = cursor.fetchone()
             if leased is None:
                 break
-            cursor.execute(KeyLeaser.READ, leased)
+            cursor.execute(KeyLeaser.READ, ([*leased],))
             count += len(cursor.fetchall())
         return count, time.monotonic() - start
 

@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from kgs import seeding, verifying
+from server.keys import KeyLeaser
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60
@@ -64,6 +65,12 @@ def sql(key_db_url):
 
     yield run
     connection.close()
+
+
+@pytest.fixture
+def lease(sql):
+    """Lease one block, as a server does; the rows have its id."""
+    return lambda: sql(KeyLeaser.LEASE % {"blocks": 1})
 
 
 # Each takes a moment, so that asking again and again does not keep a core busy.

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from kgs import blocks, fencing
-from server.keys import KeyLeaser
 from tests.kgs.conftest import fill
 
 SEEDED = 4096
@@ -50,13 +49,13 @@ def test_it_never_skips_more_than_there_is(leased):
     assert fencing.plan_blocks(leased, blocks.ALL_BLOCKS).skip == blocks.ALL_BLOCKS - 3010
 
 
-def test_it_says_what_it_skips_and_asks(leased, kgs, sql):
+def test_it_says_what_it_skips_and_asks(leased, kgs, lease):
     """Yes moves the cursor; the next lease takes the first block after the fence."""
     code, output, _ = kgs("fence", "--blocks", 86, said="y\n")
 
     assert code == 0
     assert "86 blocks, 3,010 to 3,095, as many as you say" in output
-    assert sql(KeyLeaser.LEASE) == [(3096,)]
+    assert lease() == [(3096,)]
 
 
 @pytest.mark.parametrize("said", ["", "n\n"])
@@ -78,15 +77,15 @@ def test_it_can_be_told_not_to_ask(leased, kgs, sql):
     assert sql("SELECT next FROM key_cursor") == [(3011,)]
 
 
-def test_blocks_not_seeded_yet_are_skipped_too(leased, kgs, sql):
+def test_blocks_not_seeded_yet_are_skipped_too(leased, kgs, lease):
     """What was seeded after the back-up is seeded again, the same, and must not be leased again."""
     code, output, _ = kgs("fence", "--blocks", 2000, "--yes")
 
     assert code == 0
     assert "run `python -m kgs seed --all`" in output
-    assert sql(KeyLeaser.LEASE) == []
+    assert lease() == []
     fill(leased, 5011)
-    assert sql(KeyLeaser.LEASE) == [(5010,)]
+    assert lease() == [(5010,)]
 
 
 def test_a_time_in_the_future_is_refused(leased, kgs, sql):

@@ -4,7 +4,6 @@ import psycopg2
 import pytest
 
 from kgs import blocks, seeding
-from server.keys import KeyLeaser
 from tests.kgs.conftest import damage, fill
 
 CHUNK_KEYS = seeding.CHUNK * 256
@@ -14,10 +13,6 @@ SUITE_KEYS = 1 << 22
 def seeded(sql):
     ((count,),) = sql("SELECT seeded FROM key_cursor")
     return count
-
-
-def lease(sql):
-    return sql(KeyLeaser.LEASE)
 
 
 def test_four_million_keys_are_written_and_verified(kgs, sql):
@@ -106,11 +101,11 @@ def test_a_second_kgs_leaves(kgs, caught):
     assert "another KGS is filling this key-db" in errors
 
 
-def test_servers_lease_what_is_there_while_it_runs(key_db_url, sql):
+def test_servers_lease_what_is_there_while_it_runs(key_db_url, lease):
     """Between any two chunks a server gets the next block, and none that is not there yet."""
     steps = seeding.seed(key_db_url, 3 * seeding.CHUNK)
 
-    leased = [(step, lease(sql)) for step in steps]
+    leased = [(step, lease()) for step in steps]
 
     assert leased == [(0, []), (4096, [(0,)]), (8192, [(1,)]), (12288, [(2,)])]
 
@@ -153,10 +148,10 @@ class TestEnsureAhead:
         assert seeding.ensure_ahead(key_db_url, 1024) == 0
         assert seeded(sql) == 4
 
-    def test_adds_what_was_leased(self, key_db_url, sql):
+    def test_adds_what_was_leased(self, key_db_url, sql, lease):
         """Leased blocks are made up for."""
         seeding.ensure_ahead(key_db_url, 1024)
-        lease(sql)
+        lease()
 
         assert seeding.ensure_ahead(key_db_url, 1024) == 256
         assert seeded(sql) == 5

@@ -3,7 +3,6 @@
 import json
 
 from kgs import status
-from server.keys import KeyLeaser
 from tests.kgs.conftest import fill
 
 
@@ -22,12 +21,12 @@ def test_of_an_empty_table(kgs):
     }
 
 
-def test_the_rest_lasts_as_long_as_at_the_rate_of_the_last_day(kgs, sql, key_db_url):
+def test_the_rest_lasts_as_long_as_at_the_rate_of_the_last_day(kgs, sql, key_db_url, lease):
     """Ten blocks seeded, one leased today and one the day before yesterday: the rest lasts eight days."""
     fill(key_db_url, 10)
-    sql(KeyLeaser.LEASE)
+    lease()
     sql("UPDATE key_lease SET at = now() - interval '2 days'")
-    sql(KeyLeaser.LEASE)
+    lease()
 
     current = status.status(key_db_url)
     _, text, _ = kgs("status")

@@ -118,6 +118,28 @@ async def test_a_block_is_leased_before_the_last_one_is_used_up(key_db_url):
 
 
 @pytest.mark.gen_test
+async def test_what_many_takers_miss_is_leased_at_once(key_db_url):
+    """However many blocks are missing, it is one lease, as many rows of the log, and the keys in their order."""
+    fill(key_db_url, 9)
+    async with leasing(key_db_url, ahead=7 * KEYS_PER_BLOCK) as leaser:
+        assert leaser.available == 7 * KEYS_PER_BLOCK
+        assert run(key_db_url, "SELECT count(DISTINCT at), count(*) FROM key_lease") == [(1, 7)]
+        # Of the two that are left, three cannot be leased at once.
+        assert await take(leaser, 9 * KEYS_PER_BLOCK) == keys_of(key_db_url)
+
+
+@pytest.mark.gen_test
+async def test_a_block_that_is_missing_is_named_as_damage(key_db_url, caplog):
+    """Nothing of an incomplete lease is handed out."""
+    fill(key_db_url, 4)
+    run(key_db_url, "DELETE FROM key_block WHERE id = 1")
+    async with leasing(key_db_url, ahead=2 * KEYS_PER_BLOCK) as leaser:
+        assert "a block is missing from the key-db: run `python -m kgs verify`" in caplog.text
+        await eventually(lambda: leaser.available == 2 * KEYS_PER_BLOCK)
+        assert await take(leaser, 2 * KEYS_PER_BLOCK) == keys_of(key_db_url)[KEYS_PER_BLOCK:]
+
+
+@pytest.mark.gen_test
 async def test_running_dry_says_what_to_run_and_recovers(key_db_url, caplog):
     """Without keys the log says so once, and as soon as there are some they are there."""
     async with leasing(key_db_url) as leaser:
