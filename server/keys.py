@@ -43,6 +43,7 @@ class KeyLeaser:
         self._ahead = ahead
         self._keys: deque[str] = deque()
         self._filling: asyncio.Task[None] | None = None
+        self._leasing: asyncio.Future[None] | None = None  # a lease that is under way, until it has ended
         self._complaint = ""
         self._complained_at = 0.0
 
@@ -62,14 +63,16 @@ class KeyLeaser:
             self._filling.cancel()
             await asyncio.wait([self._filling])
 
-    def take(self) -> str:
-        """A key that nobody has had before.
+    async def take(self) -> str:
+        """A key that nobody has had before; where none is in memory, what is being leased is waited for.
 
         Raises:
-            OutOfKeys: none is in memory. More are on their way, if the key-db has any.
+            OutOfKeys: there is none. More will be leased as soon as the key-db has any.
         """
         if len(self._keys) <= self._ahead:
             self._fill_in_background()
+        while not self._keys and self._leasing is not None:
+            await asyncio.wait([self._leasing])
         try:
             return self._keys.popleft()
         except IndexError:
@@ -88,15 +91,20 @@ class KeyLeaser:
     async def _fill(self) -> bool:
         """Lease until there are keys ahead; whether that worked."""
         while (missing := self._ahead - len(self._keys)) > 0:
+            leasing = self._leasing = asyncio.get_running_loop().create_future()
             try:
-                keys = await self._lease(math.ceil(missing / KEYS_PER_BLOCK))
+                async with asyncio.timeout(self._key_db.patience):
+                    keys = await self._lease(math.ceil(missing / KEYS_PER_BLOCK))
+                self._keys.extend(keys[i : i + KEY_LENGTH] for i in range(0, len(keys), KEY_LENGTH))
             except OutOfKeys as error:
                 self._complain(str(error))
                 return False
-            except (Unavailable, psycopg2.Error) as error:
+            except (Unavailable, TimeoutError, psycopg2.Error) as error:
                 self._complain(f"the key-db leases no keys: {str(error).partition(chr(10))[0]}")
                 return False
-            self._keys.extend(keys[i : i + KEY_LENGTH] for i in range(0, len(keys), KEY_LENGTH))
+            finally:
+                self._leasing = None
+                leasing.set_result(None)
         self._complaint = ""
         return True
 

@@ -81,7 +81,7 @@ class Notes:
             Unavailable: the msg-db is not there; the note may have been stored, under a key nobody has.
         """
         while True:
-            key = self._keys.take()
+            key = await self._keys.take()
             expires_at = await self._puts.submit((key, note), size=len(note.sealed))
             if expires_at is not None:
                 return Placed(key, expires_at)

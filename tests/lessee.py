@@ -16,7 +16,7 @@ async def main(url):
         taken = []
         try:
             while len(taken) < KEYS_PER_BLOCK:
-                taken.append(keys.take())
+                taken.append(await keys.take())
         except OutOfKeys:
             pass
         print("\n".join(taken), flush=True)

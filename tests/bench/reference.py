@@ -24,7 +24,7 @@ class EmptyNotes(Notes):
     """Takes every note and forgets it, finds one under every key, and never waits for anything."""
 
     async def put(self, note: Note) -> Placed:
-        return Placed(self._keys.take(), datetime.now(UTC) + note.lifetime)
+        return Placed(await self._keys.take(), datetime.now(UTC) + note.lifetime)
 
     async def peek(self, key: str) -> Peek | None:
         return None

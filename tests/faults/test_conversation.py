@@ -43,7 +43,7 @@ class Keys:
     def __init__(self, first):
         self._numbers = itertools.count(first)
 
-    def take(self):
+    async def take(self):
         number = next(self._numbers)
         return "".join(ALPHABET[number >> shift & 63] for shift in (24, 18, 12, 6, 0))
 
@@ -182,7 +182,7 @@ async def put_wrongly(url, broken_url, proxy, first_key):
     """Put a note at each break; gives what went wrong."""
 
     async def put(number, trap):
-        key = Keys(number).take()
+        key = await Keys(number).take()
         proxy.arm(Trap(trap.statement, trap.moment, trap.how, key.encode()))
         async with opened(broken_url, number) as notes:
             try:
@@ -200,7 +200,7 @@ async def put_wrongly(url, broken_url, proxy, first_key):
         for number, trap, result in zip(numbers, PUTS, results):
             if isinstance(result, Unavailable):
                 continue
-            if await attempt(steady, result.key, Keys(number).take()) != SEALED:
+            if await attempt(steady, result.key, await Keys(number).take()) != SEALED:
                 wrong.append(trap.name)
     return wrong + ["stored twice" for _ in twice]
 

@@ -50,7 +50,7 @@ async def take(leaser, count):
     taken = []
     while len(taken) < count:
         await eventually(lambda: leaser.available)
-        taken.append(leaser.take())
+        taken.append(await leaser.take())
     return taken
 
 
@@ -91,7 +91,7 @@ async def test_keys_come_in_the_order_of_the_table(key_db_url):
     async with leasing(key_db_url, ahead=1) as leaser:
         assert await take(leaser, 4 * KEYS_PER_BLOCK) == keys_of(key_db_url)
         with pytest.raises(OutOfKeys):
-            leaser.take()
+            await leaser.take()
 
 
 @pytest.mark.gen_test
@@ -109,8 +109,8 @@ async def test_a_block_is_leased_before_the_last_one_is_used_up(key_db_url):
     """With fewer keys ahead than asked for, one lease brings more, in the background."""
     fill(key_db_url, 9)
     async with leasing(key_db_url, ahead=512) as leaser:
-        leaser.take()
-        leaser.take()
+        await leaser.take()
+        await leaser.take()
         await eventually(lambda: leaser.available > 512)
 
         assert leaser.available == 3 * KEYS_PER_BLOCK - 2
@@ -128,15 +128,39 @@ async def test_what_many_takers_miss_is_leased_at_once(key_db_url):
         assert await take(leaser, 9 * KEYS_PER_BLOCK) == keys_of(key_db_url)
 
 
+@contextlib.contextmanager
+def cursor_locked(url):
+    """Let nobody lease."""
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM key_cursor FOR UPDATE")
+        yield
+
+
 @pytest.mark.gen_test
-async def test_a_block_that_is_missing_is_named_as_damage(key_db_url, caplog):
-    """Nothing of an incomplete lease is handed out."""
-    fill(key_db_url, 4)
-    run(key_db_url, "DELETE FROM key_block WHERE id = 1")
-    async with leasing(key_db_url, ahead=2 * KEYS_PER_BLOCK) as leaser:
-        assert "a block is missing from the key-db: run `python -m kgs verify`" in caplog.text
-        await eventually(lambda: leaser.available == 2 * KEYS_PER_BLOCK)
-        assert await take(leaser, 2 * KEYS_PER_BLOCK) == keys_of(key_db_url)[KEYS_PER_BLOCK:]
+async def test_a_lease_that_is_slow_is_waited_for(key_db_url):
+    """Who finds no key in memory while some are being leased is not refused."""
+    fill(key_db_url, 2)
+    async with leasing(key_db_url, ahead=1) as leaser:
+        with cursor_locked(key_db_url):
+            for _ in range(KEYS_PER_BLOCK):
+                await leaser.take()
+            late = [asyncio.create_task(leaser.take()) for _ in range(5)]
+            _, waiting = await asyncio.wait(late, timeout=0.1)
+            assert len(waiting) == 5
+        assert await asyncio.gather(*late) == keys_of(key_db_url)[KEYS_PER_BLOCK:][:5]
+
+
+@pytest.mark.gen_test
+async def test_a_lease_that_does_not_end_is_not_waited_for_longer_than_for_a_statement(key_db_url):
+    """Then there is no key."""
+    fill(key_db_url, 2)
+    async with leasing(key_db_url, ahead=1, timeout=0.2) as leaser:
+        with cursor_locked(key_db_url):
+            for _ in range(KEYS_PER_BLOCK):
+                await leaser.take()
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(OutOfKeys):
+                    await leaser.take()
 
 
 @pytest.mark.gen_test
@@ -145,7 +169,7 @@ async def test_running_dry_says_what_to_run_and_recovers(key_db_url, caplog):
     async with leasing(key_db_url) as leaser:
         for _ in range(100):
             with pytest.raises(OutOfKeys):
-                leaser.take()
+                await leaser.take()
         messages = [record.getMessage() for record in caplog.records if record.name == "server.keys"]
         assert messages == [
             "the key-db has no keys left: run `python -m kgs seed --all` (0 keys are left in memory)"
@@ -179,9 +203,9 @@ async def test_a_key_db_that_is_away_is_survived(postgres, key_db_url, caplog):
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
         )
         for _ in range(256):
-            leaser.take()
+            await leaser.take()
         with pytest.raises(OutOfKeys):
-            leaser.take()
+            await leaser.take()
         await eventually(lambda: "the key-db leases no keys" in caplog.text)
 
         run(postgres.url("postgres"), f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")

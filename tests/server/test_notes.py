@@ -28,7 +28,7 @@ class Keys:
         letters = random.Random(1)
         self._keys = itertools.chain(first, iter(lambda: "".join(letters.choices(ALPHABET, k=5)), None))
 
-    def take(self):
+    async def take(self):
         return next(self._keys)
 
 
@@ -231,7 +231,7 @@ async def test_without_a_key_nothing_is_stored(msg_db_url):
     """Running dry is said, and harms nobody."""
 
     class Dry:
-        def take(self):
+        async def take(self):
             raise OutOfKeys
 
     async with opened(msg_db_url) as (_, database):
