@@ -20,6 +20,7 @@ Member = TypeVar("Member")
 Result = TypeVar("Result")
 
 MAX_MEMBERS = 64
+FEW = 16  # so many go together in any case
 MAX_BYTES = 1 << 20
 # What may wait in all; more is refused at once, so that memory stays bounded.
 MAX_WAITING = 4096
@@ -86,7 +87,9 @@ class GroupCommit(Generic[Member, Result]):
         group: list[_Waiting[Member, Result]] = []
         size = 0
         oldest = time.monotonic() - self._patience
-        while self._waiting and len(group) < MAX_MEMBERS:
+        # Not all of them, or the server would have nothing to do while the database has everything.
+        most = min(MAX_MEMBERS, max(FEW, len(self._waiting) // 2))
+        while self._waiting and len(group) < most:
             if group and size + self._waiting[0].size > MAX_BYTES:
                 break
             waiting = self._waiting.popleft()

@@ -68,6 +68,17 @@ async def test_a_group_has_at_most_so_many_members(monkeypatch):
     assert [len(members) for members in statements.groups] == [3, 3, 1]
 
 
+async def test_a_group_leaves_some_for_the_next_one(monkeypatch):
+    """Half of those who wait, unless they are few: answers go out while the others are written."""
+    monkeypatch.setattr(group_commit, "FEW", 3)
+    statements = Statements()
+    group = GroupCommit(statements.commit, lanes=1, patience=5)
+
+    await asyncio.gather(*(group.submit(n) for n in range(20)))
+
+    assert [len(members) for members in statements.groups] == [10, 5, 3, 2]
+
+
 async def test_a_group_has_at_most_so_many_bytes(monkeypatch):
     """A large member does not make its group larger than it may be, and is written all the same."""
     monkeypatch.setattr(group_commit, "MAX_BYTES", 10)
