@@ -14,6 +14,7 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import momoko
@@ -42,6 +43,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
     """A connection that knows deadlines and gives up its socket when one has passed."""
 
     connection: Any = None
+    status: str | None = None  # what the last statement did, in the database's words: "COMMIT"
     connect_error = ""  # why the last attempt failed, which Momoko's pool does not hand on
 
     def connect(self) -> asyncio.Future[Connection]:
@@ -99,24 +101,50 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             psycopg2.Error: the database refused the statement (REFUSALS).
         """
         try:
-            # Momoko's future is never cancelled: its callback would find it done, and raise. When the
-            # time is over, nobody waits for it any more and its socket is closed under it.
             self.connection.notices.clear()
-            answer = self.execute(sql, parameters)
-            answer.add_done_callback(asyncio.Future.exception)  # asked for, even if our caller has gone
-            done, _ = await asyncio.wait([answer], timeout=timeout)
-            if not done:
-                self.abandon()
-                raise Unavailable("the database did not answer in time")
-            cursor = answer.result()
+            async with asyncio.timeout(timeout):
+                cursor = await self.execute(sql, parameters)
+        except TimeoutError:
+            self.abandon()
+            raise Unavailable("the database did not answer in time") from None
         except psycopg2.Error as error:
             if error.pgcode is not None and error.pgcode[:2] in REFUSALS:
                 raise
             if not self.closed and (error.pgcode or "")[:2] == READ_ONLY:
                 self.abandon()
             raise Unavailable(_first_line(error)) from None
-        self.status: str = cursor.statusmessage
+        self.status = cursor.statusmessage
         return cursor.fetchall() if cursor.description else []
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> asyncio.Future[Any]:
+        """As Momoko's, in fewer rounds of the loop, and the future may be cancelled: whoever does that leaves
+        a connection that is not idle, which does not go back into the pool.
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        cursor = self.connection.cursor()
+        cursor.execute(sql, parameters or None)
+        # Momoko waits until it may write what mostly is written already.
+        if (state := self.connection.poll()) == POLL_OK:
+            answer.set_result(cursor)
+        else:
+            events = IOLoop.READ if state == POLL_READ else IOLoop.WRITE
+            self.ioloop.add_handler(self.fileno, partial(self._go_on, answer, cursor), events)
+        return answer
+
+    def _go_on(self, answer: asyncio.Future[Any], cursor: Any, *_: object) -> None:
+        if answer.done():
+            return
+        try:
+            state = self.connection.poll()
+        except psycopg2.Error as error:
+            self.ioloop.remove_handler(self.fileno)
+            answer.set_exception(error)
+        else:
+            if state == POLL_OK:
+                self.ioloop.remove_handler(self.fileno)
+                answer.set_result(cursor)
+            else:
+                self.ioloop.update_handler(self.fileno, IOLoop.READ if state == POLL_READ else IOLoop.WRITE)
 
     def abandon(self) -> None:
         """Close the socket in the middle of whatever is going on."""
@@ -240,13 +268,14 @@ class Database:
         try:
             # Waiting with a deadline of our own (Momoko has none) and without cancelling its future:
             # the pool would then give the connection to nobody, and never get it back.
-            done, _ = await asyncio.wait([taken], timeout=self.timeout)
+            if not taken.done():
+                await asyncio.wait([taken], timeout=self.timeout)
         except asyncio.CancelledError:
             taken.add_done_callback(self._return_unused)
             raise
         finally:
             self._waiting -= 1
-        if not done:
+        if not taken.done():
             taken.add_done_callback(self._return_unused)
             raise Unavailable("no connection to the database became free in time")
         try:

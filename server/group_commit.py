@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import collections
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
 
 import psycopg2
 
@@ -50,7 +50,8 @@ class GroupCommit(Generic[Member, Result]):
         """
         self._commit = commit
         self._patience = patience
-        self._free_lanes = lanes
+        self._lanes = lanes
+        self._occupied: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
         self._waiting: collections.deque[_Waiting[Member, Result]] = collections.deque()
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,21 +68,30 @@ class GroupCommit(Generic[Member, Result]):
         """
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Unavailable("more is waiting for the database than it can take")
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Waiting(member, size, time.monotonic(), result))
         self._waiting_bytes += size
-        if self._free_lanes:
-            self._free_lanes -= 1
-            self._spawn(self._work_off())
+        if len(self._occupied) < self._lanes:
+            loop.call_soon(self._begin)  # after all who come in this round of the loop
         return await result
 
-    async def _work_off(self) -> None:
-        """One lane: group after group until nobody waits."""
-        try:
-            while group := self._next_group():
-                await asyncio.wait([self._spawn(self._settle(group))], timeout=self._patience)
-        finally:
-            self._free_lanes += 1
+    def _begin(self) -> None:
+        """Let each free lane take a group."""
+        loop = asyncio.get_running_loop()
+        while len(self._occupied) < self._lanes and (group := self._next_group()):
+            task = loop.create_task(self._settle(group))
+            self._tasks.add(task)  # the loop itself keeps no strong reference
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._free)
+            self._occupied[task] = loop.call_later(self._patience, self._free, task)
+
+    def _free(self, task: asyncio.Task[None]) -> None:
+        """The lane of this group is free: it is settled, or has taken too long to hold up others."""
+        timer = self._occupied.pop(task, None)
+        if timer is not None:
+            timer.cancel()
+            self._begin()
 
     def _next_group(self) -> list[_Waiting[Member, Result]]:
         group: list[_Waiting[Member, Result]] = []
@@ -119,12 +129,6 @@ class GroupCommit(Generic[Member, Result]):
             for waiting, result in zip(group, results, strict=True):
                 if not waiting.result.done():
                     waiting.result.set_result(result)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)  # the loop itself keeps no strong reference
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _fail(waiting: _Waiting[Member, Result], error: Exception) -> None:
