@@ -101,7 +101,8 @@ def _throughput(one: dict[str, Any]) -> str:
 Messages of 1,000 bytes, over HTTP with keep-alive; wrk, the servers and PostgreSQL share the same cores.
 PostgreSQL is the embedded one with its defaults: an answer is sent after the commit is on the disk. Every
 answer is checked, and afterwards the table. Rates are medians of {rounds} rounds, in each of which every case
-had its turn in an order of chance; the spread is from the slowest to the fastest round. CPU time is per note.
+had its turn in an order of chance, puts and reveals on as many connections one after the other; the spread
+is from the slowest to the fastest round. Ratios are medians of each round's. CPU time is per note.
 
 ![Notes a second against connections](benchmarks.svg)
 

@@ -63,15 +63,27 @@ def cases(quick: bool) -> list[Case]:
 
 
 def measure(quick: bool, rounds: int, seconds: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Every case in every round, in an order of chance; medians, with the rates of all rounds."""
+    """Every case in every round, what is compared with each other together, else in an order of chance;
+    medians, with the rates of all rounds.
+    """
     plan = cases(quick)
     seen: dict[Case, list[dict[str, Any]]] = {case: [] for case in plan}
     with _bench({case.system for case in plan}) as bench:
         for number in range(1, rounds + 1):
-            for case in random.sample(plan, len(plan)):
+            for case in _in_turn(plan):
                 seen[case].append(bench.measure(case, seconds))
                 say(f"round {number} of {rounds}: {_line(case, seen[case][-1])}")
     return [dataclasses.asdict(case) | _summary(results) for case, results in seen.items()]
+
+
+def _in_turn(plan: list[Case]) -> list[Case]:
+    """By chance, but puts together with puts on as many connections: a shared machine changes its speed by the
+    minute, and a ratio of two runs means something only if they were close to each other.
+    """
+    groups: dict[tuple[str, int], list[Case]] = {}
+    for case in random.sample(plan, len(plan)):
+        groups.setdefault((case.kind.split(",")[0], case.connections), []).append(case)
+    return [case for group in groups.values() for case in group]
 
 
 def _line(case: Case, result: dict[str, Any]) -> str:
