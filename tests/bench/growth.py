@@ -29,6 +29,7 @@ INSERT INTO note (key, verifier, sealed, has_passphrase, expires_at)
 SELECT key, sha256(key::bytea),
     decode(repeat(md5(key), 33), 'hex') || substr(sha256(key::bytea), 1, 13), false, now() + %s * interval '1 second'
 FROM generate_series(%s, %s) AS number, LATERAL (SELECT {workload.KEY_OF}) AS named (key)
+ON CONFLICT (key) DO NOTHING
 """
 A_WEEK = 7 * 86400
 

@@ -48,6 +48,8 @@ SELECT key, %s,
     CASE WHEN %s::bytea IS NULL THEN decode(translate(%s || key || %s, '-_', '+/'), 'base64') ELSE %s END,
     false, now() + %s * interval '1 second'
 FROM generate_series(%s, %s) AS number, LATERAL (SELECT {KEY_OF}) AS named (key)
+ON CONFLICT (key) DO UPDATE  -- a put may have been given one of these keys
+    SET verifier = excluded.verifier, sealed = excluded.sealed, expires_at = excluded.expires_at
 """
 
 
