@@ -43,6 +43,7 @@ class KeyLeaser:
         self._ahead = ahead
         self._keys: deque[str] = deque()
         self._filling: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
         self._leasing: asyncio.Future[None] | None = None  # a lease that is under way, until it has ended
         self._complaint = ""
         self._complained_at = 0.0
@@ -54,8 +55,8 @@ class KeyLeaser:
 
     async def start(self) -> None:
         """Lease the first keys; if that fails, go on trying in the background."""
-        if not await self._fill():
-            self._fill_in_background()
+        self._fill_in_background()
+        await self._tried.wait()
 
     async def stop(self) -> None:
         """Lease no more."""
@@ -71,6 +72,8 @@ class KeyLeaser:
         """
         if len(self._keys) <= self._ahead:
             self._fill_in_background()
+        if not self._keys:
+            await asyncio.sleep(0)  # what was asked for just now has not begun
         while not self._keys and self._leasing is not None:
             await asyncio.wait([self._leasing])
         try:
@@ -85,8 +88,10 @@ class KeyLeaser:
     async def _fill_at_last(self) -> None:
         pause = FIRST_PAUSE
         while not await self._fill():
+            self._tried.set()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+        self._tried.set()
 
     async def _fill(self) -> bool:
         """Lease until there are keys ahead; whether that worked."""

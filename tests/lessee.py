@@ -1,6 +1,7 @@
 """A process that takes keys as fast as it can and prints them, until there are no more: URL."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 
@@ -12,15 +13,15 @@ async def main(url):
     database = Database(url, 2, 5.0)
     keys = KeyLeaser(database)
     await keys.start()
-    while keys.available:
-        taken = []
-        try:
-            while len(taken) < KEYS_PER_BLOCK:
-                taken.append(await keys.take())
-        except OutOfKeys:
-            pass
+    taken = []
+    with contextlib.suppress(OutOfKeys):
+        while True:
+            taken.append(await keys.take())
+            if len(taken) == KEYS_PER_BLOCK:
+                print("\n".join(taken), flush=True)
+                taken = []
+    if taken:
         print("\n".join(taken), flush=True)
-        await keys.start()
     await keys.stop()
     await database.close()
 

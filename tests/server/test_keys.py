@@ -151,6 +151,25 @@ async def test_a_lease_that_is_slow_is_waited_for(key_db_url):
 
 
 @pytest.mark.gen_test
+async def test_who_comes_during_the_start_waits_for_its_lease(key_db_url):
+    """And does not lease beside it."""
+    fill(key_db_url, 9)
+    database = Database(key_db_url, 2, 5.0)
+    leaser = KeyLeaser(database, KEYS_PER_BLOCK)
+    with cursor_locked(key_db_url):
+        start = asyncio.create_task(leaser.start())
+        await eventually(lambda: database.in_use)
+        early = asyncio.create_task(leaser.take())
+        _, waiting = await asyncio.wait([start, early], timeout=0.1)
+        assert len(waiting) == 2
+    await start
+    assert await early == keys_of(key_db_url)[0]
+    await leaser.stop()
+    await database.close()
+    assert run(key_db_url, "SELECT id FROM key_lease") == [(0,)]
+
+
+@pytest.mark.gen_test
 async def test_a_lease_that_does_not_end_is_not_waited_for_longer_than_for_a_statement(key_db_url):
     """Then there is no key."""
     fill(key_db_url, 2)
