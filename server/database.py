@@ -8,18 +8,16 @@ is the one place that knows them. SQL, and what a lost connection means for it, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
+import math
 import select
 import socket
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import momoko
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
 from tornado.ioloop import IOLoop
 
 Row = tuple[Any, ...]
@@ -28,6 +26,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # Callers that may wait for a connection; more are refused at once, so that memory stays bounded.
 LONGEST_QUEUE = 1000
 CONNECT_TIMEOUT = 5.0  # seconds; libpq's connect_timeout does not apply to asynchronous connections
+SWEEPS = 20  # how often within a timeout it is looked whose deadline has passed
 
 # Classes of SQLSTATE that blame the statement or its data: cardinality, data, constraint, rollback
 # (deadlock), syntax or privilege. Everything else blames the database: gone, full, starting, broken.
@@ -39,12 +38,24 @@ class Unavailable(Exception):
     """The database does not answer in time, or is not there; whether a statement took effect is unknown."""
 
 
+class Prepared(NamedTuple):
+    """A statement that each connection has parsed and planned once, which takes PostgreSQL longer than to run it."""
+
+    name: str
+    types: str  # of its parameters, as in "text, boolean"
+    sql: str  # with $1, $2 and so on
+
+
 class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no types
     """A connection that knows deadlines and gives up its socket when one has passed."""
 
     connection: Any = None
     status: str | None = None  # what the last statement did, in the database's words: "COMMIT"
     connect_error = ""  # why the last attempt failed, which Momoko's pool does not hand on
+    deadline = math.inf  # on the loop's clock: when whoever has taken it gives it up
+    _watched = False  # the loop calls `_go_on` when there is something to read
+    _writing = False  # and when there is room to write
+    _answer: asyncio.Future[Any] | None = None  # to the statement that is under way
 
     def connect(self) -> asyncio.Future[Connection]:
         """As Momoko's, but within a deadline, and following libpq from socket to socket.
@@ -72,6 +83,12 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             raise error  # of any other kind, Momoko would count the connection as pending for ever
         self.fileno = self.connection.fileno()
         self.server_version = self.connection.server_version
+        self._prepared: set[str] = set()
+        self._answer = None
+        # For as long as it lives: to begin and to end it for each statement would be two system calls more.
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.fileno, self._go_on)
+        self._watched = True
         return self
 
     async def _readiness(self, events: int) -> None:
@@ -89,29 +106,39 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             self.ioloop.remove_handler(fileno)
 
     async def query(
-        self, sql: str, parameters: Parameters = (), timeout: float | None = None
+        self, statement: str | Prepared, parameters: Parameters = (), begin: bool = False
     ) -> list[Row]:
         """Run one statement, once, and return its rows.
 
         Args:
-            timeout: seconds after which the socket is closed, whatever the statement is doing then.
+            begin: begin a transaction with it, on the same way to the database.
 
         Raises:
-            Unavailable: the connection broke or the time is over; the statement may have taken effect.
+            Unavailable: the connection broke or its deadline is over; the statement may have taken effect.
             psycopg2.Error: the database refused the statement (REFUSALS).
         """
+        if isinstance(statement, str):
+            sql = statement
+        else:
+            await self.prepare(statement)
+            sql = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(parameters))})"
+        return await self._run(f"BEGIN; {sql}" if begin else sql, parameters)
+
+    async def prepare(self, statement: Prepared) -> None:
+        """Have the statement parsed and planned, the first time. Raises as `query` does."""
+        if statement.name not in self._prepared:
+            await self._run(f"PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
+            self._prepared.add(statement.name)
+
+    async def _run(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         try:
             self.connection.notices.clear()
-            async with asyncio.timeout(timeout):
-                cursor = await self.execute(sql, parameters)
-        except TimeoutError:
-            self.abandon()
-            raise Unavailable("the database did not answer in time") from None
+            cursor = await self.execute(sql, parameters)
         except psycopg2.Error as error:
             if error.pgcode is not None and error.pgcode[:2] in REFUSALS:
                 raise
-            if not self.closed and (error.pgcode or "")[:2] == READ_ONLY:
-                self.abandon()
+            if (error.pgcode or "")[:2] == READ_ONLY:
+                self.close()
             raise Unavailable(_first_line(error)) from None
         self.status = cursor.statusmessage
         return cursor.fetchall() if cursor.description else []
@@ -120,42 +147,55 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         """As Momoko's, in fewer rounds of the loop, and the future may be cancelled: whoever does that leaves
         a connection that is not idle, which does not go back into the pool.
         """
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         cursor = self.connection.cursor()
         cursor.execute(sql, parameters or None)
-        # Momoko waits until it may write what mostly is written already.
-        if (state := self.connection.poll()) == POLL_OK:
-            answer.set_result(cursor)
-        else:
-            events = IOLoop.READ if state == POLL_READ else IOLoop.WRITE
-            self.ioloop.add_handler(self.fileno, partial(self._go_on, answer, cursor), events)
+        self._answer, self._cursor = self._loop.create_future(), cursor
+        answer = self._answer
+        self._go_on()  # Momoko waits until it may write what mostly is written already
         return answer
 
-    def _go_on(self, answer: asyncio.Future[Any], cursor: Any, *_: object) -> None:
-        if answer.done():
-            return
+    def _go_on(self) -> None:
+        """Go on with the statement that is under way, now that the socket can be read from or written to."""
+        answer = self._answer
+        if answer is None or answer.done():
+            return self.close()  # the database hangs up, or says what nobody has asked for
         try:
             state = self.connection.poll()
         except psycopg2.Error as error:
-            self.ioloop.remove_handler(self.fileno)
+            self._answer = self._cursor = None
+            if self.connection.closed:
+                self.close()
             answer.set_exception(error)
-        else:
-            if state == POLL_OK:
-                self.ioloop.remove_handler(self.fileno)
-                answer.set_result(cursor)
+            return
+        if state == POLL_OK:
+            answer.set_result(self._cursor)
+            self._answer = self._cursor = None
+        elif (state == POLL_WRITE) != self._writing:
+            self._writing = state == POLL_WRITE
+            if self._writing:
+                self._loop.add_writer(self.fileno, self._go_on)
             else:
-                self.ioloop.update_handler(self.fileno, IOLoop.READ if state == POLL_READ else IOLoop.WRITE)
+                self._loop.remove_writer(self.fileno)
 
-    def abandon(self) -> None:
-        """Close the socket in the middle of whatever is going on."""
-        if not self.closed:
-            self.ioloop.remove_handler(self.fileno)
-            self.close()
+    def expire(self) -> None:
+        """Give up in the middle of whatever is going on: the deadline is over."""
+        answer = self._answer
+        self.close()
+        if answer is not None and not answer.done():
+            answer.set_exception(Unavailable("the database did not answer in time"))
+
+    def close(self) -> None:
+        """Close the socket, in the middle of whatever is going on."""
+        if self._watched:  # once: its number may be somebody else's afterwards
+            self._watched = self._writing = False
+            self._loop.remove_reader(self.fileno)
+            self._loop.remove_writer(self.fileno)
+        super().close()
 
     @property
     def idle(self) -> bool:
         """Whether the connection is open and outside of any transaction."""
-        return not self.closed and self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        return not self.closed and self.connection.get_transaction_status() == TRANSACTION_STATUS_IDLE
 
     @property
     def stale(self) -> bool:
@@ -206,9 +246,20 @@ class Database:
             reconnect_interval=0,  # else it refuses for a while after every connect, even a good one
         )
         self._pool.connect()  # at once, without waiting: asked before, an empty pool fails an assertion
+        self._loop = asyncio.get_running_loop()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """One timer for the deadlines of all connections, where each statement would need several."""
+        now = self._loop.time()
+        for connection in list(self._pool.conns.busy):
+            if connection.deadline < now:
+                connection.expire()
+        self._sweeper = self._loop.call_later(self.timeout / SWEEPS, self._sweep)
 
     async def close(self) -> None:
         """Close all connections; what is under way on them fails."""
+        self._sweeper.cancel()
         connecting = [connection.connecting for connection in self._pool.conns.pending]
         self._pool.close()
         for task in connecting:
@@ -225,41 +276,45 @@ class Database:
         """Connections that are taken out of the pool."""
         return len(self._pool.conns.busy)
 
-    async def execute(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+    async def execute(self, statement: str | Prepared, parameters: Parameters = ()) -> list[Row]:
         """Run one statement on its own, once, within `patience` with the wait for a connection.
 
         Raises:
             Unavailable: no connection or no answer in time; the statement may have taken effect.
             psycopg2.Error: the database refused the statement.
         """
-        deadline = time.monotonic() + self.patience
-        async with self.connection() as connection:
-            return await connection.query(sql, parameters, deadline - time.monotonic())
+        async with self.connection(self._loop.time() + self.patience) as connection:
+            return await connection.query(statement, parameters)
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self, deadline: float = math.inf) -> _Taken:
         """Take a connection out of the pool; it goes back only if it is idle, else it is closed.
+
+        Args:
+            deadline: on the loop's clock, when a statement that is under way is given up with its connection.
 
         Raises:
             Unavailable: there was none within the timeout, or too many wait already.
         """
-        connection = await self._take()
-        while connection.stale:
-            self._put_back(connection)
-            connection = await self._take()
-        try:
-            yield connection
-        finally:
-            self._put_back(connection)
+        return _Taken(self, deadline)
 
-    def _put_back(self, connection: Connection) -> None:
+    async def take(self, deadline: float) -> Connection:
+        connection = await self._take(deadline)
+        while connection.stale:
+            connection.close()
+            self.put_back(connection)
+            connection = await self._take(deadline)
+        connection.deadline = deadline
+        return connection
+
+    def put_back(self, connection: Connection) -> None:
         if self._pool.closed:
             return
-        if connection.stale or not connection.idle:
-            connection.abandon()
+        if not connection.idle:
+            connection.close()
+        connection.deadline = math.inf
         self._pool.putconn(connection)
 
-    async def _take(self) -> Connection:
+    async def _take(self, deadline: float) -> Connection:
         if self._waiting >= LONGEST_QUEUE:
             raise Unavailable("too many wait for the database")
         # Not `Pool.execute`, which runs a statement a second time after a failure; and no ping.
@@ -269,7 +324,7 @@ class Database:
             # Waiting with a deadline of our own (Momoko has none) and without cancelling its future:
             # the pool would then give the connection to nobody, and never get it back.
             if not taken.done():
-                await asyncio.wait([taken], timeout=self.timeout)
+                await asyncio.wait([taken], timeout=min(self.timeout, deadline - self._loop.time()))
         except asyncio.CancelledError:
             taken.add_done_callback(self._return_unused)
             raise
@@ -288,6 +343,20 @@ class Database:
     def _return_unused(self, taken: asyncio.Future[Connection]) -> None:
         if not taken.cancelled() and taken.exception() is None and not self._pool.closed:
             self._pool.putconn(taken.result())
+
+
+class _Taken:
+    """A connection for the time of an `async with`; as a generator it would cost a group a tenth of its time."""
+
+    def __init__(self, database: Database, deadline: float) -> None:
+        self._database, self._deadline = database, deadline
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._database.take(self._deadline)
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        self._database.put_back(self._connection)
 
 
 async def _resolved(dsn: str) -> str:
@@ -331,6 +400,8 @@ def _with_session_settings(url: str, timeout: float) -> str:
         f"-c statement_timeout={timeout * 1000:.0f}",
         f"-c idle_in_transaction_session_timeout={timeout * 1000:.0f}",
         "-c client_connection_check_interval=1000",
+        # A prepared statement keeps its plan, and one made for an empty table would read a full one from end to end.
+        "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off",
         # No timeout above ends a backend that is stuck in sending rows to somebody who is gone.
         "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
         "-c tcp_user_timeout=10000",

@@ -127,16 +127,14 @@ class Messages:
             if claim.passphrase:
                 # Stretching is costly: not before it is known that the note needs it. Where there is no
                 # note we go on all the same, or the time would tell it from a wrong token.
-                peek = await self.notes.peek(key)
-                if peek is not None and peek.has_passphrase:
+                if await self.notes.has_passphrase(key):
                     stretched = await self._stretcher.stretch(claim.token, claim.passphrase)
             lock = sealing.lock_of(claim.token, stretched)
             verifier = lock.verifier
         sealed = await self.notes.reveal(key, verifier)
         if sealed is not None:
             return sealed, lock
-        peek = await self.notes.peek(key)
-        if peek is None or not peek.has_passphrase:
+        if not await self.notes.has_passphrase(key):
             return self._refused()
         if claim.proof is None and not claim.passphrase:
             raise PassphraseNeeded

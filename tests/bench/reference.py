@@ -29,6 +29,9 @@ class EmptyNotes(Notes):
     async def peek(self, key: str) -> Peek | None:
         return None
 
+    async def has_passphrase(self, key: str) -> bool | None:
+        return None
+
     async def reveal(self, key: str, verifier: bytes) -> bytes | None:
         return SEALED if verifier == workload.LOCK.verifier else sealing.from_text(workload.sealed_under(key))
 

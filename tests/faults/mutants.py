@@ -55,22 +55,22 @@ MUTANTS = (
     Mutant(
         "ordinals: a row goes to whoever asked for its key first",
         "notes.py",
-        "RETURNING hit.ordinal, note.sealed",
-        "RETURNING (SELECT min(asked.ordinal) FROM asked WHERE asked.key = note.key), note.sealed",
+        "SELECT hit.ordinal, gone.sealed",
+        "SELECT (SELECT min(asked.ordinal) FROM asked WHERE asked.key = gone.key), gone.sealed",
         "faults/test_conversation.py",
     ),
     Mutant(
         "idle connections: one in a transaction goes back to the pool",
         "database.py",
-        "if connection.stale or not connection.idle:",
-        "if connection.stale:",
+        "if not connection.idle:",
+        "if connection.closed:",
         "server/test_database.py",
     ),
     Mutant(
         "lock order: rows are locked as they were asked for",
         "notes.py",
-        "ORDER BY note.key\n        FOR UPDATE OF note",
-        "FOR UPDATE OF note",
+        "FROM asked, LATERAL (",
+        "FROM (SELECT * FROM asked ORDER BY ordinal) AS asked, LATERAL (",
         "faults/test_locks.py",
     ),
     Mutant(
@@ -104,8 +104,8 @@ MUTANTS = (
     Mutant(
         "deadlines: an attempt takes as long as it takes",
         "notes.py",
-        "async with asyncio.timeout(min(left, 3 * self._database.timeout)):",
-        "async with asyncio.timeout(None):",
+        "work(min(end, time.monotonic() + 3 * self._database.timeout))",
+        "work(end + 1e9)",
         "faults/test_deadlines.py",
     ),
     Mutant(

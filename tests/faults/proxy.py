@@ -20,8 +20,9 @@ from psycopg2.extensions import parse_dsn
 
 # A statement is recognised by words of its own; the first that fits wins.
 STATEMENTS = {
-    "put": b"INSERT INTO note",
-    "reveal": b"FOR UPDATE OF note",
+    "prepare": b"PREPARE",
+    "put": b"EXECUTE put",
+    "reveal": b"EXECUTE reveal",
     "receipts": b"FROM receipt",
     "commit": b"COMMIT",
     "rollback": b"ROLLBACK",

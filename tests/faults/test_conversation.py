@@ -226,3 +226,18 @@ async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_mos
     results = await asyncio.gather(*(use(trap) for trap in CONNECTS))
 
     assert results == [(None, 0)] * len(CONNECTS)
+
+
+async def test_a_connection_that_breaks_while_it_plans_costs_nothing(msg_db_url, proxy, through_proxy):
+    """Wherever preparing a statement breaks, it is prepared again, and nothing is lost or stored twice."""
+    points = [Trap("prepare", moment, how) for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE))]
+    for number, trap in enumerate(points):
+        async with opened(through_proxy, 1000 * number) as notes:
+            proxy.arm(trap)
+            placed = await notes.put(a_note(str(number)))
+            proxy.arm(other := Trap("prepare", trap.moment, trap.how))
+
+            assert await notes.reveal(placed.key, verifier(str(number))) == SEALED
+            assert trap.sprung.is_set() and other.sprung.is_set(), trap.name
+    async with opened(msg_db_url) as steady:
+        assert await steady._database.execute("SELECT count(*) FROM note") == [(0,)]

@@ -35,10 +35,7 @@ async def until_two_wait(connection):
 
 async def test_two_groups_never_wait_for_each_other(msg_db_url):
     """They ask for the same notes in opposite orders, and meet in the middle: no deadlock."""
-    # The plan that keeps the order of the question, and the one that the index serves best.
     name = stack.name_of(msg_db_url)
-    for method in ("seqscan", "hashjoin", "mergejoin", "bitmapscan"):
-        execute(msg_db_url, f"ALTER DATABASE {name} SET enable_{method} = off")
     async with opened(msg_db_url) as one, opened(msg_db_url) as other:
         placed = [await one.put(a_note("proof")) for _ in range(9)]
         asked = [_Asked(place.key, verifier("proof")) for place in placed]

@@ -251,13 +251,13 @@ def lost_commits(monkeypatch):
 
     query = Connection.query
 
-    async def lossy(self, sql, parameters=(), timeout=None):
-        if not sql.endswith("COMMIT") or not Lost.left:
-            return await query(self, sql, parameters, timeout)
+    async def lossy(self, statement, parameters=(), begin=False):
+        if statement != Notes.COMMIT or not Lost.left:
+            return await query(self, statement, parameters, begin)
         Lost.left -= 1
         if Lost.arrives:
-            await query(self, sql, parameters, timeout)
-        self.abandon()
+            await query(self, statement, parameters, begin)
+        self.close()
         raise Unavailable("connection lost")
 
     monkeypatch.setattr(Connection, "query", lossy)
@@ -289,10 +289,10 @@ async def test_a_lost_answer_does_not_show_what_another_reader_got(msg_db_url, l
         monkeypatch.setattr(notes_module, "RETRY_INTERVAL", 0)
         attempt = Notes._attempt
 
-        async def attempt_after_somebody_else(self, group, sent):
+        async def attempt_after_somebody_else(self, group, sent, deadline):
             if self is notes and sent and not got:
                 await somebody_else_is_faster(self)
-            return await attempt(self, group, sent)
+            return await attempt(self, group, sent, deadline)
 
         monkeypatch.setattr(Notes, "_attempt", attempt_after_somebody_else)
 
@@ -317,10 +317,10 @@ async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url, monkeypat
     """A failed transaction ends without an error; its rows are not shown but taken anew."""
     query, answers = Connection.query, []
 
-    async def rolled_back_once(self, sql, parameters=(), timeout=None):
-        if sql.endswith("COMMIT") and not answers:
-            sql = "ROLLBACK"
-        result = await query(self, sql, parameters, timeout)
+    async def rolled_back_once(self, statement, parameters=(), begin=False):
+        if statement == Notes.COMMIT and not answers:
+            statement = "ROLLBACK"
+        result = await query(self, statement, parameters, begin)
         answers.append(self.status)
         return result
 
@@ -403,22 +403,29 @@ async def test_receipts_live_ten_minutes(msg_db_url):
 
 
 async def test_statements_find_notes_by_their_key(msg_db_url):
-    """However many notes there are, each statement goes through the index."""
+    """However many notes there are, and were when a connection planned its statements: by the index."""
     many = """
     INSERT INTO note
     SELECT lpad(n::text, 5, '0'), sha256(''),
             '\\x01' || decode(repeat('00', 284), 'hex'), false, now() + interval '1 hour'
     FROM generate_series(1, 20000) AS n
     """
-    async with opened(msg_db_url) as (notes, database):
-        await database.execute(many)
-        await database.execute("ANALYZE note")
-        asked = [f"{n:05}" for n in range(64)]
-        for sql, parameters in (
-            (notes.PEEK, ("00001",)),
-            (notes.DELETE.replace("BEGIN;", ""), (asked, [b"v"] * 64, str(uuid.uuid4()), False)),
-        ):
-            plan = await database.execute("EXPLAIN " + sql, parameters)
+    asked = ",".join(f"{n:05}" for n in range(64))
+    verifiers = ",".join(["AAAA"] * 64)
+    statements = {
+        Notes.PEEK: "('00001')",
+        Notes.HAS_PASSPHRASE: "('00001')",
+        Notes.DELETE: f"('{asked}', '{verifiers}', '{uuid.uuid4()}', false)",
+    }
+    for fills in ((), ("VACUUM ANALYZE note",), (many,), ("ANALYZE note",), ("TRUNCATE note",)):
+        async with opened(msg_db_url) as (_, database):
+            for fill in fills:
+                await database.execute(fill)
+            async with database.connection() as connection:
+                for statement, arguments in statements.items():
+                    await connection.prepare(statement)
+                    plan = await connection.query(f"EXPLAIN EXECUTE {statement.name}{arguments}")
 
-            assert any("Index Scan using note_pkey" in line for line, in plan)
-            assert not any("Seq Scan on note" in line for line, in plan)
+                    scans = [line for line, in plan if "Scan" in line and " note" in line]
+                    assert scans and all("note_pkey" in line or "Bitmap Heap" in line for line in scans)
+                    assert not any("Join" in line and "key = note" in line for line, in plan)
