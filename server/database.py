@@ -238,7 +238,7 @@ class Database:
         self.size = size
         self._waiting = 0
         self._pool = Pool(
-            _with_session_settings(url, timeout),
+            with_session_settings(url, timeout),
             size=1,
             max_size=size,
             ioloop=IOLoop.current(),
@@ -393,7 +393,7 @@ def _is_name(host: str) -> bool:
     return False
 
 
-def _with_session_settings(url: str, timeout: float) -> str:
+def with_session_settings(url: str, timeout: float) -> str:
     """The URL with what ends a dead session: on our side of the network and on the database's."""
     options = [
         parse_dsn(url).get("options", ""),

@@ -55,6 +55,7 @@ class GroupCommit(Generic[Member, Result]):
         self._waiting: collections.deque[_Waiting[Member, Result]] = collections.deque()
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beginning = False  # in this round of the loop, after all who come in it
 
     async def submit(self, member: Member, size: int = 0) -> Result:
         """Wait for a group to take `member` and for what became of it.
@@ -72,12 +73,14 @@ class GroupCommit(Generic[Member, Result]):
         result: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Waiting(member, size, time.monotonic(), result))
         self._waiting_bytes += size
-        if len(self._occupied) < self._lanes:
-            loop.call_soon(self._begin)  # after all who come in this round of the loop
+        if len(self._occupied) < self._lanes and not self._beginning:
+            self._beginning = True
+            loop.call_soon(self._begin)
         return await result
 
     def _begin(self) -> None:
         """Let each free lane take a group."""
+        self._beginning = False
         loop = asyncio.get_running_loop()
         while len(self._occupied) < self._lanes and (group := self._next_group()):
             task = loop.create_task(self._settle(group))

@@ -110,8 +110,8 @@ class Notes:
     async def _insert(self, group: list[tuple[str, Note]]) -> list[datetime | None]:
         columns = (
             ",".join([key for key, _ in group]),
-            ",".join([_base64(note.verifier) for _, note in group]),
-            ",".join([_base64(note.sealed) for _, note in group]),
+            ",".join([base64_of(note.verifier) for _, note in group]),
+            ",".join([base64_of(note.sealed) for _, note in group]),
             ",".join([str(note.has_passphrase) for _, note in group]),
             ",".join([str(note.lifetime.total_seconds()) for _, note in group]),
         )
@@ -275,7 +275,7 @@ class Notes:
         """
         receipt = str(uuid.uuid4())
         keys = ",".join(["" if asked.left and not sent else asked.key for asked in group])
-        verifiers = ",".join([_base64(asked.verifier) for asked in group])
+        verifiers = ",".join([base64_of(asked.verifier) for asked in group])
         async with self._database.connection(deadline) as connection:
             rows = await connection.query(self.DELETE, (keys, verifiers, receipt, bool(sent)), begin=True)
             revealed = {ordinal: bytes(sealed) for ordinal, sealed in rows}
@@ -358,5 +358,5 @@ class Notes:
         return int(count)
 
 
-def _base64(data: bytes) -> str:
+def base64_of(data: bytes) -> str:
     return b2a_base64(data, newline=False).decode("ascii")

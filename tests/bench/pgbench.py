@@ -9,33 +9,38 @@ import tempfile
 from pathlib import Path
 
 from server import embedded, sealing
-from server.notes import Notes
+from server.database import Prepared, with_session_settings
+from server.notes import Notes, base64_of
 from tests.bench import workload
 from tests.bench.load import Run
 
-PROLOGUE = "\\set number :first + :client_id + :clients * :done\n\\set done :done + 1\n"
-KEY = f"ARRAY[(SELECT {workload.KEY_OF} FROM (VALUES (:number::bigint)) AS numbered (number))]"
+# Each client prepares the statement before its first transaction, as our connections do.
+SCRIPT = """\
+\\if :done = 0
+PREPARE {name} ({types}) AS {sql};
+\\endif
+\\set number :first + :client_id + :clients * :done
+\\set done :done + 1
+{transaction};
+"""
+KEY = workload.KEY_OF.replace("number", ":number")
 
 
 def _put() -> str:
-    verifier = sealing.verifier_of(workload.PROOF).hex()
-    sealed = sealing.from_text(workload.sealed_under("abcde")).hex()
-    literals = [KEY, f"ARRAY['\\x{verifier}']", f"ARRAY['\\x{sealed}']", "ARRAY[false]", "ARRAY[3600]"]
-    return _with(Notes.INSERT, literals).strip() + ";\n"
+    verifier = base64_of(sealing.verifier_of(workload.PROOF))
+    sealed = base64_of(sealing.from_text(workload.sealed_under("abcde")))
+    call = f"EXECUTE {Notes.INSERT.name} ({KEY}, '{verifier}', '{sealed}', 'False', '3600.0')"
+    return _script(Notes.INSERT, call)
 
 
 def _reveal() -> str:
-    literals = [KEY, f"ARRAY['\\x{sealing.verifier_of(workload.PROOF).hex()}']", "gen_random_uuid()", "false"]
-    statements = _with(Notes.DELETE, literals).strip().replace("BEGIN;", "BEGIN \\;")
-    commit = Notes.COMMIT.replace(";", " \\;")
-    return f"{statements};\n{commit};\n"
+    verifier = base64_of(sealing.verifier_of(workload.PROOF))
+    call = f"EXECUTE {Notes.DELETE.name} ({KEY}, '{verifier}', gen_random_uuid(), false)"
+    return _script(Notes.DELETE, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
 
 
-def _with(statement: str, literals: list[str]) -> str:
-    for literal in literals:
-        statement = statement.replace("%s", literal, 1)
-    assert "%s" not in statement
-    return statement
+def _script(statement: Prepared, transaction: str) -> str:
+    return SCRIPT.format(**statement._asdict(), transaction=transaction)
 
 
 def run(url: str, kind: str, clients: int, seconds: int, first: int) -> Run:
@@ -45,12 +50,12 @@ def run(url: str, kind: str, clients: int, seconds: int, first: int) -> Run:
     program = Path(spec.submodule_search_locations[0]).parent / embedded.PROGRAMS / "pgbench"
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "script.sql")
-        script.write_text(PROLOGUE + (_put() if kind.startswith("put") else _reveal()))
+        script.write_text(_put() if kind.startswith("put") else _reveal())
         defined = {"first": first, "clients": clients, "done": 0}
         subprocess.run(
             [program, "--no-vacuum", f"--client={clients}", "--jobs=1", f"--time={seconds}"]
             + [f"--define={name}={value}" for name, value in defined.items()]
-            + ["--log", f"--log-prefix={folder}/log", f"--file={script}", url],
+            + ["--log", f"--log-prefix={folder}/log", f"--file={script}", with_session_settings(url, 5)],
             check=True,
             capture_output=True,
         )

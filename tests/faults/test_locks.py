@@ -8,7 +8,7 @@ import time
 import psycopg2
 import pytest
 
-from server.database import Unavailable, _with_session_settings
+from server.database import Unavailable, with_session_settings
 from server.notes import _Asked
 from tests.faults import stack
 from tests.faults.conftest import TIMEOUT
@@ -82,7 +82,7 @@ async def test_a_server_that_freezes_holds_its_rows_for_seconds_only(cluster):
 
 async def take_no_byte(url, key):
     """A connection as ours are, whose client has asked for a note and does not read the answer."""
-    dsn = _with_session_settings(url, TIMEOUT)
+    dsn = with_session_settings(url, TIMEOUT)
     frozen = psycopg2.connect(dsn, async_=True)
     while frozen.poll() != psycopg2.extensions.POLL_OK:
         await asyncio.sleep(0.005)
