@@ -60,6 +60,34 @@ def test_the_servers_own_policy_stands(site):
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/post",
+        "/AAAAA",
+        "/AAAAA?x",
+        "/AAAAA/x",
+        "/AAAAA%23",
+        "/AAAAA/reveal",
+        "/AAAAA/destroy",
+        "/static/favicon.svg",
+        "/robots.txt",
+        "/openapi.json",
+    ],
+)
+def test_a_refused_method_is_told_which_are_not(site, path):
+    """Whether nginx refuses a method or the server, the 405 lists exactly what the address takes."""
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+    answers = {method: site.ask(method, path)[:2] for method in methods}
+    refused = {method: headers for method, (status, headers) in answers.items() if status == 405}
+    taken = ", ".join(method for method in methods if method not in refused)
+    assert {"PUT", "TRACE"} <= refused.keys()
+    for method, headers in refused.items():
+        assert headers.get_all("Allow") == [taken], method
+    assert not any("Allow" in headers for status, headers in answers.values() if status not in (204, 405))
+
+
+@pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/metrics", "//metrics", "/x/../readyz", "/%6detrics"]
 )
 def test_the_operators_addresses_are_not_for_the_world(site, path):
