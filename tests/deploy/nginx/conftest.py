@@ -201,7 +201,9 @@ class Nginx:
         return json.loads(body)["url"].split("/")[-2:]
 
     def access_log(self):
-        return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+        # The last line may be half written: a file grows by pages, whatever the size of a write.
+        lines = (self.folder / "access.log").read_text().rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in lines]
 
     def ask_and_log(self, *arguments, **options):
         """One request while there are no others: its status, and its line of the access log."""
