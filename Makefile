@@ -45,7 +45,7 @@ clean:  ## remove the virtual environment (notes and keys stay)
 
 .PHONY: abuse
 HOSTILE_REQUESTS ?= 35000
-abuse: $(VENV)/dev.installed  ## send well over 100,000 hostile requests, in half an hour (HOSTILE_REQUESTS=N for fewer)
+abuse: $(VENV)/dev.installed  ## send well over 100,000 hostile requests, in some six minutes (HOSTILE_REQUESTS=N for fewer)
 	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse
 
 .PHONY: screens
