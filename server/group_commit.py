@@ -38,7 +38,11 @@ class GroupCommit(Generic[Member, Result]):
     """Gathers members into groups and hands each group to `commit`."""
 
     def __init__(
-        self, commit: Callable[[list[Member]], Awaitable[list[Result]]], lanes: int, patience: float
+        self,
+        commit: Callable[[list[Member]], Awaitable[list[Result]]],
+        lanes: int,
+        patience: float,
+        most: int = MAX_MEMBERS,
     ) -> None:
         """
         Args:
@@ -47,10 +51,12 @@ class GroupCommit(Generic[Member, Result]):
             lanes: groups under way at the same time.
             patience: seconds after which a member that still waits is refused, and a group that is
                 still under way no longer holds up the next one.
+            most: members of a group, at most MAX_MEMBERS.
         """
         self._commit = commit
         self._patience = patience
         self._lanes = lanes
+        self._most = min(most, MAX_MEMBERS)
         self._occupied: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
         self._waiting: collections.deque[_Waiting[Member, Result]] = collections.deque()
         self._waiting_bytes = 0
@@ -101,7 +107,7 @@ class GroupCommit(Generic[Member, Result]):
         size = 0
         oldest = time.monotonic() - self._patience
         # Not all of them, or the server would have nothing to do while the database has everything.
-        most = min(MAX_MEMBERS, max(FEW, len(self._waiting) // 2))
+        most = min(self._most, max(FEW, len(self._waiting) // 2))
         while self._waiting and len(group) < most:
             if group and size + self._waiting[0].size > MAX_BYTES:
                 break

@@ -29,6 +29,7 @@ COMMIT_PATIENCE = 45.0
 RETRY_INTERVAL = 0.2
 LANES = 2
 PURGE_BATCH = 500
+MAX_ANSWER_BYTES = 32 << 20  # of sealed notes that one group of reveals may bring into memory
 
 
 class Note(NamedTuple):
@@ -66,13 +67,18 @@ class _Asked:
 class Notes:
     """The notes of one msg-db, under keys that `keys` hands out."""
 
-    def __init__(self, database: Database, keys: KeyLeaser) -> None:
+    def __init__(self, database: Database, keys: KeyLeaser, longest: int = 1 << 16) -> None:
+        """
+        Args:
+            longest: bytes that a sealed note may have; how long each is shows only when it is revealed.
+        """
         self._database = database
         self._keys = keys
         self._clock: datetime | None = None  # what the msg-db's clock said when our monotonic one began
         self._commit_patience = min(COMMIT_PATIENCE, 9 * database.timeout)
         self._puts = GroupCommit(self._insert, LANES, database.patience)
-        self._reveals = GroupCommit(self._delete, LANES, database.patience)
+        most = max(1, MAX_ANSWER_BYTES // longest)
+        self._reveals = GroupCommit(self._delete, LANES, database.patience, most)
 
     async def put(self, note: Note) -> Placed:
         """Store a note under a key that was never used before.

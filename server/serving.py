@@ -11,7 +11,7 @@ from functools import partial
 
 import psycopg2
 
-from server import logs, metrics, schema
+from server import logs, metrics, schema, sealing
 from server.app import make_app
 from server.database import Database, Unavailable
 from server.handlers.base import Service, is_trusted
@@ -53,7 +53,7 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     key_db = Database(settings.key_db_url, KEY_DB_CONNECTIONS, settings.db_timeout)
     msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
     keys = KeyLeaser(key_db, KEYS_AHEAD)
-    notes = Notes(msg_db, keys)
+    notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
     service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings.max_message_bytes))
     server = TRANSPORTS[settings.http_transport](make_app(service), Limits(settings.max_body_bytes))
     await server.listen(settings.port, settings.host)

@@ -57,6 +57,16 @@ async def test_those_who_come_meanwhile_share_the_next_statement():
     assert statements.groups == [["a"], ["b", "c", "d"]]
 
 
+async def test_a_group_has_no_more_members_than_its_results_allow():
+    """Where each result may be large, fewer go together."""
+    statements = Statements()
+    group = GroupCommit(statements.commit, lanes=1, patience=5, most=2)
+
+    await asyncio.gather(*map(group.submit, "abcde"))
+
+    assert [len(members) for members in statements.groups] == [2, 2, 1]
+
+
 async def test_a_group_has_at_most_so_many_members(monkeypatch):
     """More than that go into the next one."""
     monkeypatch.setattr(group_commit, "MAX_MEMBERS", 3)

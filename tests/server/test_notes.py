@@ -402,6 +402,26 @@ async def test_receipts_live_ten_minutes(msg_db_url):
         assert await database.execute("SELECT count(*) FROM receipt") == [(1,)]
 
 
+async def test_large_notes_are_revealed_a_few_at_a_time(msg_db_url, monkeypatch):
+    """What a group brings into memory is bounded, though nobody knows the length of a note before."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = [await notes.put(a_note(b"%d" % n)) for n in range(6)]
+        few = Notes(database, Keys(), longest=notes_module.MAX_ANSWER_BYTES // 2)
+        groups, delete = [], few._reveals._commit
+
+        async def counted(group):
+            groups.append(len(group))
+            return await delete(group)
+
+        monkeypatch.setattr(few._reveals, "_commit", counted)
+        got = await asyncio.gather(
+            *(few.reveal(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed))
+        )
+
+    assert got == [a_note().sealed] * 6
+    assert max(groups) == 2
+
+
 async def test_statements_find_notes_by_their_key(msg_db_url):
     """However many notes there are, and were when a connection planned its statements: by the index."""
     many = """
