@@ -1,0 +1,88 @@
+"""A Tornado handler for a request that is there whole and an answer that is ready whole.
+
+Tornado's can also take a body in pieces, parse forms, run transforms, set cookies, compute ETags and render
+templates of its own, and looks at each request for whether it does: that costs more than all that we do.
+This is the one place that knows a handler's private parts; the lock pins Tornado.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import tornado.web
+from tornado.escape import utf8
+from tornado.httputil import HTTPServerRequest, ResponseStartLine
+from tornado.web import RequestHandler
+
+LEFT = 499  # nginx's number for a client that did not wait; nobody is ever sent it
+
+
+class WholeHandler(RequestHandler):
+    """`prepare` is a plain function that raises what it refuses."""
+
+    under_way: set[RequestHandler]  # draining waits for them; `initialize` says where they are counted
+
+    # What Tornado sets for each handler anew.
+    _headers_written = _finished = False
+    _auto_finish = True
+    _prepared_future = None
+    _transforms = []
+    _task: asyncio.Task[None] | None = None
+
+    def __init__(
+        self, application: tornado.web.Application, request: HTTPServerRequest, **arguments: Any
+    ) -> None:
+        self.application, self.request = application, request
+        self.clear()
+        request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
+        self.initialize(**arguments)
+
+    async def _execute(self, transforms: Any, *path_args: bytes, **_: bytes) -> None:
+        """Answer, well or with an error. Counted, which also keeps the task from being collected."""
+        self._task = asyncio.current_task()
+        self.under_way.add(self)
+        try:
+            if self.request.method not in self.SUPPORTED_METHODS:
+                raise tornado.web.HTTPError(405)
+            arguments = [self.decode_argument(argument) for argument in path_args]
+            self.prepare()
+            answered = getattr(self, self.request.method.lower())(*arguments)
+            if answered is not None:
+                await answered
+            if not self._finished:
+                self.finish()
+        except (Exception, asyncio.CancelledError) as error:
+            if not (isinstance(error, asyncio.CancelledError) and self._task and self._task.cancelling()):
+                self._handle_request_exception(error)
+            elif not self._finished:
+                self.send_error(500)
+        finally:
+            self.under_way.discard(self)
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
+        """As Tornado's, which is left all but the plainest case: a body, at once."""
+        connection = self.request.connection
+        if chunk is None or connection is None or self.request.method == "HEAD":
+            return super().finish(chunk)
+        if self._finished or self._headers_written or self._write_buffer or isinstance(chunk, dict):
+            return super().finish(chunk)
+        body = utf8(chunk)
+        self._headers["Content-Length"] = str(len(body))
+        self._headers_written = True
+        connection.set_close_callback(None)  # type: ignore[attr-defined]
+        sent = connection.write_headers(
+            ResponseStartLine("", self._status_code, self._reason), self._headers, body
+        )
+        connection.finish()
+        self._log()
+        self._finished = True
+        return sent
+
+    def on_connection_close(self) -> None:
+        """Whoever leaves early takes nothing along: a note whose COMMIT was not sent yet stays readable."""
+        if self._task is not None and not self._finished:
+            self._finished = True  # or Tornado would answer nobody with a 500, and count it
+            self.set_status(LEFT, "Client Left")
+            self._log()
+            self._task.cancel()
