@@ -35,7 +35,7 @@ from server.handlers.notes import (
 )
 from server.handlers.openapi import OpenApiHandler
 from server.handlers.static import StaticHandler
-from server.handlers.whole import WholeHandler
+from server.handlers.whole import WholeHandler, WholeRequest
 from server.keys import KEY_PATTERN
 
 
@@ -80,13 +80,8 @@ class _Whole(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
-        request = HTTPServerRequest(
-            start_line=self._start_line,
-            headers=self._headers,
-            body=bytes(self._body),
-            connection=self._connection,
-        )
-        self._application(request)
+        body = bytes(self._body)
+        self._application(WholeRequest(self._start_line, self._headers, body, self._connection))
 
 
 def make_app(service: Service) -> tornado.web.Application:

@@ -20,6 +20,8 @@ from tornado import httputil
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
+from server.headers import Headers, lines_of
+
 log = logging.getLogger(__name__)
 
 SLICE = 16 << 10  # bytes parsed at a time, which bounds how many requests a client can be ahead
@@ -80,8 +82,7 @@ class _Exchange(httputil.HTTPConnection):
             self.keep_alive = False
         if self.keep_alive != (self.line.version == "HTTP/1.1"):  # else the version says it
             headers["Connection"] = "keep-alive" if self.keep_alive else "close"
-        fields = [f"{name}: {value}" for name, value in headers.get_all()]
-        lines = [f"HTTP/1.1 {code} {reason}", *fields, "\r\n"]
+        lines = [f"HTTP/1.1 {code} {reason}", *lines_of(headers), "\r\n"]
         head = "\r\n".join(lines)
         if not head.count("\r") == head.count("\n") == len(lines):
             raise ValueError("a header of the answer contains the end of a line")
@@ -195,12 +196,7 @@ class _Client(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self.in_head, self.idle_bytes = False, 0
-        parser, headers = self.parser, HTTPHeaders()
-        for name, value in ((name.decode("latin1"), value.decode("latin1")) for name, value in self.fields):
-            if name in headers:
-                headers.add(name, value.strip(" \t"))
-            else:
-                headers[name] = value.strip(" \t")  # `add` would check again what the parser has
+        parser, headers = self.parser, Headers.received(self.fields)
         version, upgrade = parser.get_http_version(), parser.should_upgrade()
         length = int(headers["Content-Length"]) if "Content-Length" in headers else 0
         coded = "Transfer-Encoding" in headers

@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import tornado.web
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
+from tornado.httputil import HTTPServerRequest, format_timestamp
 from tornado.web import RequestHandler
 
 from server.database import Database, Unavailable
 from server.handlers.inputs import Fields, from_form
 from server.handlers.whole import WholeHandler
+from server.headers import Headers
 from server.keys import KeyLeaser, OutOfKeys
 from server.messages import Messages
 from server.negotiation import Format, answer_format, plainly_asked
@@ -46,8 +47,7 @@ SECURITY_HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
 
-# What HTTPHeaders keeps of them; a tuple, since a list would be everybody's.
-_HEADERS: dict[str, Any] = {name: (value,) for name, value in SECURITY_HEADERS.items()}
+_HEADERS = Headers.constant(SECURITY_HEADERS)
 
 # Fields of the forms that have a place for their own problem beside them.
 FIELDS_WITH_A_PLACE = ("message", "lifetime", "passphrase")
@@ -82,8 +82,7 @@ class BaseHandler(WholeHandler):
 
     def clear(self) -> None:
         """As Tornado's, which spends a fifth of a request on setting one header after another."""
-        self._headers = HTTPHeaders()
-        self._headers._as_list = _HEADERS.copy()
+        self._headers = _HEADERS.copy()
         self._headers["Date"] = _date(int(time.time()))
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
