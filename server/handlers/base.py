@@ -147,9 +147,12 @@ class BaseHandler(WholeHandler):
         return fields
 
     def answer_json(self, members: dict[str, Any], status: int = 200) -> None:
+        self.answer_json_text(_TO_JSON.encode(members), status)
+
+    def answer_json_text(self, text: str, status: int = 200) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(_TO_JSON.encode(members) + "\n")
+        self.finish(text + "\n")
 
     def answer_text(self, text: str, status: int = 200) -> None:
         self.set_status(status)
