@@ -5,7 +5,6 @@ No route may have five letters: it would shadow a key.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -52,14 +51,12 @@ class Application(tornado.web.Application):
         return _Whole(self, request_conn)
 
     def __call__(self, request: HTTPServerRequest) -> Awaitable[None] | None:
-        """Let its handler begin. Tornado's way, for files and for what has no route, is the longer one."""
+        """Let the handler of the request begin; Tornado finds those of files and of what has no route."""
         for match, rule in self._ours:
             found = match(request.path)
             if found is not None:
                 handler = rule.target(self, request, **rule.target_kwargs)
-                path_args = [unquote_to_bytes(group) for group in found.groups()]
-                asyncio.create_task(handler._execute([], *path_args))
-                return None
+                return handler.begin(*map(unquote_to_bytes, found.groups()))  # type: ignore[no-any-return]
         return super().__call__(request)
 
 

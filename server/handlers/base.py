@@ -7,12 +7,11 @@ import functools
 import ipaddress
 import json
 import logging
-import time
 from typing import Any
 from urllib.parse import parse_qsl
 
 import tornado.web
-from tornado.httputil import HTTPServerRequest, format_timestamp
+from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from server.database import Database, Unavailable
@@ -47,8 +46,6 @@ SECURITY_HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
 
-_HEADERS = Headers.constant(SECURITY_HEADERS)
-
 # Fields of the forms that have a place for their own problem beside them.
 FIELDS_WITH_A_PLACE = ("message", "lifetime", "passphrase")
 
@@ -75,17 +72,11 @@ class BaseHandler(WholeHandler):
     route = "other"  # what logs and metrics call it: never the URL
     allow: tuple[str, ...] = ("GET", "HEAD")
 
+    first_headers = Headers.constant(SECURITY_HEADERS)
     service: Service
 
     def initialize(self, service: Service) -> None:
         self.service, self.under_way = service, service.under_way
-
-    def clear(self) -> None:
-        """As Tornado's, which spends a fifth of a request on setting one header after another."""
-        self._headers = _HEADERS.copy()
-        self._headers["Date"] = _date(int(time.time()))
-        self._write_buffer = []
-        self._status_code, self._reason = 200, "OK"
 
     def prepare(self) -> None:
         request = self.request
@@ -253,11 +244,6 @@ def refuse_cross_site(request: HTTPServerRequest, settings: Settings) -> None:
         fits = origin in ("null", settings.public_url) or host.lower() == request.host.lower()
     if not fits:
         raise Problem(403, "This was sent from another site, and is refused.")
-
-
-@functools.lru_cache(1)
-def _date(second: int) -> str:
-    return format_timestamp(second)
 
 
 @functools.lru_cache(1024)
