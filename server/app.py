@@ -6,15 +6,19 @@ No route may have five letters: it would shadow a key.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 
 import tornado.web
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
     HTTPMessageDelegate,
+    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
+from tornado.routing import PathMatches
 
 from server import logs, pages
 from server.handlers.base import NotFoundHandler, Service
@@ -30,6 +34,7 @@ from server.handlers.notes import (
 )
 from server.handlers.openapi import OpenApiHandler
 from server.handlers.static import StaticHandler
+from server.handlers.whole import WholeHandler, WholeRequest
 from server.keys import KEY_PATTERN
 
 
@@ -37,20 +42,34 @@ class Application(tornado.web.Application):
     """Tornado's, whose handlers begin when all of the body is there: an answer that is given before may
     never be seen, since most clients read only once they have sent everything."""
 
+    def __init__(self, routes: list[Any], **settings: Any) -> None:
+        super().__init__(routes, **settings)
+        rules = [(cast(PathMatches, rule.matcher).regex.match, rule) for rule in self.wildcard_router.rules]
+        self._ours = [(match, rule) for match, rule in rules if issubclass(rule.target, WholeHandler)]
+
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        return _Whole(super().start_request(server_conn, request_conn), self.settings["max_body_bytes"])
+        return _Whole(self, request_conn)
+
+    def __call__(self, request: HTTPServerRequest) -> Awaitable[None] | None:
+        """Let the handler of the request begin; Tornado finds those of files and of what has no route."""
+        for match, rule in self._ours:
+            found = match(request.path)
+            if found is not None:
+                handler = rule.target(self, request, **rule.target_kwargs)
+                return handler.begin(*map(unquote_to_bytes, found.groups()))  # type: ignore[no-any-return]
+        return super().__call__(request)
 
 
 class _Whole(HTTPMessageDelegate):
-    def __init__(self, handler: HTTPMessageDelegate, max_body_bytes: int) -> None:
-        self._handler = handler
-        self._kept_bytes = max_body_bytes + 1  # by which the handler sees that there is too much
+    def __init__(self, application: Application, connection: HTTPConnection) -> None:
+        self._application, self._connection = application, connection
+        self._kept_bytes = application.settings["max_body_bytes"] + 1  # so that a handler sees the surplus
         self._body = bytearray()
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self._start_line, self._headers = start_line, headers
+        self._start_line, self._headers = cast(RequestStartLine, start_line), headers
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -58,9 +77,8 @@ class _Whole(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
-        self._handler.headers_received(self._start_line, self._headers)
-        self._handler.data_received(bytes(self._body))
-        self._handler.finish()
+        body = bytes(self._body)
+        self._application(WholeRequest(self._start_line, self._headers, body, self._connection))
 
 
 def make_app(service: Service) -> tornado.web.Application:

@@ -20,6 +20,8 @@ from tornado import httputil
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
+from server.headers import Headers, lines_of
+
 log = logging.getLogger(__name__)
 
 SLICE = 16 << 10  # bytes parsed at a time, which bounds how many requests a client can be ahead
@@ -74,14 +76,13 @@ class _Exchange(httputil.HTTPConnection):
         _, code, reason = cast(ResponseStartLine, start_line)
         if self.line.method == "HEAD" or code in (204, 304):
             self.promised = 0
-        elif "Content-Length" in headers:
-            self.promised = int(headers["Content-Length"])
+        elif (length := headers.get("Content-Length")) is not None:
+            self.promised = int(length)
         if self.promised is None or self.client.server.stopping:
             self.keep_alive = False
         if self.keep_alive != (self.line.version == "HTTP/1.1"):  # else the version says it
             headers["Connection"] = "keep-alive" if self.keep_alive else "close"
-        fields = [f"{name}: {value}" for name, value in headers.get_all()]
-        lines = [f"HTTP/1.1 {code} {reason}", *fields, "\r\n"]
+        lines = [f"HTTP/1.1 {code} {reason}", *lines_of(headers), "\r\n"]
         head = "\r\n".join(lines)
         if not head.count("\r") == head.count("\n") == len(lines):
             raise ValueError("a header of the answer contains the end of a line")
@@ -122,7 +123,7 @@ class _Client(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server, self.loop, self.writable = server, server.loop, server.writable
         self.parser = HttpRequestParser(self)
-        self.unparsed = memoryview(b"")
+        self.unparsed: bytes | memoryview = b""
         self.requests: deque[_Exchange] = deque()  # not yet with the application; the last may be incomplete
         self.under_way: _Exchange | None = None
 
@@ -136,7 +137,8 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.closing:
-            self.unparsed = memoryview(data)  # while some is left, reading is paused
+            # While some is left, reading is paused. A view, lest each slice be copied.
+            self.unparsed = memoryview(data) if len(data) > SLICE else data
             return self._go_on()
         self.dropped += len(data)
         if self.dropped > MAX_LINGER_BYTES:
@@ -195,18 +197,12 @@ class _Client(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self.in_head, self.idle_bytes = False, 0
-        parser, headers = self.parser, HTTPHeaders()
-        for name, value in ((name.decode("latin1"), value.decode("latin1")) for name, value in self.fields):
-            if name in headers:
-                headers.add(name, value.strip(" \t"))
-            else:
-                headers[name] = value.strip(" \t")  # `add` would check again what the parser has
+        parser, headers = self.parser, Headers.received(self.fields)
         version, upgrade = parser.get_http_version(), parser.should_upgrade()
-        length = int(headers["Content-Length"]) if "Content-Length" in headers else 0
-        coded = "Transfer-Encoding" in headers
-        if version not in ("1.0", "1.1") or coded and headers["Transfer-Encoding"].lower() != "chunked":
+        length, coding = int(headers.get("Content-Length", 0)), headers.get("Transfer-Encoding")
+        if version not in ("1.0", "1.1") or coding is not None and coding.lower() != "chunked":
             raise self._end_with(400)
-        if coded and version == "1.0" or upgrade and (coded or length):
+        if coding is not None and version == "1.0" or upgrade and (coding is not None or length):
             raise self._end_with(400)  # of an upgrade, the parser would take the body for what follows
         if length > self.server.limits.longest:
             raise self._end_with(413)
@@ -214,7 +210,7 @@ class _Client(asyncio.Protocol):
         self.requests.append(_Exchange(self, line, headers, parser.should_keep_alive() and not upgrade))
         if self.under_way is None:
             self._expire_in(self.server.limits.body_seconds)
-            if "Expect" in headers and headers["Expect"].lower() == "100-continue":
+            if headers.get("Expect", "").lower() == "100-continue":
                 self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import ipaddress
 import json
 import logging
-import time
 from typing import Any
 from urllib.parse import parse_qsl
 
 import tornado.web
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
+from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from server.database import Database, Unavailable
 from server.handlers.inputs import Fields, from_form
+from server.handlers.whole import WholeHandler
+from server.headers import Headers
 from server.keys import KeyLeaser, OutOfKeys
 from server.messages import Messages
 from server.negotiation import Format, answer_format, plainly_asked
@@ -46,11 +46,6 @@ SECURITY_HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
 
-# What HTTPHeaders keeps of them; a tuple, since a list would be everybody's.
-_HEADERS: dict[str, Any] = {name: (value,) for name, value in SECURITY_HEADERS.items()}
-
-LEFT = 499  # nginx's number for a client that did not wait; nobody is ever sent it
-
 # Fields of the forms that have a place for their own problem beside them.
 FIELDS_WITH_A_PLACE = ("message", "lifetime", "passphrase")
 
@@ -71,61 +66,27 @@ class Service:
     under_way: set[RequestHandler] = dataclasses.field(default_factory=set)
 
 
-@tornado.web.stream_request_body  # else Tornado parses forms too, which is done here
-class BaseHandler(RequestHandler):
+class BaseHandler(WholeHandler):
     """A handler whose errors are answered in the asker's format and logged without what was asked."""
 
     route = "other"  # what logs and metrics call it: never the URL
     allow: tuple[str, ...] = ("GET", "HEAD")
 
+    first_headers = Headers.constant(SECURITY_HEADERS)
     service: Service
 
     def initialize(self, service: Service) -> None:
-        self.service = service
-        self._body = b""
-        self._task: asyncio.Task[None] | None = None
-
-    async def _execute(self, *args: Any, **kwargs: Any) -> None:
-        """Tornado's, counted: draining waits for what is under way, whether it ends well or not."""
-        self.service.under_way.add(self)
-        self._task = asyncio.current_task()
-        try:
-            await super()._execute(*args, **kwargs)
-        except asyncio.CancelledError:
-            pass  # there is nobody left to answer
-        finally:
-            self.service.under_way.discard(self)
-
-    def on_connection_close(self) -> None:
-        """Whoever leaves early takes nothing along: a note whose COMMIT was not sent yet stays readable."""
-        super().on_connection_close()
-        if self._task is not None and not self._finished:
-            self._finished = True  # or Tornado would answer nobody with a 500, and count it
-            self.set_status(LEFT, "Client Left")
-            self._log()
-            self._task.cancel()
-
-    def clear(self) -> None:
-        """As Tornado's, which spends a fifth of a request on setting one header after another."""
-        self._headers = HTTPHeaders()
-        self._headers._as_list = _HEADERS.copy()
-        self._headers["Date"] = _date(int(time.time()))
-        self._write_buffer = []
-        self._status_code, self._reason = 200, "OK"
+        self.service, self.under_way = service, service.under_way
 
     def prepare(self) -> None:
         request = self.request
-        if len(self._body) > self.service.settings.max_body_bytes:
+        if len(request.body) > self.service.settings.max_body_bytes:
             limit = self.service.settings.max_message_bytes
             raise Problem(413, f"The message may have at most {limit} bytes.", "message")
         if request.method not in self.allow and request.method != "OPTIONS":
             raise Problem(405, f"This address takes {', '.join(self.allow)}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.service.settings)
-
-    def data_received(self, chunk: bytes) -> None:
-        """The body: all of it at once, before `prepare`, up to a byte more than it may have (`app.py`)."""
-        self._body = chunk
 
     def options(self, *_: str) -> None:
         self.set_status(204)
@@ -166,9 +127,9 @@ class BaseHandler(RequestHandler):
         """
         fields: Fields
         if self.media_type == JSON:
-            fields = _json_fields(self._body)
+            fields = _json_fields(self.request.body)
         elif self.media_type == FORM:
-            fields = from_form(_form_fields(self._body))
+            fields = from_form(_form_fields(self.request.body))
         else:
             raise Problem(415, f"Content-Type must be {JSON} or {FORM}.")
         unknown = fields.keys() - set(known)
@@ -177,9 +138,12 @@ class BaseHandler(RequestHandler):
         return fields
 
     def answer_json(self, members: dict[str, Any], status: int = 200) -> None:
+        self.answer_json_text(_TO_JSON.encode(members), status)
+
+    def answer_json_text(self, text: str, status: int = 200) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(_TO_JSON.encode(members) + "\n")
+        self.finish(text + "\n")
 
     def answer_text(self, text: str, status: int = 200) -> None:
         self.set_status(status)
@@ -280,11 +244,6 @@ def refuse_cross_site(request: HTTPServerRequest, settings: Settings) -> None:
         fits = origin in ("null", settings.public_url) or host.lower() == request.host.lower()
     if not fits:
         raise Problem(403, "This was sent from another site, and is refused.")
-
-
-@functools.lru_cache(1)
-def _date(second: int) -> str:
-    return format_timestamp(second)
 
 
 @functools.lru_cache(1024)

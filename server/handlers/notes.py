@@ -259,7 +259,10 @@ def answer_revealed(handler: BaseHandler, key: str, revealed: Revealed | None) -
         raise gone()
     sealed = None if revealed.sealed is None else sealing.to_text(revealed.sealed)
     if handler.format is Format.JSON:
-        handler.answer_json({"message": revealed.message} if sealed is None else {"sealed": sealed})
+        if sealed is None:
+            handler.answer_json({"message": revealed.message})
+        else:  # in base64url there is nothing to escape, and looking for it takes a tenth of the request
+            handler.answer_json_text(f'{{"sealed": "{sealed}"}}')
     elif handler.format is Format.TEXT:
         handler.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]
     else:
@@ -268,4 +271,4 @@ def answer_revealed(handler: BaseHandler, key: str, revealed: Revealed | None) -
 
 def timestamp(time: datetime) -> str:
     """RFC 3339, UTC, whole seconds."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

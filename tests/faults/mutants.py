@@ -96,7 +96,7 @@ MUTANTS = (
     ),
     Mutant(
         "readers who leave: nobody notices",
-        "handlers/base.py",
+        "handlers/whole.py",
         "self._task.cancel()",
         "pass",
         "faults/test_readers_who_leave.py",

@@ -69,6 +69,14 @@ class Wrong(RequestHandler):
         self.finish("short")
 
 
+class Split(RequestHandler):
+    """Lets what it was sent end a line of its head."""
+
+    def get(self):
+        self._headers["X-Echo"] = "a\r\nSet-Cookie: a=b"  # set_header would not let it pass
+        self.finish("split")
+
+
 class Site:
     """A transport with an application, on a thread of its own."""
 
@@ -89,7 +97,7 @@ class Site:
         self.thread.join(PATIENCE)
 
     async def _serve(self):
-        handlers = [("/", Echo), ("/slow", Slow), ("/nothing", Nothing), ("/wrong", Wrong)]
+        handlers = [("/", Echo), ("/slow", Slow), ("/nothing", Nothing), ("/wrong", Wrong), ("/split", Split)]
         self.app = Application(handlers, max_body_bytes=MAX_BODY, log_function=lambda handler: None)
         self.app.seen = []
         self.app.entered, self.app.release, self.app.left = (threading.Event() for _ in range(3))
@@ -398,6 +406,11 @@ def test_an_answer_shorter_than_promised_ends_the_connection(site):
     """Else the next answer would be taken for the rest of this one."""
     answer = site.ask(get("/wrong") + post(b"next"))
     assert b"next" not in answer
+
+
+def test_a_header_cannot_end_its_line(site):
+    """Nothing is sent of an answer whose head would have other lines than were meant."""
+    assert b"Set-Cookie" not in site.ask(get("/split"))
 
 
 def test_a_long_answer_arrives_whole_at_a_slow_reader(site):
