@@ -11,7 +11,7 @@ import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from server import database
-from server.database import Database, Unavailable
+from server.database import Database, Prepared, Unavailable
 
 pytestmark = pytest.mark.gen_test
 
@@ -238,3 +238,50 @@ async def test_settings_of_the_url_are_kept(msg_db_url):
         assert await db.execute("SHOW work_mem") == [("8MB",)]
         assert await db.execute("SHOW statement_timeout") == [("5s",)]
         assert await db.execute("SHOW idle_in_transaction_session_timeout") == [("5s",)]
+
+
+async def test_a_prepared_statement_is_prepared_once_by_each_connection(msg_db_url):
+    """Planned at its first use, and again after the connection was lost."""
+    double = Prepared("double", "integer", "SELECT $1 * 2, (SELECT count(*) FROM pg_prepared_statements)")
+    async with opened(msg_db_url, size=1) as db, opened(msg_db_url, size=1) as other:
+        backend = await backend_of(db)
+
+        assert await db.execute(double, ("21",)) == [(42, 1)]
+        assert await db.execute(double, ("4",)) == [(8, 1)]
+
+        await other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+        assert await db.execute(double, ("5",)) == [(10, 1)]
+
+
+async def test_a_statement_that_cannot_be_prepared_leaves_the_connection_as_it_was(msg_db_url):
+    """What does not exist yet may exist later: the same connection prepares it then."""
+    late = Prepared("late", "integer", "SELECT n FROM late WHERE n > $1")
+    async with opened(msg_db_url, size=1) as db:
+        backend = await backend_of(db)
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            await db.execute(late, ("0",))
+        await db.execute("CREATE TABLE late AS SELECT 7 AS n")
+
+        assert await db.execute(late, ("0",)) == [(7,)]
+        assert await backend_of(db) == backend
+
+
+@pytest.mark.parametrize("text", ["'", "\\", "', ''); DELETE FROM note; --"])
+async def test_nothing_that_would_have_to_be_escaped_is_sent(text):
+    """A prepared statement's parameters are put into SQL as they are, so that they are looked at first."""
+    with pytest.raises(ValueError):
+        Prepared("any", "text", "SELECT $1").call([text])
+
+
+async def test_what_the_database_says_unasked_costs_an_idle_connection_only(msg_db_url):
+    """The connection is closed as soon as that arrives, and the next caller has another one."""
+    async with opened(msg_db_url, size=1) as db, opened(msg_db_url, size=1) as other:
+        backend = await backend_of(db)
+        async with db.connection() as connection:
+            pass
+        await other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+        while not connection.closed:
+            await asyncio.sleep(0.01)
+
+        assert await backend_of(db) != backend
+        assert (db.open, db.in_use) == (1, 0)
