@@ -53,6 +53,7 @@ class GroupCommit(Generic[Member, Result]):
                 still under way no longer holds up the next one.
             most: members of a group, at most MAX_MEMBERS.
         """
+        self._loop = asyncio.get_running_loop()  # to ask for it takes a system call each time
         self._commit = commit
         self._patience = patience
         self._lanes = lanes
@@ -75,25 +76,23 @@ class GroupCommit(Generic[Member, Result]):
         """
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Unavailable("more is waiting for the database than it can take")
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[Result] = loop.create_future()
+        result: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append(_Waiting(member, size, time.monotonic(), result))
         self._waiting_bytes += size
         if len(self._occupied) < self._lanes and not self._beginning:
             self._beginning = True
-            loop.call_soon(self._begin)
+            self._loop.call_soon(self._begin)
         return await result
 
     def _begin(self) -> None:
         """Let each free lane take a group."""
         self._beginning = False
-        loop = asyncio.get_running_loop()
         while len(self._occupied) < self._lanes and (group := self._next_group()):
-            task = loop.create_task(self._settle(group))
+            task = self._loop.create_task(self._settle(group))
             self._tasks.add(task)  # the loop itself keeps no strong reference
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(self._free)
-            self._occupied[task] = loop.call_later(self._patience, self._free, task)
+            self._occupied[task] = self._loop.call_later(self._patience, self._free, task)
 
     def _free(self, task: asyncio.Task[None]) -> None:
         """The lane of this group is free: it is settled, or has taken too long to hold up others."""

@@ -86,11 +86,11 @@ class WholeHandler(RequestHandler):
 
     def begin(self, *path_args: bytes) -> None:
         """Answer in a task; being counted keeps it from being collected."""
-        asyncio.create_task(self._execute([], *path_args))
+        self._task = asyncio.create_task(self._execute([], *path_args))
 
     async def _execute(self, transforms: Any, *path_args: bytes, **_: bytes) -> None:
         """As Tornado's, counted: draining waits for what is under way, whether it ends well or not."""
-        self._task = task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._task = task = self._task or cast("asyncio.Task[None]", asyncio.current_task())
         self.under_way.add(self)
         try:
             if self.request.method not in self.SUPPORTED_METHODS:
