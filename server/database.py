@@ -31,7 +31,9 @@ SWEEPS = 20  # how often within a timeout it is looked whose deadline has passed
 # Classes of SQLSTATE that blame the statement or its data: cardinality, data, constraint, rollback
 # (deadlock), syntax or privilege. Everything else blames the database: gone, full, starting, broken.
 REFUSALS = ("21", "22", "23", "40", "42")
-READ_ONLY = "25"  # a primary that has become a standby: its connections are of no use
+# These blame the session, which is of no use any more: a plan whose tables have changed, a primary that has
+# become a standby, a prepared statement that somebody made it forget.
+LOST = ("0A", "25", "26")
 
 
 class Unavailable(Exception):
@@ -149,7 +151,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         except psycopg2.Error as error:
             if error.pgcode is not None and error.pgcode[:2] in REFUSALS:
                 raise
-            if (error.pgcode or "")[:2] == READ_ONLY:
+            if (error.pgcode or "")[:2] in LOST:
                 self.close()
             raise Unavailable(_first_line(error)) from None
         self.status = cursor.statusmessage

@@ -21,6 +21,7 @@ KEYS_PER_BLOCK = 256
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts to lease, doubled after each failure
 COMPLAINT_INTERVAL = 60.0  # seconds until the log repeats why nothing can be leased
+MISSING = "a block is missing from the key-db: run `python -m kgs verify`"
 
 
 class OutOfKeys(Exception):
@@ -140,7 +141,11 @@ class KeyLeaser:
     """
 
     async def _lease(self, blocks: int) -> str:
-        """The letters of so many blocks, or of one where there are not so many left."""
+        """The letters of so many blocks, or of one where there are not so many left.
+
+        Raises:
+            OutOfKeys: there is none, or those that were leased are missing.
+        """
         leased = [id_ for (id_,) in await self._key_db.execute(self.LEASE, {"blocks": blocks})]
         if not leased and blocks > 1:
             return await self._lease(1)
@@ -148,7 +153,9 @@ class KeyLeaser:
             raise OutOfKeys("the key-db has no keys left: run `python -m kgs seed --all`")
         rows = await self._key_db.execute(self.READ, (leased,))
         if len(rows) < len(leased):
-            raise OutOfKeys("a block is missing from the key-db: run `python -m kgs verify`")
+            self._complain(MISSING)
+        if not rows:
+            raise OutOfKeys(MISSING)
         return "".join(keys for (keys,) in rows)
 
     def _complain(self, complaint: str) -> None:

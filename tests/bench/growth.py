@@ -41,7 +41,7 @@ def measure(
     give_up = time.monotonic() + minutes * 60
     with systems.database() as postgres, contextlib.ExitStack() as stack:
         key_db, url = postgres.url(schema.KEY_DB), postgres.url(schema.MSG_DB)
-        seeding.ensure_ahead(key_db, 8 * systems.KEYS)
+        seeding.ensure_ahead(key_db, systems.KEYS)
         server = stack.enter_context(systems.server("note-whisperer", postgres))
         bench = _Bench(server, url, rounds, seconds)
         results: dict[str, Any] = {"connections": CONNECTIONS, "empty": bench.rates()}

@@ -53,7 +53,7 @@ def cases(quick: bool) -> list[Case]:
         Case(name, kind, connections)
         for name in (NGINX, NGINX_2)
         for kind in KINDS
-        for connections in (16, 64)
+        for connections in CONNECTIONS
     ]
     found += [Case(name + ON_TORNADO, kind, 64) for name in (OURS, EMPTY) for kind in CLIENT_KINDS]
     found += [Case(CONSTANT, "constant", 64), Case(CONSTANT + ON_TORNADO, "constant", 64)]

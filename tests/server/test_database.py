@@ -266,6 +266,20 @@ async def test_a_statement_that_cannot_be_prepared_leaves_the_connection_as_it_w
         assert await backend_of(db) == backend
 
 
+@pytest.mark.parametrize("change", ["DEALLOCATE ALL", "ALTER TABLE counted ALTER n TYPE bigint"])
+async def test_a_session_whose_statements_are_of_no_use_is_given_up(msg_db_url, change):
+    """Whether it has forgotten them or their tables have changed, the next one prepares them anew."""
+    read = Prepared("counted", "integer", "SELECT n FROM counted WHERE n > $1")
+    async with opened(msg_db_url, size=1) as db:
+        await db.execute("CREATE TABLE counted AS SELECT 7 AS n")
+        assert await db.execute(read, ("1",)) == [(7,)]
+        await db.execute(change)
+
+        with pytest.raises(Unavailable):
+            await db.execute(read, ("1",))
+        assert await db.execute(read, ("1",)) == [(7,)]
+
+
 @pytest.mark.parametrize("text", ["'", "\\", "', ''); DELETE FROM note; --"])
 async def test_nothing_that_would_have_to_be_escaped_is_sent(text):
     """A prepared statement's parameters are put into SQL as they are, so that they are looked at first."""

@@ -242,6 +242,17 @@ async def test_a_missing_block_is_reported_and_passed_over(key_db_url, caplog):
 
 
 @pytest.mark.gen_test
+async def test_a_missing_block_costs_none_of_those_leased_with_it(key_db_url, caplog):
+    """Of a lease of three blocks of which one is missing, the other two are used."""
+    fill(key_db_url, 3)
+    run(key_db_url, "DELETE FROM key_block WHERE id = 1")
+    expected = keys_of(key_db_url)
+    async with leasing(key_db_url, ahead=3 * KEYS_PER_BLOCK) as leaser:
+        assert "run `python -m kgs verify`" in caplog.text
+        assert await take(leaser, 2 * KEYS_PER_BLOCK) == expected
+
+
+@pytest.mark.gen_test
 async def test_no_key_is_ever_logged(key_db_url, caplog):
     """Nothing that is logged on the way to the end of the table has the shape of a key in it."""
     caplog.set_level(logging.DEBUG)
