@@ -333,6 +333,25 @@ async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url, monkeypat
         assert await count(database) == 0
 
 
+async def test_a_reveal_that_meets_a_repeated_put_shows_the_note(msg_db_url):
+    """A put that finds itself there writes the row anew: a reveal that has waited for that takes the new one."""
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        placed = await notes.put(a_note())
+        async with database.connection() as connection:
+            await connection.query("BEGIN; UPDATE note SET key = key")
+            reading = asyncio.create_task(other.reveal(placed.key, verifier(b"proof")))
+            while await database.execute(waits) == [(0,)]:
+                await asyncio.sleep(0.01)
+            await connection.query("COMMIT")
+
+        assert await reading == a_note().sealed
+        assert await count(database) == 0
+
+
 async def test_a_reveal_that_finds_nothing_leaves_no_receipt(msg_db_url):
     """Guessing costs the database no write."""
     async with opened(msg_db_url) as (notes, database):
