@@ -109,7 +109,7 @@ class _Bench:
     def _run(self, kind: str, seconds: int) -> Run:
         job = workload.job_of(kind)
         if kind.startswith("reveal"):
-            first, self._next = self._next, self._next + 10_000 * seconds
+            first, self._next = self._next, self._next + 20_000 * seconds
             workload.fill(self._url, kind, first, self._next)
             job = workload.job_of(kind, range(first, self._next))
         run = drive(job, self._server.servers, CONNECTIONS, seconds)
