@@ -148,7 +148,6 @@ class Notes:
         Raises:
             Unavailable: the msg-db is not there.
         """
-
         rows = await self._look(self.PEEK, key)
         return Peek(*rows[0]) if rows else None
 
