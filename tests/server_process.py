@@ -22,6 +22,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def two_free_ports() -> int:
+    """The first of two in a row that nobody listens on now."""
+    while True:
+        with contextlib.suppress(OSError):  # the second is taken, or there is none
+            port = free_port()
+            socket.create_server(("127.0.0.1", port + 1)).close()
+            return port
+
+
 @contextlib.contextmanager
 def serving(
     environment: Mapping[str, str], log: Path | None = None

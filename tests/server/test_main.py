@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from server.supervisor import REFUSED
-from tests.server_process import ROOT, free_port, serving, wait_until_ready
+from tests.server_process import ROOT, free_port, serving, two_free_ports, wait_until_ready
 
 
 def post(url, message):
@@ -112,7 +112,7 @@ def test_several_processes_listen_on_ports_in_a_row(seeded_key_db_url, msg_db_ur
     """PROCESSES=2 serves the same notes on PORT and PORT + 1, and /healthz asks both."""
     environment = {
         "PROCESSES": "2",
-        "PORT": str(free_port()),
+        "PORT": str(two_free_ports()),
         "KEY_DB_URL": seeded_key_db_url,
         "MSG_DB_URL": msg_db_url,
     }
@@ -266,7 +266,7 @@ def test_a_restart_that_is_refused_does_not_stop_the_others(seeded_key_db_url, m
     log = tmp_path / "log"
     environment = {
         "PROCESSES": "2",
-        "PORT": str(free_port()),
+        "PORT": str(two_free_ports()),
         "KEY_DB_URL": seeded_key_db_url,
         "MSG_DB_URL": msg_db_url,
     }
