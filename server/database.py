@@ -98,7 +98,6 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         self.fileno = self.connection.fileno()
         self.server_version = self.connection.server_version
         self._prepared: set[str] = set()
-        self._answer = None
         # For as long as it lives: to begin and to end it for each statement would be two system calls more.
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.fileno, self._go_on)
@@ -191,20 +190,16 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             answer.set_result(self._cursor)
             self._answer = self._cursor = None
 
-    def expire(self) -> None:
-        """Give up in the middle of whatever is going on: the deadline is over."""
-        answer = self._answer
-        self.close()
-        if answer is not None and not answer.done():
-            answer.set_exception(Unavailable("the database did not answer in time"))
-
-    def close(self) -> None:
-        """Close the socket, in the middle of whatever is going on."""
+    def close(self, reason: str = "the connection was closed") -> None:
+        """Close the socket, in the middle of whatever is going on: a statement under way is Unavailable."""
+        answer, self._answer, self._cursor = self._answer, None, None
         if self._watched:  # once: its number may be somebody else's afterwards
             self._watched = self._writing = False
             self._loop.remove_reader(self.fileno)
             self._loop.remove_writer(self.fileno)
         super().close()
+        if answer is not None and not answer.done():
+            answer.set_exception(Unavailable(reason))
 
     @property
     def idle(self) -> bool:
@@ -268,7 +263,7 @@ class Database:
         now = self._loop.time()
         for connection in list(self._pool.conns.busy):
             if connection.deadline < now:
-                connection.expire()
+                connection.close("the database did not answer in time")
         self._sweeper = self._loop.call_later(self.timeout / SWEEPS, self._sweep)
 
     async def close(self) -> None:

@@ -222,6 +222,19 @@ async def test_after_an_outage_all_connections_are_used_again(msg_db_url):
         assert (db.open, db.in_use) == (4, 0)
 
 
+async def test_what_is_under_way_when_all_is_closed_fails(msg_db_url):
+    """Nobody is left waiting for an answer that no connection can bring any more."""
+    async with opened(msg_db_url, size=1) as db:
+        await db.execute("SELECT 1")
+        running = asyncio.create_task(db.execute("SELECT pg_sleep(60)"))
+        while not db.in_use:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable, match="closed"):
+        await running
+
+
 async def test_a_database_that_is_not_there_is_said_to_be_unavailable(postgres):
     """Refused at once, in one line, without what was asked."""
     async with opened(postgres.url("nowhere")) as db:
