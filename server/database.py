@@ -98,6 +98,8 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         self.fileno = self.connection.fileno()
         self.server_version = self.connection.server_version
         self._prepared: set[str] = set()
+        self._poll = select.poll()
+        self._poll.register(self.fileno, select.POLLIN)
         # For as long as it lives: to begin and to end it for each statement would be two system calls more.
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.fileno, self._go_on)
@@ -174,6 +176,8 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             return self.close()  # the database hangs up, or says what nobody has asked for
         try:
             state = self.connection.poll()
+            while state == POLL_READ and self._poll.poll(0):  # libpq takes 16 KiB at a time
+                state = self.connection.poll()
         except psycopg2.Error as error:
             self._answer = self._cursor = None
             if self.connection.closed:
@@ -209,11 +213,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
     @property
     def stale(self) -> bool:
         """Whether the database has hung up while nobody used the connection: there is something to read."""
-        if self.closed:
-            return True
-        poll = select.poll()
-        poll.register(self.fileno, select.POLLIN)
-        return bool(poll.poll(0))
+        return self.closed or bool(self._poll.poll(0))
 
     @property
     def notices(self) -> list[str]:

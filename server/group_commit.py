@@ -10,7 +10,7 @@ import asyncio
 import collections
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import psycopg2
 
@@ -56,50 +56,62 @@ class GroupCommit(Generic[Member, Result]):
         self._loop = asyncio.get_running_loop()  # to ask for it takes a system call each time
         self._commit = commit
         self._patience = patience
-        self._lanes = lanes
+        self._most_lanes = lanes
         self._most = min(most, MAX_MEMBERS)
-        self._occupied: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        self._lanes: set[asyncio.Task[None]] = set()  # but for those whose group has taken too long
+        self._tasks: set[asyncio.Task[None]] = set()  # all of them: the loop itself keeps no strong reference
+        self._opening = False  # a lane has not begun yet: it does in the next round of the loop
         self._waiting: collections.deque[_Waiting[Member, Result]] = collections.deque()
         self._waiting_bytes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._beginning = False  # in this round of the loop, after all who come in it
 
-    async def submit(self, member: Member, size: int = 0) -> Result:
-        """Wait for a group to take `member` and for what became of it.
+    def submit(self, member: Member, size: int = 0) -> asyncio.Future[Result]:
+        """Let a group take `member`; give what will have become of it.
 
         Args:
             size: bytes that the member adds to its group's statement.
 
         Raises:
-            Unavailable: too many wait, it took too long, or the database is not there.
-            psycopg2.Error: the database refused this member.
+            Unavailable: too many wait. In the future also: it took too long, or the database is not there.
+            psycopg2.Error: in the future: the database refused this member.
         """
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Unavailable("more is waiting for the database than it can take")
         result: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append(_Waiting(member, size, time.monotonic(), result))
         self._waiting_bytes += size
-        if len(self._occupied) < self._lanes and not self._beginning:
-            self._beginning = True
-            self._loop.call_soon(self._begin)
-        return await result
+        self._open_lane()
+        return result
 
-    def _begin(self) -> None:
-        """Let each free lane take a group."""
-        self._beginning = False
-        while len(self._occupied) < self._lanes and (group := self._next_group()):
-            task = self._loop.create_task(self._settle(group))
-            self._tasks.add(task)  # the loop itself keeps no strong reference
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(self._free)
-            self._occupied[task] = self._loop.call_later(self._patience, self._free, task)
+    def _open_lane(self) -> None:
+        """Another lane, if there may be one, for all who come in this round of the loop."""
+        if not self._opening and len(self._lanes) < self._most_lanes:
+            self._opening = True
+            lane = self._loop.create_task(self._lane())
+            self._lanes.add(lane)
+            self._tasks.add(lane)
+            lane.add_done_callback(self._tasks.discard)
 
-    def _free(self, task: asyncio.Task[None]) -> None:
-        """The lane of this group is free: it is settled, or has taken too long to hold up others."""
-        timer = self._occupied.pop(task, None)
-        if timer is not None:
-            timer.cancel()
-            self._begin()
+    async def _lane(self) -> None:
+        """Settle one group after another, until nobody waits or one has taken too long."""
+        self._opening = False
+        lane = cast("asyncio.Task[None]", asyncio.current_task())
+        try:
+            while lane in self._lanes and (group := self._next_group()):
+                if self._waiting:
+                    self._open_lane()
+                timer = self._loop.call_later(self._patience, self._overtake, lane)
+                try:
+                    await self._settle(group)
+                finally:
+                    timer.cancel()
+        finally:
+            self._lanes.discard(lane)
+
+    def _overtake(self, lane: asyncio.Task[None]) -> None:
+        """Let others go on: once its group is settled, this lane ends."""
+        self._lanes.discard(lane)
+        if self._waiting:
+            self._open_lane()
 
     def _next_group(self) -> list[_Waiting[Member, Result]]:
         group: list[_Waiting[Member, Result]] = []
@@ -133,6 +145,8 @@ class GroupCommit(Generic[Member, Result]):
         except BaseException as error:
             for waiting in group:
                 _fail(waiting, error if isinstance(error, Exception) else Unavailable("shutting down"))
+            if not isinstance(error, Exception):
+                raise
         else:
             for waiting, result in zip(group, results, strict=True):
                 if not waiting.result.done():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import secrets
 import time
-import uuid
-from binascii import b2a_base64
+from binascii import b2a_base64, unhexlify
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
@@ -254,14 +254,14 @@ class Notes:
             SELECT $3
             WHERE $4 OR EXISTS (SELECT FROM gone)
         )
-        SELECT hit.ordinal, gone.sealed
+        SELECT hit.ordinal, encode(gone.sealed, 'hex')
         FROM gone
         JOIN hit ON hit.key = gone.key
         """,
     )
 
     RECEIPTS = """
-    SELECT id::text
+    SELECT replace(id::text, '-', '')
     FROM receipt
     WHERE id = ANY (%s::uuid[])
     """
@@ -278,12 +278,12 @@ class Notes:
         locks, so that afterwards its receipt is either there or will never be. And it commits a receipt
         of its own in any case: a COMMIT that was waited for covers all before it, on a standby too.
         """
-        receipt = str(uuid.uuid4())
+        receipt = secrets.token_hex(16)
         keys = ",".join(["" if asked.left and not sent else asked.key for asked in group])
         verifiers = ",".join([base64_of(asked.verifier) for asked in group])
         async with self._database.connection(deadline) as connection:
             rows = await connection.query(self.DELETE, (keys, verifiers, receipt, str(bool(sent))), begin=True)
-            revealed = {ordinal: bytes(sealed) for ordinal, sealed in rows}
+            revealed = {ordinal: unhexlify(sealed) for ordinal, sealed in rows}
             if not sent and (not revealed or any(group[ordinal - 1].left for ordinal in revealed)):
                 await connection.query("ROLLBACK")
                 if revealed:

@@ -47,9 +47,9 @@ async def test_those_who_come_meanwhile_share_the_next_statement():
     statements = Statements()
     group = GroupCommit(statements.commit, lanes=1, patience=5)
     statements.open.clear()
-    first = asyncio.create_task(group.submit("a"))
+    first = group.submit("a")
     await settled()
-    others = [asyncio.create_task(group.submit(name)) for name in "bcd"]
+    others = [group.submit(name) for name in "bcd"]
     await settled()
     statements.open.set()
 
@@ -89,6 +89,21 @@ async def test_a_group_leaves_some_for_the_next_one(monkeypatch):
     assert [len(members) for members in statements.groups] == [10, 5, 3, 2]
 
 
+async def test_lanes_go_side_by_side(monkeypatch):
+    """Those for whom the first group has no place need not wait for it."""
+    monkeypatch.setattr(group_commit, "FEW", 3)
+    statements = Statements()
+    group = GroupCommit(statements.commit, lanes=2, patience=5)
+    statements.open.clear()
+    everybody = [group.submit(n) for n in range(20)]
+    await settled()
+
+    assert [len(members) for members in statements.groups] == [10, 5]
+    statements.open.set()
+    await asyncio.gather(*everybody)
+    assert [len(members) for members in statements.groups] == [10, 5, 3, 2]
+
+
 async def test_a_group_has_at_most_so_many_bytes(monkeypatch):
     """A large member does not make its group larger than it may be, and is written all the same."""
     monkeypatch.setattr(group_commit, "MAX_BYTES", 10)
@@ -118,10 +133,10 @@ async def test_a_group_that_takes_too_long_does_not_hold_up_the_next():
     statements = Statements()
     group = GroupCommit(statements.commit, lanes=1, patience=0.05)
     statements.open.clear()
-    stuck = asyncio.create_task(group.submit("stuck"))
+    stuck = group.submit("stuck")
     await settled()
     while not stuck.done() and len(statements.groups) < 2:
-        later = asyncio.create_task(group.submit("later"))
+        later = group.submit("later")
         await asyncio.wait([later], timeout=0.01)
     statements.open.set()
 
@@ -129,15 +144,59 @@ async def test_a_group_that_takes_too_long_does_not_hold_up_the_next():
     assert await later == "later done"
 
 
+async def test_a_group_that_took_too_long_leaves_no_lane_behind():
+    """Once it ends, no more groups are under way at a time than there are lanes."""
+    begun, ends = [], {"stuck": asyncio.Event(), "later": asyncio.Event(), "last": asyncio.Event()}
+
+    async def commit(group):
+        begun.extend(group)
+        await ends[group[0]].wait()
+        return group
+
+    group = GroupCommit(commit, lanes=1, patience=0.05)
+    stuck = group.submit("stuck")
+    await settled()
+    later = group.submit("later")
+    while "later" not in begun:
+        await asyncio.sleep(0)
+    group._patience = 5  # of "last", or it would be refused
+    last = group.submit("last")
+    ends["stuck"].set()
+    await stuck
+    await settled()
+    assert begun == ["stuck", "later"]
+    for end in ends.values():
+        end.set()
+
+    assert [await later, await last] == ["later", "last"]
+
+
+async def test_members_of_a_lane_that_is_cancelled_are_told():
+    """When the loop ends, nobody waits for an answer that does not come, and no other group is begun."""
+    statements = Statements()
+    group = GroupCommit(statements.commit, lanes=1, patience=5)
+    statements.open.clear()
+    first = group.submit("a")
+    await settled()
+    group.submit("b")
+    (lane,) = group._lanes
+    lane.cancel()
+    await settled()
+
+    with pytest.raises(Unavailable, match="shutting down"):
+        await first
+    assert statements.groups == [["a"]]
+
+
 async def test_who_waits_too_long_is_refused():
     """A member whose time is over is not handed to the database any more."""
     statements = Statements()
     group = GroupCommit(statements.commit, lanes=1, patience=0.05)
     statements.open.clear()
-    first = asyncio.create_task(group.submit("first"))
+    first = group.submit("first")
     await settled()
     group._patience = -1.0
-    late = asyncio.create_task(group.submit("late"))
+    late = group.submit("late")
     await settled()
     statements.open.set()
 
@@ -154,8 +213,7 @@ async def test_only_so_much_may_wait(monkeypatch, limit, size):
     statements = Statements()
     group = GroupCommit(statements.commit, lanes=1, patience=5)
     statements.open.clear()
-    waiting = [asyncio.create_task(group.submit(n, size)) for n in range(3)]
-    await asyncio.sleep(0)
+    waiting = [group.submit(n, size) for n in range(3)]
 
     with pytest.raises(Unavailable, match="waiting"):
         await group.submit("one more", size)
