@@ -135,9 +135,10 @@ async def test_a_group_that_takes_too_long_does_not_hold_up_the_next():
     statements.open.clear()
     stuck = group.submit("stuck")
     await settled()
-    while not stuck.done() and len(statements.groups) < 2:
-        later = group.submit("later")
-        await asyncio.wait([later], timeout=0.01)
+    group._patience = 5  # of the other, or a slow machine would refuse it
+    later = group.submit("later")
+    while len(statements.groups) < 2:
+        await asyncio.sleep(0)
     statements.open.set()
 
     assert await stuck == "stuck done"
@@ -156,10 +157,10 @@ async def test_a_group_that_took_too_long_leaves_no_lane_behind():
     group = GroupCommit(commit, lanes=1, patience=0.05)
     stuck = group.submit("stuck")
     await settled()
+    group._patience = 5  # of the others, or a slow machine would refuse them
     later = group.submit("later")
     while "later" not in begun:
         await asyncio.sleep(0)
-    group._patience = 5  # of "last", or it would be refused
     last = group.submit("last")
     ends["stuck"].set()
     await stuck
@@ -181,10 +182,10 @@ async def test_members_of_a_lane_that_is_cancelled_are_told():
     group.submit("b")
     (lane,) = group._lanes
     lane.cancel()
-    await settled()
 
     with pytest.raises(Unavailable, match="shutting down"):
         await first
+    await settled()
     assert statements.groups == [["a"]]
 
 
