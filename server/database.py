@@ -26,6 +26,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # Callers that may wait for a connection; more are refused at once, so that memory stays bounded.
 LONGEST_QUEUE = 1000
 CONNECT_TIMEOUT = 5.0  # seconds; libpq's connect_timeout does not apply to asynchronous connections
+READS = 16  # of some 16 KiB in a row, before others have their turn: a round of a busy loop is long
 SWEEPS = 20  # how often within a timeout it is looked whose deadline has passed
 
 # Classes of SQLSTATE that blame the statement or its data: cardinality, data, constraint, rollback
@@ -69,7 +70,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
     deadline = math.inf  # on the loop's clock: when whoever has taken it gives it up
     _watched = False  # the loop calls `_go_on` when there is something to read
     _writing = False  # and when there is room to write
-    _answer: asyncio.Future[Any] | None = None  # to the statement that is under way
+    _answer: asyncio.Future[None] | None = None  # to the statement that is under way
 
     def connect(self) -> asyncio.Future[Connection]:
         """As Momoko's, but within a deadline, and following libpq from socket to socket.
@@ -98,6 +99,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         self.fileno = self.connection.fileno()
         self.server_version = self.connection.server_version
         self._prepared: set[str] = set()
+        self._cursor = self.connection.cursor()  # one for all statements, since only one is ever under way
         self._poll = select.poll()
         self._poll.register(self.fileno, select.POLLIN)
         # For as long as it lives: to begin and to end it for each statement would be two system calls more.
@@ -148,24 +150,22 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
     async def _run(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         try:
             self.connection.notices.clear()
-            cursor = await self.execute(sql, parameters)
+            await self.execute(sql, parameters)
         except psycopg2.Error as error:
             if error.pgcode is not None and error.pgcode[:2] in REFUSALS:
                 raise
             if (error.pgcode or "")[:2] in LOST:
                 self.close()
             raise Unavailable(_first_line(error)) from None
-        self.status = cursor.statusmessage
-        return cursor.fetchall() if cursor.description else []
+        self.status = self._cursor.statusmessage
+        return self._cursor.fetchall() if self._cursor.description else []
 
-    def execute(self, sql: str, parameters: Parameters = ()) -> asyncio.Future[Any]:
+    def execute(self, sql: str, parameters: Parameters = ()) -> asyncio.Future[None]:
         """As Momoko's, in fewer rounds of the loop, and the future may be cancelled: whoever does that leaves
         a connection that is not idle, which does not go back into the pool.
         """
-        cursor = self.connection.cursor()
-        cursor.execute(sql, parameters or None)
-        self._answer, self._cursor = self._loop.create_future(), cursor
-        answer = self._answer
+        self._cursor.execute(sql, parameters or None)
+        self._answer = answer = self._loop.create_future()
         self._go_on()  # Momoko waits until it may write what mostly is written already
         return answer
 
@@ -175,11 +175,12 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         if answer is None or answer.done():
             return self.close()  # the database hangs up, or says what nobody has asked for
         try:
-            state = self.connection.poll()
-            while state == POLL_READ and self._poll.poll(0):  # libpq takes 16 KiB at a time
+            for _ in range(READS):
                 state = self.connection.poll()
+                if state != POLL_READ or not self._poll.poll(0):
+                    break
         except psycopg2.Error as error:
-            self._answer = self._cursor = None
+            self._answer = None
             if self.connection.closed:
                 self.close()
             answer.set_exception(error)
@@ -191,12 +192,12 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             else:
                 self._loop.remove_writer(self.fileno)
         if state == POLL_OK:
-            answer.set_result(self._cursor)
-            self._answer = self._cursor = None
+            answer.set_result(None)
+            self._answer = None
 
     def close(self, reason: str = "the connection was closed") -> None:
         """Close the socket, in the middle of whatever is going on: a statement under way is Unavailable."""
-        answer, self._answer, self._cursor = self._answer, None, None
+        answer, self._answer = self._answer, None
         if self._watched:  # once: its number may be somebody else's afterwards
             self._watched = self._writing = False
             self._loop.remove_reader(self.fileno)
