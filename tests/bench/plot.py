@@ -8,12 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.bench.report import RESULTS
-from tests.bench.throughput import EMPTY, NGINX_2, OURS, OURS_2, SNAPPASS
+from tests.bench.throughput import EMPTY, NGINX_2, OURS, OURS_2, PGBENCH, SNAPPASS
 
 IMAGE = RESULTS.with_suffix(".svg")
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 420, 300, 52, 34, 40
 CONNECTIONS = (1, 16, 64, 256)
-COLOURS = {OURS: "#0072b2", OURS_2: "#d55e00", NGINX_2: "#009e73", EMPTY: "#999999", SNAPPASS: "#cc79a7"}
+COLOURS = {
+    OURS: "#0072b2",
+    OURS_2: "#d55e00",
+    NGINX_2: "#009e73",
+    EMPTY: "#999999",
+    PGBENCH: "#000000",
+    SNAPPASS: "#cc79a7",
+}
 PANELS = {
     "Puts a second": ("put, sealed by the client", "put"),
     "Reveals a second": ("reveal, sealed by the client", "reveal"),
@@ -38,7 +45,7 @@ def points_of(results: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Poi
 
 def svg(panels: Mapping[str, Points]) -> str:
     names = [name for name in COLOURS if any(name in points for points in panels.values())]
-    width, height = WIDTH * len(panels), HEIGHT + 24 * ((len(names) + 2) // 3)
+    width, height = WIDTH * len(panels), HEIGHT + 24 * ((len(names) + 1) // 2)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
         ' font-size="12"><rect width="100%" height="100%" fill="white"/>'
@@ -50,7 +57,7 @@ def svg(panels: Mapping[str, Points]) -> str:
     for number, (title, points) in enumerate(panels.items()):
         parts.append(f'<g transform="translate({number * WIDTH} 0)">{_panel(title, points, top, step)}</g>')
     for number, name in enumerate(names):
-        x, y = 20 + number % 3 * 280, HEIGHT + 16 + number // 3 * 22
+        x, y = LEFT + number % 2 * WIDTH, HEIGHT + 16 + number // 2 * 22
         parts.append(f'<rect x="{x}" y="{y - 9}" width="18" height="4" fill="{COLOURS[name]}"/>')
         parts.append(f'<text x="{x + 24}" y="{y}">{name}</text>')
     return "\n".join([*parts, "</svg>\n"])
