@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         "ordinals: a row goes to whoever asked for its key first",
         "notes.py",
-        "SELECT hit.ordinal, gone.sealed",
-        "SELECT (SELECT min(asked.ordinal) FROM asked WHERE asked.key = gone.key), gone.sealed",
+        "SELECT hit.ordinal, encode",
+        "SELECT (SELECT min(asked.ordinal) FROM asked WHERE asked.key = gone.key), encode",
         "faults/test_conversation.py",
     ),
     Mutant(
