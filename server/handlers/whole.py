@@ -42,7 +42,8 @@ class WholeRequest(HTTPServerRequest):
             )
         self.method, self.uri, self.version = start_line
         self.headers, self.body, self.connection = headers, body, connection
-        self.remote_ip, self.protocol = connection.context.remote_ip, connection.context.protocol  # type: ignore[attr-defined]
+        context: Any = connection.context  # type: ignore[attr-defined]
+        self.remote_ip, self.protocol = context.remote_ip, context.protocol
         self.host, self.host_name = host, _host_name(host)
         self.path, self.query = start_line.path, ""
         self.arguments, self.query_arguments, self.body_arguments, self.files = {}, {}, {}, {}
