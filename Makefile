@@ -112,7 +112,7 @@ faults-mutants: $(VENV)/dev.installed  ## take each piece of the fault handling 
 failover: $(VENV)/dev.installed  ## kill a primary under load, promote its standby, five times
 	$(BIN)/python -m tests.faults failover
 
-soak: $(VENV)/dev.installed  ## 500,000 requests of mixed kinds to one process, and what they leave behind
+soak: $(VENV)/dev.installed  ## 1,200,000 requests of mixed kinds to one process, and what they leave behind
 	$(BIN)/python -m tests.faults soak
 
 # What stands between us and the code of others.

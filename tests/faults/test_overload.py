@@ -77,7 +77,7 @@ async def test_more_clients_than_a_process_takes_are_told_to_come_again(server, 
 
 async def test_memory_descriptors_and_connections_are_given_back(server):
     """After more requests of mixed kinds a process holds what it held after the first thousand; `make soak`
-    sends half a million."""
+    sends more than a million."""
     await mixed_requests(server, 800)
     before = await Footprint.of(server)
     failed = await mixed_requests(server, 1000, seed=2)
