@@ -56,7 +56,8 @@ class Application(tornado.web.Application):
             found = match(request.path)
             if found is not None:
                 handler = rule.target(self, request, **rule.target_kwargs)
-                return handler.begin(*map(unquote_to_bytes, found.groups()))  # type: ignore[no-any-return]
+                handler.begin(*map(unquote_to_bytes, found.groups()))
+                return None
         return super().__call__(request)
 
 

@@ -161,8 +161,8 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         return self._cursor.fetchall() if self._cursor.description else []
 
     def execute(self, sql: str, parameters: Parameters = ()) -> asyncio.Future[None]:
-        """As Momoko's, in fewer rounds of the loop, and the future may be cancelled: whoever does that leaves
-        a connection that is not idle, which does not go back into the pool.
+        """As Momoko's, in fewer rounds of the loop; what comes of it is in `_cursor`. The future may be cancelled:
+        whoever does that leaves a connection that is not idle, which does not go back into the pool.
         """
         self._cursor.execute(sql, parameters or None)
         self._answer = answer = self._loop.create_future()

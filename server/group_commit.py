@@ -83,8 +83,8 @@ class GroupCommit(Generic[Member, Result]):
         return result
 
     def _open_lane(self) -> None:
-        """Another lane, if there may be one, for all who come in this round of the loop."""
-        if not self._opening and len(self._lanes) < self._most_lanes:
+        """Another lane, where somebody waits and there may be one, for all who come in this round of the loop."""
+        if self._waiting and not self._opening and len(self._lanes) < self._most_lanes:
             self._opening = True
             lane = self._loop.create_task(self._lane())
             self._lanes.add(lane)
@@ -97,8 +97,7 @@ class GroupCommit(Generic[Member, Result]):
         lane = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             while lane in self._lanes and (group := self._next_group()):
-                if self._waiting:
-                    self._open_lane()
+                self._open_lane()
                 timer = self._loop.call_later(self._patience, self._overtake, lane)
                 try:
                     await self._settle(group)
@@ -110,8 +109,7 @@ class GroupCommit(Generic[Member, Result]):
     def _overtake(self, lane: asyncio.Task[None]) -> None:
         """Let others go on: once its group is settled, this lane ends."""
         self._lanes.discard(lane)
-        if self._waiting:
-            self._open_lane()
+        self._open_lane()
 
     def _next_group(self) -> list[_Waiting[Member, Result]]:
         group: list[_Waiting[Member, Result]] = []

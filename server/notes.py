@@ -171,7 +171,7 @@ class Notes:
             Unavailable: the msg-db is not there.
         """
         ((has_passphrase,),) = await self._look(self.HAS_PASSPHRASE, key)
-        return has_passphrase  # type: ignore[no-any-return]
+        return has_passphrase  # type: ignore[no-any-return]  # rows are not typed
 
     async def _look(self, statement: Prepared, key: str) -> list[Row]:
         async def look(deadline: float) -> list[Row]:

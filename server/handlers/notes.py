@@ -264,7 +264,7 @@ def answer_revealed(handler: BaseHandler, key: str, revealed: Revealed | None) -
         else:  # in base64url there is nothing to escape, and looking for it takes a tenth of the request
             handler.answer_json_text(f'{{"sealed": "{sealed}"}}')
     elif handler.format is Format.TEXT:
-        handler.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]
+        handler.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]  # one is there
     else:
         handler.answer_html("revealed.html", key=key, message=revealed.message, sealed=sealed)
 

@@ -42,7 +42,7 @@ class WholeRequest(HTTPServerRequest):
             )
         self.method, self.uri, self.version = start_line
         self.headers, self.body, self.connection = headers, body, connection
-        context: Any = connection.context  # type: ignore[attr-defined]
+        context: Any = connection.context  # type: ignore[attr-defined]  # each transport's has one
         self.remote_ip, self.protocol = context.remote_ip, context.protocol
         self.host, self.host_name = host, _host_name(host)
         self.path, self.query = start_line.path, ""
@@ -75,7 +75,7 @@ class WholeHandler(RequestHandler):
     ) -> None:
         self.application, self.request = application, request
         self.clear()
-        request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
+        request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]  # as above
         self.initialize(**arguments)
 
     def clear(self) -> None:
@@ -121,7 +121,7 @@ class WholeHandler(RequestHandler):
         body = utf8(chunk)
         self._headers["Content-Length"] = str(len(body))
         self._headers_written = True
-        connection.set_close_callback(None)  # type: ignore[attr-defined]
+        connection.set_close_callback(None)  # type: ignore[attr-defined]  # as above
         sent = connection.write_headers(
             ResponseStartLine("", self._status_code, self._reason), self._headers, body
         )

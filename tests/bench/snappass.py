@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.bench import workload
 from tests.bench.load import Job, post
-from tests.bench.systems import ROOT, System, free_port, process, wait_for
+from tests.bench.systems import ROOT, System, process, wait_for
+from tests.server_process import free_port
 
 REQUIREMENTS = ROOT / "requirements" / "bench.txt"
 WORKERS = 2

@@ -15,6 +15,7 @@ from typing import Any
 from kgs import seeding
 from server import embedded, schema
 from tests.bench import systems
+from tests.server_process import free_port
 
 PATIENCE = 60
 
@@ -49,7 +50,7 @@ def _server(postgres: embedded.Postgres, port: int) -> Any:
 
 def _after_start(postgres: embedded.Postgres) -> float:
     """From the start of the process until it is ready."""
-    port = systems.free_port()
+    port = free_port()
     began = time.monotonic()
     with _server(postgres, port):
         return _until(f"http://127.0.0.1:{port}/readyz") - began
@@ -57,7 +58,7 @@ def _after_start(postgres: embedded.Postgres) -> float:
 
 def _after_databases(data: Path) -> float:
     """From the moment at which the databases answer until a process that waits for them is ready."""
-    port = systems.free_port()
+    port = free_port()
     with _server(embedded.Postgres(data / "socket"), port):
         _until(f"http://127.0.0.1:{port}/healthz")
         with embedded.running(data):
@@ -67,7 +68,7 @@ def _after_databases(data: Path) -> float:
 
 def _make_run(data: Path) -> float:
     """From the command to the first page."""
-    port = systems.free_port()
+    port = free_port()
     began = time.monotonic()
     with systems.process(
         ["make", "--silent", "run"],

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from server import embedded, schema
+from tests.server_process import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = 20_000_000  # enough for all rounds, which takes a second to make
@@ -49,11 +50,6 @@ def _cpu_seconds(pid: int) -> float:
             total += times.user + times.system
     times = process.cpu_times()
     return total + times.children_user + times.children_system
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -29,6 +29,12 @@ class Mutant:
     new: str
     test: str
 
+    def of(self, text: str) -> str:
+        """The source without the piece; ValueError unless that stands there once."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.file} does not contain it once")
+        return text.replace(self.old, self.new)
+
 
 MUTANTS = (
     Mutant(
@@ -156,10 +162,7 @@ def run(names: list[str]) -> Iterator[tuple[Mutant, bool, str]]:
                 copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
                 copy(ROOT / part, Path(folder, part))
             file = Path(folder, "server", mutant.file)
-            text = file.read_text()
-            if text.count(mutant.old) != 1:
-                raise SystemExit(f"{mutant.name}: {mutant.file} does not contain it once")
-            file.write_text(text.replace(mutant.old, mutant.new))
+            file.write_text(mutant.of(file.read_text()))
             Path(folder).chmod(0o755)
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-x", f"tests/{mutant.test}"],

@@ -94,13 +94,19 @@ async def test_trap_3_cancelling_a_waiting_caller_loses_no_connection(msg_db_url
         assert db.in_use == 0
 
 
+async def begun(db):
+    """A statement that is under way, for a minute, on the only connection."""
+    await db.execute("SELECT 1")
+    running = asyncio.create_task(db.execute("SELECT pg_sleep(60)"))
+    while not db.in_use:
+        await asyncio.sleep(0)
+    return running
+
+
 async def test_trap_3_cancelling_a_running_statement_loses_no_connection(msg_db_url):
     """A caller that goes away in the middle of a statement takes only that connection with it."""
     async with opened(msg_db_url, size=1) as db:
-        await db.execute("SELECT 1")
-        running = asyncio.create_task(db.execute("SELECT pg_sleep(60)"))
-        while not db.in_use:
-            await asyncio.sleep(0)
+        running = await begun(db)
         running.cancel()
         await asyncio.wait([running])
 
@@ -225,11 +231,7 @@ async def test_after_an_outage_all_connections_are_used_again(msg_db_url):
 async def test_what_is_under_way_when_all_is_closed_fails(msg_db_url):
     """Nobody is left waiting for an answer that no connection can bring any more."""
     async with opened(msg_db_url, size=1) as db:
-        await db.execute("SELECT 1")
-        running = asyncio.create_task(db.execute("SELECT pg_sleep(60)"))
-        while not db.in_use:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        running = await begun(db)
 
     with pytest.raises(Unavailable, match="closed"):
         await running

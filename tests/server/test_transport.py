@@ -17,6 +17,7 @@ from tornado.web import RequestHandler
 from server.app import Application
 from server.serving import TRANSPORTS
 from server.transport import Limits
+from tests.server_process import free_port
 
 MAX_BODY = 1000
 SURPLUS = 1 << 20
@@ -103,8 +104,7 @@ class Site:
         self.app.entered, self.app.release, self.app.left = (threading.Event() for _ in range(3))
         self.loop, self.end = asyncio.get_running_loop(), asyncio.Event()
         self.server = self.transport(self.app, self.limits)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         await self.server.listen(self.port, "127.0.0.1")
         self.started.set()
         await self.end.wait()
@@ -472,8 +472,7 @@ def test_a_stopping_server_ends_each_connection_with_its_answer(site):
 def test_a_server_that_is_told_to_stop_answers_what_is_under_way(request, key_db_url, msg_db_url, transport):
     """SIGTERM while a reveal waits for its row: the reader gets the message, and the process ends well."""
     name = next(name for name, known in TRANSPORTS.items() if known is transport)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     _give_keys(key_db_url)
     environment = {
         "KEY_DB_URL": key_db_url,
