@@ -1,7 +1,7 @@
 """HTTP/1.1 for a Tornado application, on asyncio and the C parser of httptools instead of Tornado's server.
 
 The application gets each request whole and answers it through Tornado's documented interfaces; what a
-request means is its business. Why: docs/decisions/0012-a-transport-of-our-own.md.
+request means is its business. Why: docs/decisions/0012-an-http-transport-on-httptools.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tornado import httputil
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
-from server.headers import Headers, lines_of
+from server.httpd.headers import Headers, lines_of
 
 log = logging.getLogger(__name__)
 
