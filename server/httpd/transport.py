@@ -2,7 +2,7 @@
 
 The application is a callable that takes each request once all of it has arrived, and answers it
 through Tornado's documented interfaces. Why this is not Tornado's own server:
-docs/decisions/0012-a-transport-of-our-own.md.
+docs/decisions/0012-an-http-transport-on-httptools.md.
 
 Two state machines describe a connection. `receiving` says how far the parser is:
 

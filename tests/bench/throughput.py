@@ -29,7 +29,7 @@ EMPTY = "(a) empty store"
 PGBENCH = "(b) pgbench"
 CONSTANT = "(c) constant"
 SNAPPASS = "(d) SnapPass"
-ON_TORNADO = ", Tornado's transport"
+ON_TORNADO = " on Tornado's server"
 
 
 @dataclasses.dataclass(frozen=True)
