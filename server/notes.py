@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import psycopg2
 
-from server.database import Database, Prepared, Row, Unavailable
+from server.database import Database, PreparedStatement, Row, Unavailable
 from server.group_commit import GroupCommit
 from server.keys import KeyLeaser
 
@@ -76,9 +76,9 @@ class Notes:
         self._keys = keys
         self._clock: datetime | None = None  # what the msg-db's clock said when our monotonic one began
         self._commit_patience = min(COMMIT_PATIENCE, 9 * database.timeout)
-        self._puts = GroupCommit(self._insert, LANES, database.patience)
+        self._puts = GroupCommit(self._insert, LANES, database.max_wait)
         most = max(1, MAX_ANSWER_BYTES // longest)
-        self._reveals = GroupCommit(self._delete, LANES, database.patience, most)
+        self._reveals = GroupCommit(self._delete, LANES, database.max_wait, most)
 
     async def put(self, note: Note) -> Placed:
         """Store a note under a key that was never used before.
@@ -96,7 +96,7 @@ class Notes:
 
     # A column is one text, which takes PostgreSQL half as long to read as an array. A repeated put of the same
     # note finds itself; a key that does not come back belongs to another note.
-    INSERT = Prepared(
+    INSERT = PreparedStatement(
         "put",
         "text, text, text, text, text",
         """
@@ -132,7 +132,7 @@ class Notes:
         placed = await self._until(insert)
         return [placed.get(key) for key, _ in group]
 
-    PEEK = Prepared(
+    PEEK = PreparedStatement(
         "peek",
         "text",
         """
@@ -152,7 +152,7 @@ class Notes:
         return Peek(*rows[0]) if rows else None
 
     # One row in any case, so that whoever guesses keys cannot tell them apart by how long a refusal takes.
-    HAS_PASSPHRASE = Prepared(
+    HAS_PASSPHRASE = PreparedStatement(
         "has_passphrase",
         "text",
         """
@@ -173,7 +173,7 @@ class Notes:
         ((has_passphrase,),) = await self._look(self.HAS_PASSPHRASE, key)
         return has_passphrase  # type: ignore[no-any-return]  # rows are not typed
 
-    async def _look(self, statement: Prepared, key: str) -> list[Row]:
+    async def _look(self, statement: PreparedStatement, key: str) -> list[Row]:
         async def look(deadline: float) -> list[Row]:
             async with self._database.connection(deadline) as connection:
                 return await connection.query(statement, (key,))
@@ -225,7 +225,7 @@ class Notes:
     # arrive before the COMMIT, so that they are in memory when its answer is lost. It is written so that no
     # plan but look-ups by key exists, whatever the table held when it was planned: LATERAL with FOR UPDATE
     # is not turned into a join, and the index on expires_at does not serve a difference.
-    DELETE = Prepared(
+    DELETE = PreparedStatement(
         "reveal",
         "text, text, uuid, boolean",
         """
@@ -282,7 +282,9 @@ class Notes:
         keys = ",".join(["" if asked.left and not sent else asked.key for asked in group])
         verifiers = ",".join([base64_of(asked.verifier) for asked in group])
         async with self._database.connection(deadline) as connection:
-            rows = await connection.query(self.DELETE, (keys, verifiers, receipt, str(bool(sent))), begin=True)
+            rows = await connection.query(
+                self.DELETE, (keys, verifiers, receipt, str(bool(sent))), begin=True
+            )
             revealed = {ordinal: unhexlify(sealed) for ordinal, sealed in rows}
             if not sent and (not revealed or any(group[ordinal - 1].left for ordinal in revealed)):
                 await connection.query("ROLLBACK")
@@ -312,7 +314,7 @@ class Notes:
         """
         start = time.monotonic()
         while True:
-            end = start + max(self._database.patience, more())
+            end = start + max(self._database.max_wait, more())
             try:
                 return await work(min(end, time.monotonic() + 3 * self._database.timeout))
             except Unavailable as unavailable:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from server import schema
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.deploy.nginx.conftest import NGINX, UNLIMITED, Nginx
 from tests.server_process import serving
 
@@ -80,14 +80,14 @@ class Front:
 
 
 @pytest.fixture(scope="session", params=FRONTS)
-def front(request, postgres, _templates, seeded_key_db_url):
+def front(request, postgres, seeded_key_db_url):
     """A server process on one of the transports, or nginx in front of one."""
     behind_nginx = request.param == "nginx"
     if behind_nginx and NGINX is None:
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     environment = {
         "KEY_DB_URL": seeded_key_db_url,
-        "MSG_DB_URL": _copy_of(postgres, schema.MSG_DB),
+        "MSG_DB_URL": fresh_database(postgres, schema.MSG_DB),
         "HTTP_TRANSPORT": "httptools" if behind_nginx else request.param,
         "LOG_LEVEL": "debug",
     }

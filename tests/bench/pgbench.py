@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from server import embedded, sealing
-from server.database import Prepared
+from server.database import PreparedStatement
 from server.database.dsn import with_session_settings
 from server.notes import Notes, base64_of
 from tests.bench import workload
@@ -40,7 +40,7 @@ def _reveal() -> str:
     return _script(Notes.DELETE, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
 
 
-def _script(statement: Prepared, transaction: str) -> str:
+def _script(statement: PreparedStatement, transaction: str) -> str:
     return SCRIPT.format(**statement._asdict(), transaction=transaction)
 
 

@@ -70,7 +70,7 @@ MUTANTS = (
         "database/pool.py",
         "if not connection.idle:",
         "if connection.closed:",
-        "server/test_database.py",
+        "server/database/test_pool.py",
     ),
     Mutant(
         "lock order: rows are locked as they were asked for",

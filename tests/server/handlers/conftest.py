@@ -22,7 +22,7 @@ from server.notes import Notes
 from server.pages import Pages
 from server.process import TRANSPORTS
 from server.settings import Settings
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server_process import free_port
 
 PUBLIC_URL = "https://notes.test"
@@ -43,9 +43,9 @@ def io_loop():
 
 
 @pytest.fixture(scope="session")
-def handlers_msg_db_url(postgres, _templates):
+def handlers_msg_db_url(postgres):
     """One msg-db for all handlers' tests: each knows its own notes by their keys."""
-    return _copy_of(postgres, schema.MSG_DB)
+    return fresh_database(postgres, schema.MSG_DB)
 
 
 @asynccontextmanager
