@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 # of a database that is asked to be quicker than by default. nginx waits longer than that.
 COMMIT_PATIENCE = 45.0
 RETRY_INTERVAL = 0.2
-LANES = 2
+WORKERS = 2
 PURGE_BATCH = 500
 MAX_ANSWER_BYTES = 32 << 20  # of sealed notes that one group of reveals may bring into memory
 
@@ -76,9 +76,9 @@ class Notes:
         self._keys = keys
         self._clock: datetime | None = None  # what the msg-db's clock said when our monotonic one began
         self._commit_patience = min(COMMIT_PATIENCE, 9 * database.timeout)
-        self._puts = GroupCommit(self._insert, LANES, database.max_wait)
-        most = max(1, MAX_ANSWER_BYTES // longest)
-        self._reveals = GroupCommit(self._delete, LANES, database.max_wait, most)
+        self._puts = GroupCommit(self._insert, WORKERS, database.max_wait)
+        max_members = max(1, MAX_ANSWER_BYTES // longest)
+        self._reveals = GroupCommit(self._delete, WORKERS, database.max_wait, max_members)
 
     async def put(self, note: Note) -> Placed:
         """Store a note under a key that was never used before.
