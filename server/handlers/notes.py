@@ -41,11 +41,11 @@ class PostHandler(BaseHandler):
             if "message" in fields or "passphrase" in fields:
                 raise Problem(400, "Send either the message, or what you have sealed of it.", "sealed")
             note = inputs.sealed_note_of(fields, limit)
-            placed = await self.service.messages.leave_sealed(note)
+            placed = await self.service.messages.put_sealed(note)
             return self.answer_placed(placed, note.has_passphrase, note.lifetime)
         message = inputs.message_of(fields, limit)
         passphrase, lifetime = inputs.passphrase_of(fields), inputs.lifetime_of(fields)
-        placed, token, proof = await self.service.messages.leave(message, passphrase, lifetime)
+        placed, token, proof = await self.service.messages.put(message, passphrase, lifetime)
         self.answer_placed(placed, bool(passphrase), lifetime, token, proof)
 
     def answer_placed(
@@ -182,7 +182,7 @@ class TokenHandler(KeyHandler):
         if self.format in (Format.JSON, Format.TEXT) and self.request.method == "GET":
             refuse_cross_site(self.request, self.service.settings)
             claim = Claim(token=token, address=self.address)
-            revealed = await claimed(self.service.messages.read(key, claim), passphrase_status=401)
+            revealed = await claimed(self.service.messages.reveal(key, claim), passphrase_status=401)
             return answer_revealed(self, key, revealed)
         self.answer_confirm(key, token, await self.peek(key))
 
@@ -209,7 +209,7 @@ class RevealHandler(KeyHandler):
     async def post(self, key: str) -> None:
         claim = self.claim()
         try:
-            revealed = await claimed(self.service.messages.read(key, claim))
+            revealed = await claimed(self.service.messages.reveal(key, claim))
         except Problem as problem:
             if problem.field != "passphrase" or self.problem_format is not Format.PAGE or not claim.token:
                 raise

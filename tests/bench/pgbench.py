@@ -30,14 +30,14 @@ KEY = workload.KEY_OF.replace("number", ":number")
 def _put() -> str:
     verifier = base64_of(sealing.verifier_of(workload.PROOF))
     sealed = base64_of(sealing.from_text(workload.sealed_under("abcde")))
-    call = f"EXECUTE {Notes.INSERT.name} ({KEY}, '{verifier}', '{sealed}', 'False', '3600.0')"
-    return _script(Notes.INSERT, call)
+    call = f"EXECUTE {Notes.PUT.name} ({KEY}, '{verifier}', '{sealed}', 'False', '3600.0')"
+    return _script(Notes.PUT, call)
 
 
 def _reveal() -> str:
     verifier = base64_of(sealing.verifier_of(workload.PROOF))
-    call = f"EXECUTE {Notes.DELETE.name} ({KEY}, '{verifier}', gen_random_uuid(), false)"
-    return _script(Notes.DELETE, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
+    call = f"EXECUTE {Notes.REVEAL.name} ({KEY}, '{verifier}', gen_random_uuid(), false)"
+    return _script(Notes.REVEAL, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
 
 
 def _script(statement: PreparedStatement, transaction: str) -> str:

@@ -153,7 +153,7 @@ class Site:
     async def leave_sealed(self, message="hello", has_passphrase=False, sealed=None):
         """Leave a note that is sealed already: its key, its token and its lock."""
         token = sealing.new_token()
-        lock = sealing.lock_of(token)
+        lock = sealing.derive_keys(token)
         fields = {
             "sealed": sealing.to_text(sealed or sealing.seal(lock, message)),
             "verifier": sealing.to_text(lock.verifier),

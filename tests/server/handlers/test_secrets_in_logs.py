@@ -144,7 +144,7 @@ async def test_a_statement_that_the_database_refuses_is_not_quoted(
         cursor.execute("ALTER TABLE note RENAME COLUMN verifier TO proof")
     connection.close()
     key = "Ab3_x"
-    lock = sealing.lock_of(sealing.new_token())
+    lock = sealing.derive_keys(sealing.new_token())
     proof, verifier = sealing.to_text(lock.proof), lock.verifier
     async with serviced(seeded_key_db_url, msg_db_url) as service:
         await service.keys.start()
