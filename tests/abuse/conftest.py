@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from server import schema
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.deploy.nginx.conftest import NGINX, UNLIMITED, Nginx
 from tests.server_process import serving
 
@@ -87,7 +87,7 @@ def front(request, postgres, _templates, seeded_key_db_url):
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     environment = {
         "KEY_DB_URL": seeded_key_db_url,
-        "MSG_DB_URL": _copy_of(postgres, schema.MSG_DB),
+        "MSG_DB_URL": fresh_database(postgres, schema.MSG_DB),
         "LOG_LEVEL": "debug",
     }
     with tempfile.TemporaryDirectory(prefix="nw-abuse-") as name:

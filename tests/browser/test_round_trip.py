@@ -189,7 +189,7 @@ def test_without_webcrypto_the_server_seals_only_after_a_choice(visit, recorder)
 def test_a_note_that_was_sealed_wrongly_says_so(visitor):
     """Bytes that do not open are gone, and the page tells it instead of showing nothing."""
     token = sealing.new_token()
-    lock = sealing.lock_of(token)
+    lock = sealing.derive_keys(token)
     fields = {"sealed": sealing.to_text(b"\x01" + bytes(284)), "verifier": sealing.to_text(lock.verifier)}
     assert lock.verifier == hashlib.sha256(lock.proof).digest()
     status, link = ask(f"{visitor.url}/post", fields, Accept="text/plain")

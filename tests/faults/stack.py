@@ -142,7 +142,9 @@ class Cluster:
         deadline = time.monotonic() + 30
         while not pids and time.monotonic() < deadline:
             with contextlib.suppress(psycopg2.OperationalError):  # it may be recovering
-                pids = [pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")]
+                pids = [
+                    pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")
+                ]
         return pids
 
     def signal_all(self, number: int) -> None:

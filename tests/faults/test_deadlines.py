@@ -207,6 +207,7 @@ async def test_a_name_is_looked_up_anew_for_each_connection(proxy, through_proxy
 
 async def test_a_name_service_that_hangs_does_not_stop_the_loop(monkeypatch):
     """Looking a database's name up takes place outside of the loop, and has an end."""
+
     def hang(*_, **__):
         time.sleep(2 * TIMEOUT)
         raise OSError("no answer")
