@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint lint-python lint-javascript lint-shell format lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,10 +29,33 @@ DEPLOY_ENVIRONMENT := $(if $(shell command -v terraform),.venv-deploy/installed)
 test: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## run every test that this machine can run
 	$(BIN)/python -m pytest -rs
 
-lint: $(VENV)/dev.installed  ## style, imports and types
-	$(BIN)/python -m flake8
+lint: lint-python lint-javascript lint-shell  ## check format, style, types and security (`make format` formats)
+
+lint-python: $(VENV)/dev.installed
+	$(BIN)/python -m black --check --quiet --diff .
 	$(BIN)/python -m isort --check-only --quiet .
+	$(BIN)/python -m flake8
 	$(BIN)/python -m mypy
+
+# Without npm or shellcheck, lint says which check it skips. .ci/run installs both.
+NPM := $(shell command -v npm)
+lint-javascript: $(if $(NPM),node_modules/.installed)
+	@$(if $(NPM),set -x; node_modules/.bin/biome lint --error-on-warnings, \
+	    echo "lint-javascript: skipped, it needs npm (Debian: apt install nodejs npm)")
+
+node_modules/.installed: package-lock.json
+	@npm ci --silent
+	@touch $@
+
+SHELL_SCRIPTS = .ci/run nginx/publish nginx/render \
+    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh) $(shell find tests -name '*.sh')
+lint-shell:
+	@$(if $(shell command -v shellcheck),set -x; shellcheck $(SHELL_SCRIPTS), \
+	    echo "lint-shell: skipped, it needs shellcheck (Debian: apt install shellcheck)")
+
+format: $(VENV)/dev.installed  ## format the Python code
+	$(BIN)/python -m isort --quiet .
+	$(BIN)/python -m black --quiet .
 
 LOCKS := build server kgs local dev deploy bench
 lock:  ## pin what requirements/*.in ask for, with hashes (needs uv)

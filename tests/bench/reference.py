@@ -58,7 +58,7 @@ if __name__ == "__main__":
     settings = Settings.from_env(os.environ)
     logs.set_up(settings.log_format, settings.log_level)
     if sys.argv[1] == "empty":
-        serving.Notes = EmptyNotes  # type: ignore[misc]  # takes the place of the class
+        serving.Notes = EmptyNotes  # type: ignore[attr-defined]  # takes the place of the class
         asyncio.run(serving.serve(settings))
     else:
         asyncio.run(_constant(settings))
