@@ -44,7 +44,7 @@ lint-javascript: $(if $(NPM),node_modules/.installed)
 	    echo "lint-javascript: skipped, it needs npm (Debian: apt install nodejs npm)")
 
 node_modules/.installed: package-lock.json
-	@npm ci --silent
+	@npm ci --loglevel=error
 	@touch $@
 
 SHELL_SCRIPTS = .ci/run nginx/publish nginx/render \
