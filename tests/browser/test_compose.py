@@ -163,7 +163,7 @@ def test_a_refusal_of_the_server_is_told_beside_its_field(visitor):
 
 def test_an_answer_with_a_script_is_not_taken(visitor):
     """Fragments never hold scripts: one that does is refused before it is parsed."""
-    visitor.foresee("scripts are not taken")
+    visitor.foresee("must not contain a script")
     page = visitor.open("/")
     page.fill("#message", "hello")
     body = "<p id=bad></p><script>window.bad = 1</script>"

@@ -197,7 +197,7 @@ def test_the_back_button_shows_nothing(visitor, link, leaving):
     visitor.foresee("404")
     page.on("dialog", lambda dialog: dialog.accept())
     if leaving == "link":
-        page.click("text=Leave a message yourself")
+        page.click("text=Write your own message")
     else:
         visitor.open("/")
     page.wait_for_selector("#message")

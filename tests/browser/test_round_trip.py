@@ -145,7 +145,7 @@ def test_of_two_tabs_that_race_one_reads(visitor, visit):
     for route in held:
         route.continue_()
     for reader in readers:
-        reader.page.wait_for_selector("h1:not(:text('Somebody'))")
+        reader.page.wait_for_selector("h1:not(:text('Someone'))")
     headings = sorted(reader.page.text_content("h1") for reader in readers)
     assert headings == ["There is no message here", "Your message"]
 

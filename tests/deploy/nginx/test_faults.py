@@ -136,11 +136,11 @@ def test_with_no_process_left_the_answer_is_502_at_once(mortal_servers, impatien
 
 
 def test_a_silent_process_is_a_504_that_promises_nothing(mortal_servers, impatient):
-    """Where no answer comes, the page says that what was asked for may have been done."""
+    """If no answer comes, the page says that the request may still have succeeded."""
     for server in mortal_servers:
         server.pause()
     body = impatient.ask("GET", "/AAAAA", headers=TEXT)[2]
-    assert body == b"The service did not answer in time. What was asked for may have been done.\n"
+    assert body == b"The service did not answer in time. Your request may still have succeeded.\n"
     mortal_servers[0].revive()
     mortal_servers[0].pause()
     status, line = impatient.ask_and_log("GET", "/AAAAA", headers=TEXT)
