@@ -39,7 +39,7 @@ class Front:
         return "".join(path.read_text(errors="replace") for path in self._folder.glob("*.log"))
 
     def assert_unmoved(self):
-        """Assert that the server is ready, no request failed, and no log has a secret or the marker."""
+        """The server lives and serves, nothing failed, and nothing that was sent is in a log."""
         assert urllib.request.urlopen(f"{self.server_url}/readyz", timeout=10).status == 200
         log = self.log()
         assert [secret for secret in self._secrets if secret in log] == []
@@ -51,7 +51,7 @@ class Front:
         return {status: count for status, count in self.statuses().items() if status >= 500}
 
     def statuses(self):
-        """The number of answers of the server with each status."""
+        """How often the server has answered with each status."""
         text = urllib.request.urlopen(f"{self.server_url}/metrics", timeout=10).read().decode()
         counts = {}
         for status, count in re.findall(r'_seconds_count\{[^}]*status="(\d+)"\} ([\d.e+]+)', text):

@@ -6,7 +6,7 @@ import http.client
 import io
 from typing import NamedTuple
 
-PATIENCE = 15  # seconds to wait for an answer that must come
+PATIENCE = 15  # seconds for an answer that has to come
 
 
 class Answer(NamedTuple):
