@@ -62,7 +62,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "constant":
         asyncio.run(_constant(settings, transport))
     else:
-        process.Server = transport  # type: ignore[misc, assignment]  # takes the place of the class
+        process.Server = transport  # type: ignore[attr-defined, assignment]  # takes the place of the class
         if sys.argv[1] == "empty":
-            process.Notes = EmptyNotes  # type: ignore[misc]  # likewise
+            process.Notes = EmptyNotes  # type: ignore[attr-defined]  # likewise
         asyncio.run(process.serve(settings))
