@@ -20,7 +20,7 @@ from functools import partial
 import psycopg2
 
 from server import embedded, logs, roles, schema
-from server.serving import serve
+from server.process import serve
 from server.settings import Settings, SettingsError, text_of
 from server.supervisor import REFUSED, supervise
 

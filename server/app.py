@@ -22,7 +22,6 @@ from tornado.routing import PathMatches
 
 from server import logs, pages
 from server.handlers.base import NotFoundHandler, Service
-from server.handlers.health import HealthHandler, MetricsHandler, ReadyHandler
 from server.handlers.notes import (
     ConfirmHandler,
     DestroyHandler,
@@ -32,9 +31,9 @@ from server.handlers.notes import (
     RevealHandler,
     TokenHandler,
 )
-from server.handlers.openapi import OpenApiHandler
+from server.handlers.operations import HealthHandler, MetricsHandler, OpenApiHandler, ReadyHandler
 from server.handlers.static import StaticHandler
-from server.handlers.whole import WholeHandler, WholeRequest
+from server.httpd.handler import WholeHandler, WholeRequest
 from server.keys import KEY_PATTERN
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from server import metrics, sealing
 from server.notes import Note, Notes, Peek, Placed
-from server.stretching import Stretcher, WrongPassphrases
+from server.passphrases import Stretcher, WrongPassphrases
 
 
 class PassphraseNeeded(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
 
-from server.transport import Limits
+from server.httpd.transport import Limits
 
 
 class TornadoServer:

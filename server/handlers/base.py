@@ -16,15 +16,15 @@ from tornado.web import RequestHandler
 
 from server.database import Database, Unavailable
 from server.handlers.inputs import Fields, from_form
-from server.handlers.whole import WholeHandler
-from server.headers import Headers
+from server.httpd.handler import WholeHandler
+from server.httpd.headers import Headers
 from server.keys import KeyLeaser, OutOfKeys
 from server.messages import Messages
 from server.negotiation import Format, answer_format, plainly_asked
 from server.pages import Pages
+from server.passphrases import Busy
 from server.problems import Problem, gone, unavailable
 from server.settings import Network, Settings
-from server.stretching import Busy
 
 log = logging.getLogger(__name__)
 

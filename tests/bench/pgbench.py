@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from server import embedded, sealing
-from server.database import Prepared, with_session_settings
+from server.database import Prepared
+from server.database.dsn import with_session_settings
 from server.notes import Notes, base64_of
 from tests.bench import workload
 from tests.bench.load import Run

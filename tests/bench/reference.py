@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 import tornado.web
 
-from server import logs, sealing, serving
+from server import logs, process, sealing
+from server.httpd.transport import Limits
 from server.notes import Note, Notes, Peek, Placed
 from server.settings import Settings
-from server.transport import Limits
 from tests.bench import workload
 
 
@@ -49,7 +49,7 @@ class Constant(tornado.web.RequestHandler):
 
 async def _constant(settings: Settings) -> None:
     application = tornado.web.Application([("/", Constant)], log_function=lambda handler: None)
-    server = serving.TRANSPORTS[settings.http_transport](application, Limits(settings.max_body_bytes))
+    server = process.TRANSPORTS[settings.http_transport](application, Limits(settings.max_body_bytes))
     await server.listen(settings.port, settings.host)
     await asyncio.Event().wait()
 
@@ -58,7 +58,7 @@ if __name__ == "__main__":
     settings = Settings.from_env(os.environ)
     logs.set_up(settings.log_format, settings.log_level)
     if sys.argv[1] == "empty":
-        serving.Notes = EmptyNotes  # type: ignore[misc]  # takes the place of the class
-        asyncio.run(serving.serve(settings))
+        process.Notes = EmptyNotes  # type: ignore[misc]  # takes the place of the class
+        asyncio.run(process.serve(settings))
     else:
         asyncio.run(_constant(settings))

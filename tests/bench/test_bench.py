@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from server import sealing
-from server.serving import TRANSPORTS
+from server.process import TRANSPORTS
 from tests.bench import plot, report, throughput, workload
 from tests.bench.load import Exhausted, Job, Void, drive
 from tests.bench.reference import SEALED

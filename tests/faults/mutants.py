@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "idle connections: one in a transaction goes back to the pool",
-        "database.py",
+        "database/pool.py",
         "if not connection.idle:",
         "if connection.closed:",
         "server/test_database.py",
@@ -102,7 +102,7 @@ MUTANTS = (
     ),
     Mutant(
         "readers who leave: nobody notices",
-        "handlers/whole.py",
+        "httpd/handler.py",
         "self._task.cancel()",
         "pass",
         "faults/test_readers_who_leave.py",
@@ -116,8 +116,8 @@ MUTANTS = (
     ),
     Mutant(
         "names: libpq asks the name service itself",
-        "database.py",
-        "psycopg2.connect(await _resolved(self.dsn), async_=True)",
+        "database/connection.py",
+        "psycopg2.connect(await resolved(self.dsn), async_=True)",
         "psycopg2.connect(self.dsn, async_=True)",
         "faults/test_deadlines.py",
     ),
@@ -137,14 +137,14 @@ MUTANTS = (
     ),
     Mutant(
         "overload: a process takes as many clients as come",
-        "transport.py",
+        "httpd/transport.py",
         "if len(self.server.clients) > self.server.limits.clients:",
         "if False:",
         "faults/test_overload.py",
     ),
     Mutant(
         "frozen servers: the database keeps their rows locked",
-        "database.py",
+        "database/dsn.py",
         '"-c tcp_user_timeout=10000",',
         '"",',
         "faults/test_locks.py",

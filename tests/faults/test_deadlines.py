@@ -219,7 +219,7 @@ async def test_a_name_service_that_hangs_does_not_stop_the_loop(monkeypatch):
         raise OSError("no answer")
 
     monkeypatch.setattr("socket.getaddrinfo", hang)
-    monkeypatch.setattr(database, "CONNECT_TIMEOUT", TIMEOUT)
+    monkeypatch.setattr("server.database.connection.CONNECT_TIMEOUT", TIMEOUT)
     db = database.Database("postgresql://db.invalid/x", 1, TIMEOUT)
     asking = asyncio.create_task(db.execute("SELECT 1"))
     while not began.is_set():

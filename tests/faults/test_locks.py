@@ -8,7 +8,8 @@ import time
 import psycopg2
 import pytest
 
-from server.database import Unavailable, with_session_settings
+from server.database import Unavailable
+from server.database.dsn import with_session_settings
 from server.notes import _Asked
 from tests.faults import stack
 from tests.faults.conftest import PATIENT, TIMEOUT

@@ -7,8 +7,8 @@ import time
 import psutil
 import pytest
 
+from server.httpd.transport import Limits
 from server.notes import COMMIT_PATIENCE
-from server.transport import Limits
 from tests.faults import history
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.load import Client, Load, fetch, under_load

@@ -10,7 +10,6 @@ import psycopg2
 import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from server import database
 from server.database import Database, Prepared, Unavailable
 
 pytestmark = pytest.mark.gen_test
@@ -159,7 +158,7 @@ async def test_trap_4_waiting_for_a_connection_has_an_end(msg_db_url):
 
 async def test_trap_4_only_so_many_may_wait(msg_db_url, monkeypatch):
     """More callers than the queue holds are refused at once."""
-    monkeypatch.setattr(database, "LONGEST_QUEUE", 2)
+    monkeypatch.setattr("server.database.pool.LONGEST_QUEUE", 2)
     async with opened(msg_db_url, size=1) as db:
         async with db.connection():
             waiting = [asyncio.create_task(db.execute("SELECT 1")) for _ in range(2)]

@@ -9,7 +9,7 @@ from server import sealing
 from server.database import Database
 from server.messages import Claim, Messages, PassphraseNeeded, TooManyTries, WrongPassphrase
 from server.notes import Note, Notes
-from server.stretching import MAX_WRONG
+from server.passphrases import MAX_WRONG
 from tests.server.test_notes import Keys
 
 pytestmark = pytest.mark.gen_test

@@ -15,13 +15,13 @@ from server import schema, sealing
 from server.app import make_app
 from server.database import Database
 from server.handlers.base import Service
+from server.httpd.transport import Limits
 from server.keys import KeyLeaser
 from server.messages import Messages
 from server.notes import Notes
 from server.pages import Pages
-from server.serving import TRANSPORTS
+from server.process import TRANSPORTS
 from server.settings import Settings
-from server.transport import Limits
 from tests.conftest import _copy_of
 from tests.server_process import free_port
 
@@ -50,7 +50,7 @@ def handlers_msg_db_url(postgres, _templates):
 
 @asynccontextmanager
 async def serviced(key_db_url, msg_db_url, **environment):
-    """What handlers work with, as server/serving.py makes it."""
+    """What handlers work with, as server/process.py makes it."""
     settings = Settings.from_env(
         {"PUBLIC_URL": PUBLIC_URL, "KEY_DB_URL": key_db_url, "MSG_DB_URL": msg_db_url, **environment}
     )

@@ -6,11 +6,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from server import schema, sealing, stretching
+from server import passphrases, schema, sealing
 from server.app import make_app
 from server.handlers.base import SECURITY_HEADERS, BaseHandler, is_trusted, network_of
+from server.passphrases import MAX_WRONG
 from server.problems import Problem
-from server.stretching import MAX_WRONG
 from tests.conftest import _copy_of
 from tests.server.handlers.askers import (
     BROWSER,
@@ -573,7 +573,7 @@ async def test_when_too_many_passphrases_are_stretched_the_rest_come_again(site,
     """503 with Retry-After, and the note stays."""
     key, token = await site.leave()
     locked, _, _ = await site.leave_sealed(has_passphrase=True)
-    monkeypatch.setattr(stretching, "MAX_STRETCHES", 0)
+    monkeypatch.setattr(passphrases, "MAX_STRETCHES", 0)
 
     for path, fields in (
         ("/post", {"message": "hello", "passphrase": "x"}),

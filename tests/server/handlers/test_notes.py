@@ -13,7 +13,7 @@ import pytest
 
 from server import sealing
 from server.app import make_app
-from server.stretching import MAX_WRONG
+from server.passphrases import MAX_WRONG
 from tests.server.handlers import askers
 from tests.server.handlers.askers import (
     BROWSER,

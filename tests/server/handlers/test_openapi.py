@@ -8,7 +8,7 @@ import pytest
 
 import server
 from server.handlers import inputs
-from server.handlers.openapi import DOCUMENT
+from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
 from server.keys import KEY_PATTERN
 from server.sealing import sealed_length
@@ -16,7 +16,7 @@ from server.settings import Settings
 
 pytestmark = pytest.mark.gen_test
 
-DESCRIBED = json.loads(DOCUMENT)
+DESCRIBED = json.loads(OPENAPI)
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 
@@ -94,7 +94,7 @@ async def test_the_document_s_limits_are_the_server_s():
 
 async def test_every_reference_in_the_document_leads_somewhere():
     """No $ref dangles, and no component is unused."""
-    used = set(re.findall(r'"#/components/([a-zA-Z]+/[a-zA-Z0-9]+)"', DOCUMENT.decode()))
+    used = set(re.findall(r'"#/components/([a-zA-Z]+/[a-zA-Z0-9]+)"', OPENAPI.decode()))
 
     defined = {f"{kind}/{name}" for kind, members in DESCRIBED["components"].items() for name in members}
     assert used == defined

@@ -3,7 +3,7 @@
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from server.headers import Headers, lines_of
+from server.httpd.headers import Headers, lines_of
 
 RECEIVED = {
     "none": [],

@@ -7,7 +7,7 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, Req
 
 from server.app import make_app
 from server.handlers.base import BaseHandler
-from server.handlers.whole import WholeRequest
+from server.httpd.handler import WholeRequest
 
 pytestmark = pytest.mark.gen_test
 

@@ -15,8 +15,8 @@ import pytest
 from tornado.web import RequestHandler
 
 from server.app import Application
-from server.serving import TRANSPORTS
-from server.transport import Limits
+from server.httpd.transport import Limits
+from server.process import TRANSPORTS
 from tests.server_process import free_port
 
 MAX_BODY = 1000

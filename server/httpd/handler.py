@@ -24,7 +24,7 @@ from tornado.httputil import (
 )
 from tornado.web import RequestHandler
 
-from server.headers import Headers
+from server.httpd.headers import Headers
 
 LEFT = 499  # nginx's number for a client that did not wait; nobody is ever sent it
 

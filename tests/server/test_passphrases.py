@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from server import sealing, stretching
-from server.stretching import MAX_STRETCHES, MAX_WRONG, Busy, Stretcher, WrongPassphrases
+from server import passphrases, sealing
+from server.passphrases import MAX_STRETCHES, MAX_WRONG, Busy, Stretcher, WrongPassphrases
 
 TOKEN = sealing.new_token()
 
@@ -21,7 +21,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(stretching, "time", clock)
+    monkeypatch.setattr(passphrases, "time", clock)
     return clock
 
 
@@ -85,7 +85,7 @@ def test_a_minute_without_mistakes_starts_anew(clock):
 
 def test_the_table_of_counts_is_bounded(clock, monkeypatch):
     """The oldest counts are forgotten first."""
-    monkeypatch.setattr(stretching, "MAX_COUNTED", 3)
+    monkeypatch.setattr(passphrases, "MAX_COUNTED", 3)
     wrong = WrongPassphrases()
     for _ in range(MAX_WRONG):
         wrong.add("Ab3_x", "192.0.2.1")

@@ -15,13 +15,13 @@ from server import logs, metrics, schema, sealing
 from server.app import make_app
 from server.database import Database, Unavailable
 from server.handlers.base import Service, is_trusted
+from server.httpd.transport import Limits, Server
 from server.keys import KEYS_PER_BLOCK, KeyLeaser
 from server.messages import Messages
 from server.notes import PURGE_BATCH, Notes
 from server.pages import Pages
 from server.settings import Settings
 from server.tornado_transport import TornadoServer
-from server.transport import Limits, Server
 
 log = logging.getLogger(__name__)
 

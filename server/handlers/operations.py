@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import psycopg2
 
 from server import metrics
 from server.database import Database, Unavailable
 from server.handlers.base import BaseHandler
+
+OPENAPI = (Path(__file__).resolve().parent.parent / "openapi.json").read_bytes()
 
 
 class HealthHandler(BaseHandler):
@@ -59,5 +62,17 @@ class MetricsHandler(BaseHandler):
             metrics.CONNECTIONS_IN_USE.labels(name).set(database.in_use)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
         self.finish(metrics.exposition())
+
+    head = get
+
+
+class OpenApiHandler(BaseHandler):
+    """GET /openapi.json : the interface for programs, an OpenAPI 3.1 document that is kept by hand."""
+
+    route = "/openapi.json"
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(OPENAPI)
 
     head = get

@@ -20,7 +20,7 @@ from tornado import httputil
 from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 
-from server.headers import Headers, lines_of
+from server.httpd.headers import Headers, lines_of
 
 log = logging.getLogger(__name__)
 
