@@ -125,7 +125,8 @@ class Faults:
                 pass
         await asyncio.sleep(self.frozen_seconds)
         while not any(
-            call.kind == "put" and call.outcome is Outcome.REFUSED for call in self.history.calls[calls_before:]
+            call.kind == "put" and call.outcome is Outcome.REFUSED
+            for call in self.history.calls[calls_before:]
         ):
             await asyncio.sleep(0.05)
         ballast.unlink()

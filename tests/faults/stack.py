@@ -142,7 +142,9 @@ class Cluster:
         deadline = time.monotonic() + 30
         while not pids and time.monotonic() < deadline:
             with contextlib.suppress(psycopg2.OperationalError):  # it may be recovering
-                pids = [pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")]
+                pids = [
+                    pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")
+                ]
         return pids
 
     def signal_all(self, number: int) -> None:
@@ -159,7 +161,9 @@ class Cluster:
     def kill(self) -> None:
         """SIGKILL to everything at once, as when the machine dies."""
         assert self.process
-        self.process.send_signal(signal.SIGSTOP)  # a process that it forks from here on would outlive the others
+        self.process.send_signal(
+            signal.SIGSTOP
+        )  # a process that it forks from here on would outlive the others
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         pids = self.processes()
         self.signal_all(signal.SIGKILL)

@@ -230,7 +230,9 @@ async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_mos
 
 async def test_a_connection_that_breaks_while_it_plans_costs_nothing(msg_db_url, proxy, through_proxy):
     """Wherever preparing a statement breaks, it is prepared again, and nothing is lost or stored twice."""
-    points = [Trap("prepare", moment, how) for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE))]
+    points = [
+        Trap("prepare", moment, how) for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE))
+    ]
     for number, trap in enumerate(points):
         async with opened(through_proxy, 1000 * number, PATIENT) as notes:
             proxy.arm(trap)

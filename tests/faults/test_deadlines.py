@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import json
 import socket
-import time
 import threading
+import time
 import urllib.request
 from collections import Counter
 
@@ -115,7 +115,9 @@ async def test_after_an_outage_all_connections_are_used_again_and_none_is_leaked
         assert {status for status, _ in answers} == {200}
 
     page = b""
-    while b'note_whisperer_connections_in_use{database="msg_db"} 0.0' not in page:  # or it works in the background
+    while (
+        b'note_whisperer_connections_in_use{database="msg_db"} 0.0' not in page
+    ):  # or it works in the background
         _, page = await fetch(server.port, "GET", "/metrics")
     assert 1 <= proxy.connections <= 8
 

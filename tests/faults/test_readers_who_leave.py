@@ -86,5 +86,7 @@ async def test_leaving_costs_no_connection(server, msg_db_url):
     answers = [(await fetch(server.port, "GET", path))[0] for path in paths]
     assert answers == [200] * 30
     page = b""
-    while b'note_whisperer_connections_in_use{database="msg_db"} 0.0' not in page:  # or it works in the background
+    while (
+        b'note_whisperer_connections_in_use{database="msg_db"} 0.0' not in page
+    ):  # or it works in the background
         _, page = await fetch(server.port, "GET", "/metrics")
