@@ -137,7 +137,12 @@ def databases(postgres, seeded_key_db_url):
     connection.close()
     msg_db_url = postgres.url("browser_msg_db")
     schema.migrate(msg_db_url, schema.MSG_DB)
-    return {"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": msg_db_url, "LOG_LEVEL": "warning"}
+    return {
+        "KEY_DB_URL": seeded_key_db_url,
+        "MSG_DB_URL": msg_db_url,
+        "DB_TIMEOUT": str(PATIENCE // 1000),
+        "LOG_LEVEL": "warning",
+    }
 
 
 @pytest.fixture(scope="package")
