@@ -1,7 +1,7 @@
 """The PostgreSQL that a laptop gets: the programs of a wheel, run and stopped by the process that needs them.
 
 Only the wheel's programs are used, not its Python code, which loosens permissions and outlives its parent:
-docs/decisions/0004-a-real-postgresql-embedded.md.
+docs/decisions/0004-an-embedded-postgresql.md.
 """
 
 from __future__ import annotations

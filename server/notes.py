@@ -282,7 +282,9 @@ class Notes:
         keys = ",".join(["" if asked.left and not sent else asked.key for asked in group])
         verifiers = ",".join([base64_of(asked.verifier) for asked in group])
         async with self._database.connection(deadline) as connection:
-            rows = await connection.query(self.DELETE, (keys, verifiers, receipt, str(bool(sent))), begin=True)
+            rows = await connection.query(
+                self.DELETE, (keys, verifiers, receipt, str(bool(sent))), begin=True
+            )
             revealed = {ordinal: unhexlify(sealed) for ordinal, sealed in rows}
             if not sent and (not revealed or any(group[ordinal - 1].left for ordinal in revealed)):
                 await connection.query("ROLLBACK")

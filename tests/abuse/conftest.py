@@ -1,4 +1,4 @@
-"""Real server processes on either transport, and nginx in front of one: the same abuse for each."""
+"""A real server process, and nginx in front of one: the same abuse for each."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.server_process import serving
 # How many requests a test is to send that can make any number of them.
 HOSTILE_REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "600"))
 
-FRONTS = ("httptools", "tornado", "nginx")
+FRONTS = ("server", "nginx")
 MARKER = "hidden-words"  # in what is sent; never in what is logged
 
 
@@ -82,14 +82,13 @@ class Front:
 
 @pytest.fixture(scope="session", params=FRONTS)
 def front(request, postgres, _templates, seeded_key_db_url):
-    """A server process on one of the transports, or nginx in front of one."""
+    """A server process, by itself or behind nginx."""
     behind_nginx = request.param == "nginx"
     if behind_nginx and NGINX is None:
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     environment = {
         "KEY_DB_URL": seeded_key_db_url,
         "MSG_DB_URL": _copy_of(postgres, schema.MSG_DB),
-        "HTTP_TRANSPORT": "httptools" if behind_nginx else request.param,
         "LOG_LEVEL": "debug",
         "DB_TIMEOUT": str(PATIENCE),
     }

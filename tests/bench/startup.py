@@ -34,10 +34,10 @@ def measure(rounds: int) -> dict[str, Any]:
         first = [_make_run(Path(folder, f"run-{number}")) for number in range(rounds)]
         again = [_make_run(Path(folder, f"run-{number}")) for number in range(rounds)]
     return {
-        "process, databases are there": statistics.median(started),
-        "process waits, databases come": statistics.median(waited),
-        "make run, first": statistics.median(first),
-        "make run, again": statistics.median(again),
+        "server process, databases already running": statistics.median(started),
+        "server process, databases started after it": statistics.median(waited),
+        "`make run`, first start": statistics.median(first),
+        "`make run`, later start": statistics.median(again),
     }
 
 

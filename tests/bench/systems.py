@@ -93,7 +93,6 @@ def server(
     postgres: embedded.Postgres,
     processes: int = 1,
     module: Sequence[str] = ("server",),
-    **settings: str,
 ) -> Iterator[System]:
     """Server processes of ours, each on a port of its own, or of a reference built from it."""
     assert postgres.process
@@ -107,7 +106,6 @@ def server(
                     KEY_DB_URL=postgres.url(schema.KEY_DB),
                     MSG_DB_URL=postgres.url(schema.MSG_DB),
                     LOG_LEVEL="error",
-                    **settings,
                 )
             )
             for port in ports
