@@ -1,6 +1,6 @@
 """Putting and revealing messages, for every kind of client; `notes.py` stores the notes.
 
-Clients that seal and open messages themselves send a proof. For all other clients, the server holds the
+Clients that seal and open messages themselves send proofs. For all other clients, the server holds the
 token and the message while it handles their request.
 """
 
@@ -11,34 +11,24 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from server import metrics, sealing
-from server.notes import Note, Notes, Peek, Placed
-from server.passphrases import Stretcher, WrongPassphrases
-
-
-class PassphraseNeeded(Exception):
-    """The note has a passphrase and the client sent none; the note is untouched."""
-
-
-class WrongPassphrase(Exception):
-    """The note has a passphrase, and the proof does not fit; the note is untouched."""
-
-
-class TooManyTries(Exception):
-    """This address sent too many wrong passphrases for this note; `.seconds` says how long to wait."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
+from server.notes import Ending, Note, Notes, Placed, TooManyTries, Unread
+from server.passphrases import Stretcher
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """What a client sends to reveal or destroy a note: a proof, or a token that `is_token`."""
+class Proofs:
+    """What a client that opens the note itself sends to reveal it: 32 bytes each."""
 
-    proof: bytes | None = None
-    token: str = ""
+    link_proof: bytes
+    reveal_proof: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Token:
+    """What a client sends for whom the server opens the note: a token that `is_token`."""
+
+    token: str
     passphrase: str = ""
-    address: str = ""  # of the client, for counting wrong passphrases
 
 
 class Revealed(NamedTuple):
@@ -49,12 +39,11 @@ class Revealed(NamedTuple):
 
 
 class PutMessage(NamedTuple):
-    """A message that the server sealed and put: where the note is, its token, and the proof that destroys
-    it unread, with or without a passphrase."""
+    """A message that the server sealed and put: where the note is, its token, and the receipt's secret."""
 
     placed: Placed
     token: str
-    proof: bytes
+    receipt: str
 
 
 class Messages:
@@ -63,20 +52,23 @@ class Messages:
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
         self._stretcher = Stretcher()
-        self._wrong_passphrases = WrongPassphrases()
 
-    async def put(self, message: str, passphrase: str, lifetime: timedelta) -> PutMessage:
+    async def put(self, message: str, passphrase: str, lifetime: timedelta, address: str = "") -> PutMessage:
         """Seal a message and put the note.
+
+        Args:
+            address: of the client; each has a share of the threads that stretch passphrases.
 
         Raises:
             Busy: too many passphrases are being stretched.
             OutOfKeys, Unavailable: from `Notes.put`.
         """
         token = sealing.new_token()
-        stretched = await self._stretcher.stretch(token, passphrase) if passphrase else b""
+        stretched = await self._stretcher.stretch(token, passphrase, address) if passphrase else b""
         keys = sealing.derive_keys(token, stretched)
-        note = Note(keys.verifier, sealing.seal(keys, message), bool(passphrase), lifetime)
-        return PutMessage(await self.put_sealed(note), token, keys.proof)
+        sealed = sealing.seal(keys, message)
+        note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(passphrase), lifetime)
+        return PutMessage(await self.put_sealed(note), token, sealing.receipt_of(keys))
 
     async def put_sealed(self, note: Note) -> Placed:
         """Put a note that the client has sealed. Raises the same errors as `Notes.put`."""
@@ -84,67 +76,64 @@ class Messages:
         metrics.NOTES_PUT.inc()
         return placed
 
-    async def peek(self, key: str) -> Peek | None:
-        """What the confirm page says about a note, or None. Raises the same errors as `Notes.peek`."""
+    async def peek(self, key: str) -> bool:
+        """Whether there is a note under `key`. Raises the same errors as `Notes.peek`."""
         return await self._notes.peek(key)
 
-    async def reveal(self, key: str, claim: Claim) -> Revealed | None:
-        """Reveal a note to this caller and to no other, ever.
+    async def status(self, key: str, link_proof: bytes) -> Unread | Ending | None:
+        """What became of the note, or None if the proof does not fit. Raises the same errors as `Notes.status`."""
+        return await self._notes.status(key, sealing.verifier_of(link_proof))
+
+    async def reveal(
+        self, key: str, claim: Proofs | Token, reader: bytes | None = None, address: str = ""
+    ) -> Revealed | None:
+        """Reveal a note to one reader and to no other, ever.
+
+        Args:
+            reader: the reader's nonce; the same reader gets the same answer again for a minute.
+            address: of the client; each has a share of the threads that stretch passphrases.
 
         Returns:
-            The message, or for a proof the sealed bytes; None if no note fits.
+            The message, or for proofs the sealed bytes; None if the link does not fit.
 
         Raises:
-            PassphraseNeeded, WrongPassphrase, TooManyTries, Busy, Unavailable: the note is untouched.
+            Refused, Busy, Unavailable: the note is not revealed; see `Notes.reveal`.
             SealingError: the client that sealed the note did not keep to the format; the note is gone.
         """
-        revealed = await self._reveal_sealed(key, claim)
-        if revealed is None:
-            return None
-        sealed, keys = revealed
-        metrics.NOTES_REVEALED.inc()
-        if keys is None:
-            return Revealed(None, sealed)
-        return Revealed(sealing.open_sealed(keys, sealed), None)
+        if isinstance(claim, Proofs):
+            link_verifier, reveal_verifier = map(sealing.verifier_of, (claim.link_proof, claim.reveal_proof))
+            sealed = await self._notes.reveal(key, link_verifier, reveal_verifier, reader=reader)
+            return _counted(None if sealed is None else Revealed(None, sealed))
+        stretched = b""
+        if claim.passphrase:
+            link_verifier = sealing.verifier_of(sealing.link_proof_of(claim.token))
+            status = await self._notes.status(key, link_verifier)
+            # Stretching is costly: only if the link fits, the note needs it, and a try is left.
+            if isinstance(status, Unread) and status.has_passphrase:
+                if status.seconds_to_wait:
+                    raise TooManyTries(status.seconds_to_wait)
+                stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
+        keys = sealing.derive_keys(claim.token, stretched)
+        sealed = await self._notes.reveal(
+            key, keys.link_verifier, keys.reveal_verifier, without_passphrase=not stretched, reader=reader
+        )
+        return _counted(None if sealed is None else Revealed(sealing.open_sealed(keys, sealed), None))
 
-    async def destroy(self, key: str, claim: Claim) -> bool:
-        """Delete a note unread, and return whether one fitted.
+    async def destroy(self, key: str, link_proof: bytes) -> bool:
+        """Delete a note unread. Returns and raises what `Notes.destroy` does."""
+        destroyed = await self._notes.destroy(key, sealing.verifier_of(link_proof))
+        if destroyed:
+            metrics.NOTES_DESTROYED.inc()
+        return destroyed
 
-        Raises the same errors as `reveal`, but no SealingError.
-        """
-        if await self._reveal_sealed(key, claim) is None:
-            return False
-        metrics.NOTES_DESTROYED.inc()
-        return True
-
-    async def _reveal_sealed(self, key: str, claim: Claim) -> tuple[bytes, sealing.DerivedKeys | None] | None:
-        """Delete the note that fits the claim; return its sealed bytes and, for a token, the keys to open it."""
-        seconds = self._wrong_passphrases.seconds_to_wait(key, claim.address)
-        if seconds:
-            raise TooManyTries(seconds)
-        keys = None
-        if claim.proof is not None:
-            verifier = sealing.verifier_of(claim.proof)
-        else:
-            stretched = b""
-            if claim.passphrase:
-                # Stretching is costly, so only if the note needs it. If there is no note, continue all the
-                # same, or the time would tell that case from a wrong token.
-                if await self._notes.has_passphrase(key):
-                    stretched = await self._stretcher.stretch(claim.token, claim.passphrase)
-            keys = sealing.derive_keys(claim.token, stretched)
-            verifier = keys.verifier
-        sealed = await self._notes.reveal(key, verifier)
-        if sealed is not None:
-            return sealed, keys
-        if not await self._notes.has_passphrase(key):
-            metrics.NOTES_REFUSED.inc()
-            return None
-        if claim.proof is None and not claim.passphrase:
-            raise PassphraseNeeded
-        self._wrong_passphrases.add(key, claim.address)
-        metrics.NOTES_REFUSED.inc()
-        raise WrongPassphrase
+    async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
+        """Acknowledge a delivery. Returns and raises what `Notes.received` does."""
+        return await self._notes.received(key, reader, mark)
 
     def close(self) -> None:
         self._stretcher.close()
+
+
+def _counted(revealed: Revealed | None) -> Revealed | None:
+    (metrics.NOTES_REFUSED if revealed is None else metrics.NOTES_REVEALED).inc()
+    return revealed

@@ -1,13 +1,16 @@
 """Sealed notes and their SQL: put, peek, reveal, destroy, purge. `sealing.py` seals and opens them.
 
-The promise: a note is shown at most once. It is lost only if the reader's connection or this process
-dies between the commit and the last byte of the answer; after any earlier error it is still there.
+The promise: a note is shown to one reader. A reader that gave a nonce may fetch it again for a minute, so
+it loses nothing if its connection or this process dies. A reader without a nonce is answered once: it
+loses the note if that happens between the commit and the last byte of the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+import math
 import secrets
 import time
 from binascii import b2a_base64, unhexlify
@@ -33,9 +36,10 @@ MAX_REVEALED_BYTES = 32 << 20  # of sealed notes that one group of reveals may b
 
 
 class Note(NamedTuple):
-    """A note to put."""
+    """A note to put. The verifiers are the SHA-256 of the link proof and of the reveal proof."""
 
-    verifier: bytes
+    link_verifier: bytes
+    reveal_verifier: bytes
     sealed: bytes
     has_passphrase: bool
     lifetime: timedelta
@@ -48,20 +52,72 @@ class Placed(NamedTuple):
     expires_at: datetime
 
 
-class Peek(NamedTuple):
-    """What a client may know of a note without its token."""
+class Ending(NamedTuple):
+    """How and when a note ended: "read", "destroyed" or "expired", and the mark if its reader sent one."""
+
+    how: str
+    at: datetime
+    mark: bytes | None = None
+
+
+class Unread(NamedTuple):
+    """What a client that has proved the link may know of a note.
+
+    `seconds_to_wait` until the next passphrase may be tried; 0 if one may be tried now.
+    """
 
     has_passphrase: bool
     expires_at: datetime
+    wrong_passphrases: int
+    seconds_to_wait: int
+
+
+class Refused(Exception):
+    """The link proof fits, and there is a reason why the note is not revealed."""
+
+
+class PassphraseNeeded(Refused):
+    """The note has a passphrase and the client sent none; the note is untouched."""
+
+
+class WrongPassphrase(Refused):
+    """The link is right and the passphrase is not; `tries_left` may follow before the next delay."""
+
+    def __init__(self, tries_left: int) -> None:
+        super().__init__(tries_left)
+        self.tries_left = tries_left
+
+
+class TooManyTries(Refused):
+    """The note's tries are used up; the passphrase was not tried. `seconds` says how long to wait."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Ended(Refused):
+    """The note is gone; `.ending` says how and when."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.how)
+        self.ending = ending
 
 
 @dataclasses.dataclass(slots=True)
 class _Reveal:
-    """A reveal in a group: the key, the SHA-256 of the proof, and whether its reader has hung up."""
+    """A reveal in a group, and whether its reader has hung up."""
 
     key: str
-    verifier: bytes
+    link_verifier: bytes
+    reveal_verifier: bytes
+    without_passphrase: bool
+    delivery: bytes | None
     hung_up: bool = False
+
+
+# What became of a reveal: the sealed bytes, a refusal, or None if the link proof does not fit.
+Outcome = bytes | Refused | None
 
 
 class Notes:
@@ -99,17 +155,18 @@ class Notes:
     # note finds itself; if a key does not come back, another note has it.
     PUT = PreparedStatement(
         "put",
-        "text, text, text, text, text",
+        "text, text, text, text, text, text",
         """
-        INSERT INTO note (key, verifier, sealed, has_passphrase, expires_at)
-        SELECT key, decode(verifier, 'base64'), decode(sealed, 'base64'), has_passphrase::boolean,
+        INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)
+        SELECT key, decode(link_verifier, 'base64'), decode(reveal_verifier, 'base64'),
+            decode(sealed, 'base64'), has_passphrase::boolean,
             now() + make_interval(secs => lifetime::float8)
         FROM ROWS FROM (
             string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','),
-            string_to_table($4, ','), string_to_table($5, ',')
-        ) AS new(key, verifier, sealed, has_passphrase, lifetime)
+            string_to_table($4, ','), string_to_table($5, ','), string_to_table($6, ',')
+        ) AS new(key, link_verifier, reveal_verifier, sealed, has_passphrase, lifetime)
         ON CONFLICT (key) DO UPDATE SET key = note.key
-            WHERE note.verifier = excluded.verifier AND note.sealed = excluded.sealed
+            WHERE note.link_verifier = excluded.link_verifier AND note.sealed = excluded.sealed
         RETURNING key, expires_at
         """,
     )
@@ -117,7 +174,8 @@ class Notes:
     async def _put_group(self, group: list[tuple[str, Note]]) -> list[datetime | None]:
         columns = (
             ",".join([key for key, _ in group]),
-            ",".join([base64_of(note.verifier) for _, note in group]),
+            ",".join([base64_of(note.link_verifier) for _, note in group]),
+            ",".join([base64_of(note.reveal_verifier) for _, note in group]),
             ",".join([base64_of(note.sealed) for _, note in group]),
             ",".join([str(note.has_passphrase) for _, note in group]),
             ",".join([str(note.lifetime.total_seconds()) for _, note in group]),
@@ -133,175 +191,380 @@ class Notes:
         expires_at = await self._retry(put)
         return [expires_at.get(key) for key, _ in group]
 
+    # Always one row, so that the time of an answer tells no more than the answer.
     PEEK = PreparedStatement(
         "peek",
         "text",
         """
-        SELECT has_passphrase, expires_at
-        FROM note
-        WHERE key = $1::char(5) AND expires_at - now() > interval '0'
-        """,
-    )
-
-    async def peek(self, key: str) -> Peek | None:
-        """What the confirm page says about the note under `key`, or None if there is no note.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        rows = await self._select(self.PEEK, key)
-        return Peek(*rows[0]) if rows else None
-
-    # Always one row, so that the time of a refusal does not tell whether there is a note under a key.
-    HAS_PASSPHRASE = PreparedStatement(
-        "has_passphrase",
-        "text",
-        """
-        SELECT (
-            SELECT has_passphrase
-            FROM note
+        SELECT EXISTS (
+            SELECT FROM note
             WHERE key = $1::char(5) AND expires_at - now() > interval '0'
         )
         """,
     )
 
-    async def has_passphrase(self, key: str) -> bool | None:
-        """Whether the note under `key` has a passphrase, or None if there is no note.
+    async def peek(self, key: str) -> bool:
+        """Whether there is a note under `key`: all that a client may know that has not proved the link.
 
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        ((has_passphrase,),) = await self._select(self.HAS_PASSPHRASE, key)
-        return has_passphrase  # type: ignore[no-any-return]  # rows are not typed
+        ((exists,),) = await self._select(self.PEEK, key)
+        return bool(exists)
 
-    async def _select(self, statement: PreparedStatement, key: str) -> list[Row]:
+    STATUS = PreparedStatement(
+        "status",
+        "text, text",
+        """
+        SELECT how, at, mark, NULL::boolean, NULL::integer, NULL::float8
+        FROM ending
+        WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64')
+        UNION ALL
+        SELECT CASE WHEN expires_at - now() > interval '0' THEN 'unread' ELSE 'expired' END, expires_at, NULL,
+            has_passphrase, tries, extract(epoch FROM next_try_at - now())
+        FROM note
+        WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64')
+        """,
+    )
+
+    async def status(self, key: str, link_verifier: bytes) -> Unread | Ending | None:
+        """What became of a note, for a client that has proved the link; None if the proof does not fit.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        rows = await self._select(self.STATUS, key, base64_of(link_verifier))
+        if not rows:
+            return None
+        how, at, mark, has_passphrase, tries, wait = rows[0]
+        if how == "unread":
+            return Unread(has_passphrase, at, tries, max(0, math.ceil(wait or 0)))
+        return Ending(how, at, None if mark is None else bytes(mark))
+
+    async def _select(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
         async def select(deadline: float) -> list[Row]:
             async with self._database.connection(deadline) as connection:
-                return await connection.query(statement, (key,))
+                return await connection.query(statement, parameters)
 
         # Shielded: a client that hangs up in the middle would cost the pool a connection.
         return await asyncio.shield(self._retry(select))
 
-    async def reveal(self, key: str, verifier: bytes) -> bytes | None:
-        """Delete a note and return its sealed bytes, to one caller only, ever.
+    async def reveal(
+        self,
+        key: str,
+        link_verifier: bytes,
+        reveal_verifier: bytes,
+        without_passphrase: bool = False,
+        reader: bytes | None = None,
+    ) -> bytes | None:
+        """Delete a note and return its sealed bytes, to one reader only, ever.
 
         Args:
-            verifier: SHA-256 of the proof, 32 bytes.
+            link_verifier, reveal_verifier: SHA-256 of the proofs, 32 bytes each.
+            without_passphrase: the client knows of no passphrase: if the note has one, that is no guess.
+            reader: the reader's nonce. The same reader gets the same bytes again for DELIVERY_SECONDS,
+                until it acknowledges them.
 
         Returns:
-            The sealed bytes, or None if there is no note under `key` with that verifier.
+            The sealed bytes, or None if the link proof does not fit.
 
         Raises:
+            Refused: the link proof fits, but the note is not revealed.
             Unavailable: the msg-db cannot be reached. The note is still there, unless a COMMIT stayed
                 without an answer for MAX_COMMIT_WAIT.
         """
-        reveal = _Reveal(key, verifier)
+        delivery = None if reader is None else delivery_id(key, reader)
+        reveal = _Reveal(key, link_verifier, reveal_verifier, without_passphrase, delivery)
         try:
-            return await self._reveals.submit(reveal)
+            outcome = await self._reveals.submit(reveal)
         except asyncio.CancelledError:
             reveal.hung_up = True  # so the note stays, unless its COMMIT was sent already
             raise
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
 
-    async def destroy(self, key: str, verifier: bytes) -> bool:
-        """Delete a note unread, and return whether there was one. Raises the same errors as `reveal`."""
-        return await self.reveal(key, verifier) is not None
+    async def _reveal_group(self, group: list[_Reveal]) -> list[Outcome]:
+        # The outcomes of the attempts whose COMMIT was sent but not confirmed, by the id of their receipt.
+        unconfirmed: dict[str, dict[int, Outcome]] = {}
 
-    async def _reveal_group(self, group: list[_Reveal]) -> list[bytes | None]:
-        # What the attempts have revealed whose COMMIT was sent but not confirmed, by the id of their receipt.
-        unconfirmed: dict[str, dict[int, bytes]] = {}
-
-        async def reveal(deadline: float) -> list[bytes | None]:
+        async def reveal(deadline: float) -> list[Outcome]:
             try:
-                revealed = await self._reveal_once(group, unconfirmed, deadline)
+                outcomes = await self._reveal_once(group, unconfirmed, deadline)
             except psycopg2.Error:
                 if unconfirmed:  # what they have revealed is known only here
                     raise Unavailable("the database refuses to say how a reveal ended") from None
                 raise
-            return [revealed.get(ordinal) for ordinal in range(1, len(group) + 1)]
+            return [outcomes.get(ordinal) for ordinal in range(1, len(group) + 1)]
 
         return await self._retry(reveal, lambda: self._max_commit_wait if unconfirmed else 0)
 
-    # Rows are locked in the order of their keys; otherwise two groups could wait for each other. Two members
-    # may name the same key, even with the same proof, so a row belongs to an ordinal and not to a key. The
-    # rows arrive before the COMMIT, so that they are in memory if its answer is lost. The only possible plan
-    # is a look-up by key, whatever the table contained when the statement was planned: LATERAL with FOR
+    # Rows are locked in the order of their keys; otherwise two groups could wait for each other. Only a link
+    # proof that fits locks a row. Several members may name the same note: each is a guess, in the order of
+    # their ordinals, and the first right one within the budget gets the note. Ten wrong guesses are free;
+    # after that, the note allows one at a time, with a delay that doubles from a minute to an hour.
+    # The rows arrive before the COMMIT, so that they are in memory if its answer is lost. The only possible
+    # plan is a look-up by key, whatever the table contained when the statement was planned: LATERAL with FOR
     # UPDATE is never turned into a join, and the index on expires_at cannot serve a difference.
     REVEAL = PreparedStatement(
         "reveal",
-        "text, text, uuid, boolean",
+        "text, text, text, text, text, text, boolean",
         """
         WITH requested AS MATERIALIZED (
-            SELECT DISTINCT ON (key, verifier)
-                key::char(5), decode(verifier, 'base64') AS verifier, ordinal
-            FROM ROWS FROM (string_to_table($1, ','), string_to_table($2, ','))
-                WITH ORDINALITY AS requested(key, verifier, ordinal)
-            ORDER BY key, verifier, ordinal
-        ), matched AS MATERIALIZED (
-            SELECT requested.ordinal, locked.key
-            FROM requested, LATERAL (
-                SELECT key
+            SELECT key::char(5), decode(link_verifier, 'base64') AS link_verifier,
+                decode(reveal_verifier, 'base64') AS reveal_verifier,
+                without_passphrase::boolean, decode(nullif(delivery, ''), 'base64') AS delivery, ordinal
+            FROM ROWS FROM (
+                string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','),
+                string_to_table($4, ','), string_to_table($5, ',')
+            ) WITH ORDINALITY
+                AS requested(key, link_verifier, reveal_verifier, without_passphrase, delivery, ordinal)
+        ), named AS MATERIALIZED (
+            SELECT DISTINCT key, link_verifier
+            FROM requested
+            ORDER BY key, link_verifier
+        ), locked AS MATERIALIZED (
+            SELECT note.*
+            FROM named, LATERAL (
+                SELECT key, link_verifier, reveal_verifier, has_passphrase, tries, next_try_at
                 FROM note
-                WHERE note.key = requested.key
-                    AND note.verifier = requested.verifier
+                WHERE note.key = named.key
+                    AND note.link_verifier = named.link_verifier
                     AND note.expires_at - now() > interval '0'
                 FOR UPDATE OF note
-            ) AS locked
+            ) AS note
+        ), guess AS MATERIALIZED (
+            SELECT requested.ordinal, requested.key, requested.delivery,
+                requested.without_passphrase AND locked.has_passphrase AS needs_passphrase,
+                requested.reveal_verifier = locked.reveal_verifier AS fits,
+                count(*) FILTER (WHERE NOT (requested.without_passphrase AND locked.has_passphrase))
+                    OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number,
+                CASE
+                    WHEN locked.tries < 10 THEN 10 - locked.tries
+                    WHEN locked.next_try_at <= now() THEN 1
+                    ELSE 0
+                END AS allowed,
+                locked.tries, locked.next_try_at
+            FROM requested
+            JOIN locked ON locked.key = requested.key AND locked.link_verifier = requested.link_verifier
+        ), matched AS MATERIALIZED (
+            SELECT DISTINCT ON (key) key, ordinal, number, delivery
+            FROM guess
+            WHERE fits AND NOT needs_passphrase AND number <= allowed
+            ORDER BY key, ordinal
         ), deleted AS (
             DELETE FROM note
             WHERE key = ANY (ARRAY(SELECT key FROM matched))
-            RETURNING key, sealed
-        ), receipt AS (
-            INSERT INTO receipt (id)
-            SELECT $3
-            WHERE $4 OR EXISTS (SELECT FROM deleted)
+            RETURNING key, link_verifier, sealed
+        ), ended AS (
+            INSERT INTO ending (key, link_verifier, how)
+            SELECT key, link_verifier, 'read' FROM deleted
+        ), wrong AS MATERIALIZED (
+            SELECT key, min(tries) + count(*) AS tries
+            FROM guess
+            WHERE NOT needs_passphrase AND number <= allowed AND key NOT IN (SELECT key FROM matched)
+            GROUP BY key
+        ), counted AS (
+            UPDATE note
+            SET tries = (SELECT tries FROM wrong WHERE wrong.key = note.key),
+                next_try_at = (
+                    SELECT now() + least(interval '1 minute' * 2 ^ (tries - 10), interval '1 hour')
+                    FROM wrong
+                    WHERE wrong.key = note.key AND tries >= 10
+                )
+            WHERE key = ANY (ARRAY(SELECT key FROM wrong))
+            RETURNING key, next_try_at
+        ), delivered AS (
+            INSERT INTO delivery (id, key, link_verifier, sealed)
+            SELECT matched.delivery, deleted.key, deleted.link_verifier, deleted.sealed
+            FROM deleted
+            JOIN matched ON matched.key = deleted.key
+            WHERE matched.delivery IS NOT NULL
+            UNION ALL
+            SELECT decode($6, 'hex'), NULL, NULL, NULL
+            WHERE $7 OR EXISTS (SELECT FROM deleted) OR EXISTS (SELECT FROM wrong)
         )
-        SELECT matched.ordinal, encode(deleted.sealed, 'hex')
-        FROM deleted
-        JOIN matched ON matched.key = deleted.key
+        SELECT guess.ordinal,
+            CASE
+                WHEN guess.ordinal = matched.ordinal OR fits AND guess.delivery = matched.delivery THEN 'revealed'
+                WHEN needs_passphrase AND matched.key IS NULL THEN 'needs passphrase'
+                WHEN guess.number > matched.number OR needs_passphrase THEN 'just read'
+                WHEN number <= allowed THEN 'wrong'
+                ELSE 'locked'
+            END,
+            CASE WHEN guess.ordinal = matched.ordinal OR fits AND guess.delivery = matched.delivery
+                THEN encode(deleted.sealed, 'hex') END,
+            greatest(10 - guess.tries - number, 0)::integer,
+            extract(epoch FROM coalesce(counted.next_try_at, guess.next_try_at) - now()),
+            now()
+        FROM guess
+        LEFT JOIN matched ON matched.key = guess.key
+        LEFT JOIN deleted ON deleted.key = guess.key
+        LEFT JOIN counted ON counted.key = guess.key
+        """,
+    )
+
+    # For members of a group whose note is gone. A statement of its own: it sees what a reveal has written
+    # that REVEAL had to wait for.
+    PAST = PreparedStatement(
+        "past",
+        "text, text, text",
+        """
+        SELECT requested.ordinal, encode(delivery.sealed, 'hex'), ending.how, ending.at
+        FROM ROWS FROM (string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','))
+            WITH ORDINALITY AS requested(key, link_verifier, delivery, ordinal)
+        LEFT JOIN LATERAL (
+            SELECT sealed
+            FROM delivery
+            WHERE id = decode(nullif(requested.delivery, ''), 'base64')
+                AND link_verifier = decode(requested.link_verifier, 'base64')
+                AND at > now() - interval '60 seconds'
+        ) AS delivery ON true
+        LEFT JOIN LATERAL (
+            SELECT how, at
+            FROM ending
+            WHERE key = requested.key::char(5)
+                AND link_verifier = decode(requested.link_verifier, 'base64')
+            UNION ALL
+            SELECT 'expired', expires_at
+            FROM note
+            WHERE key = requested.key::char(5)
+                AND link_verifier = decode(requested.link_verifier, 'base64')
+                AND expires_at - now() <= interval '0'
+            LIMIT 1
+        ) AS ending ON true
         """,
     )
 
     RECEIPTS = """
-    SELECT replace(id::text, '-', '')
-    FROM receipt
-    WHERE id = ANY (%s::uuid[])
+    SELECT encode(id, 'hex')
+    FROM delivery
+    WHERE id = ANY (%s::bytea[])
     """
 
     # Nothing may cancel it: the timeout would end the wait for a standby, but not undo the deletion.
     COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
     async def _reveal_once(
-        self, group: list[_Reveal], unconfirmed: dict[str, dict[int, bytes]], deadline: float
-    ) -> dict[int, bytes]:
-        """Delete the notes of a group in one transaction, and return what to show, by ordinal.
+        self, group: list[_Reveal], unconfirmed: dict[str, dict[int, Outcome]], deadline: float
+    ) -> dict[int, Outcome]:
+        """Reveal the notes of a group in one transaction, and return the outcomes by ordinal.
 
         If the answer to an earlier attempt's COMMIT was lost, this attempt waits for the row locks of
         that one. Afterwards the earlier receipt is either there or will never be. This attempt commits a
         receipt in any case: a COMMIT that was waited for covers all COMMITs before it, on a standby too.
+        A receipt is a row of `delivery` without sealed bytes.
         """
         receipt = secrets.token_hex(16)
         keys = ",".join(["" if reveal.hung_up and not unconfirmed else reveal.key for reveal in group])
-        verifiers = ",".join([base64_of(reveal.verifier) for reveal in group])
-        parameters = (keys, verifiers, receipt, str(bool(unconfirmed)))
+        link_verifiers = ",".join([base64_of(reveal.link_verifier) for reveal in group])
+        deliveries = ",".join(["" if reveal.delivery is None else base64_of(reveal.delivery) for reveal in group])
+        parameters = (
+            keys,
+            link_verifiers,
+            ",".join([base64_of(reveal.reveal_verifier) for reveal in group]),
+            ",".join([str(reveal.without_passphrase) for reveal in group]),
+            deliveries,
+            receipt,
+            str(bool(unconfirmed)),
+        )
         async with self._database.connection(deadline) as connection:
             rows = await connection.query(self.REVEAL, parameters, begin=True)
-            revealed = {ordinal: unhexlify(sealed) for ordinal, sealed in rows}
-            if not unconfirmed and (not revealed or any(group[ordinal - 1].hung_up for ordinal in revealed)):
+            outcomes = {row[0]: _outcome(*row[1:]) for row in rows}
+            revealed = [ordinal for ordinal, what, *_ in rows if what == "revealed"]
+            if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):
                 await connection.query("ROLLBACK")
-                if revealed:
-                    raise Unavailable("a reader hung up: try again without it")
-                return {}
-            earlier: dict[int, bytes] = {}
+                raise Unavailable("a reader hung up: try again without it")
+            if len(outcomes) < len(group):
+                for ordinal, sealed, how, at in await connection.query(
+                    self.PAST, (keys, link_verifiers, deliveries)
+                ):
+                    if sealed is not None:
+                        outcomes.setdefault(ordinal, unhexlify(sealed))
+                    elif how is not None:
+                        outcomes.setdefault(ordinal, Ended(Ending(how, at)))
+            if not unconfirmed and not any(what in ("revealed", "wrong") for _, what, *_ in rows):
+                await connection.query("ROLLBACK")
+                return outcomes
+            earlier: dict[int, Outcome] = {}
             if unconfirmed:
-                found = await connection.query(self.RECEIPTS, (list(unconfirmed),))
+                found = await connection.query(self.RECEIPTS, ([f"\\x{id_}" for id_ in unconfirmed],))
                 for (id_,) in found:
                     earlier |= unconfirmed[id_]
-            unconfirmed[receipt] = revealed
+            unconfirmed[receipt] = outcomes
             await connection.query(self.COMMIT)
             # A failed transaction answers ROLLBACK; a warning says that the standby was not waited for.
             if connection.status != "COMMIT" or connection.notices:
                 raise Unavailable("the reveal may not be durable")
-        return earlier | revealed
+        return outcomes | earlier
+
+    DESTROY = PreparedStatement(
+        "destroy",
+        "text, text",
+        """
+        WITH deleted AS (
+            DELETE FROM note
+            WHERE key = $1::char(5)
+                AND link_verifier = decode($2, 'base64')
+                AND expires_at - now() > interval '0'
+            RETURNING key, link_verifier
+        )
+        INSERT INTO ending (key, link_verifier, how)
+        SELECT key, link_verifier, 'destroyed' FROM deleted
+        RETURNING at
+        """,
+    )
+
+    async def destroy(self, key: str, link_verifier: bytes) -> bool:
+        """Delete a note unread. Repeating it changes nothing.
+
+        Returns:
+            Whether the note is destroyed; False if the link proof does not fit.
+
+        Raises:
+            Ended: it was read or it expired before.
+            Unavailable: the msg-db cannot be reached; the note may be destroyed.
+        """
+        if await self._select(self.DESTROY, key, base64_of(link_verifier)):
+            return True
+        status = await self.status(key, link_verifier)
+        if isinstance(status, Ending) and status.how != "destroyed":
+            raise Ended(status)
+        return status is not None
+
+    RECEIVED = PreparedStatement(
+        "received",
+        "text, text",
+        """
+        WITH received AS (
+            UPDATE delivery
+            SET sealed = NULL
+            WHERE id = decode($1, 'base64')
+            RETURNING key, link_verifier
+        ), marked AS (
+            UPDATE ending
+            SET mark = coalesce(mark, decode(nullif($2, ''), 'base64'))
+            WHERE (key, link_verifier) = (SELECT key, link_verifier FROM received)
+        )
+        SELECT FROM received
+        """,
+    )
+
+    async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
+        """Forget the sealed bytes of a delivery, and keep the reader's mark with the note's ending.
+
+        Args:
+            reader: the reader's nonce, as it was given to `reveal`.
+            mark: 32 bytes, or None.
+
+        Returns:
+            Whether there is such a delivery. Repeating it changes nothing.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        id_ = base64_of(delivery_id(key, reader))
+        return bool(await self._select(self.RECEIVED, id_, "" if mark is None else base64_of(mark)))
 
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0
@@ -324,7 +587,7 @@ class Notes:
             await asyncio.sleep(RETRY_INTERVAL)
 
     # One process at a time ("nwpg" in ASCII). Rows that are being revealed are skipped, not waited for.
-    PURGE = """
+    PURGE_NOTES = """
     WITH deleted AS (
         DELETE FROM note
         WHERE (SELECT pg_try_advisory_xact_lock(1853321319))
@@ -336,41 +599,97 @@ class Notes:
                 LIMIT %s
                 FOR UPDATE SKIP LOCKED
             )
+        RETURNING key, link_verifier, expires_at
+    ), ended AS (
+        INSERT INTO ending (key, link_verifier, how, at)
+        SELECT key, link_verifier, 'expired', expires_at FROM deleted
+    )
+    SELECT count(*) FROM deleted
+    """
+
+    async def purge(self) -> tuple[int, bool]:
+        """Delete a batch of expired notes and of old endings, unless another process is purging.
+
+        Returns:
+            The number of deleted notes, and whether there may be more of either.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        now = await self._careful_now()
+        ((notes,),) = await self._database.execute(self.PURGE_NOTES, (PURGE_BATCH,))
+        ((endings,),) = await self._database.execute(self.PURGE_ENDINGS, (now, PURGE_BATCH))
+        return int(notes), PURGE_BATCH in (notes, endings)
+
+    PURGE_ENDINGS = """
+    WITH deleted AS (
+        DELETE FROM ending
+        WHERE (key, link_verifier) IN (
+            SELECT key, link_verifier
+            FROM ending
+            WHERE at < %s - interval '7 days'
+            ORDER BY at
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
         RETURNING key
     )
     SELECT count(*) FROM deleted
     """
 
-    async def purge(self) -> int:
-        """Delete a batch of expired notes and all old receipts, unless another process is purging.
-
-        Returns:
-            The number of deleted notes; if it is PURGE_BATCH, there may be more.
+    async def purge_deliveries(self) -> None:
+        """Forget sealed bytes that were delivered more than 60 seconds ago, and deliveries after ten minutes.
 
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        await self._purge_receipts()
-        ((count,),) = await self._database.execute(self.PURGE, (PURGE_BATCH,))
-        return int(count)
+        await self._database.execute(self.FORGET_DELIVERED)
+        await self._database.execute(self.PURGE_DELIVERIES, (await self._careful_now(),))
 
-    # By the earlier of two clocks: if the database's clock jumps forward, fresh receipts must stay.
-    PURGE_RECEIPTS = """
-    DELETE FROM receipt
-    WHERE at < least(now(), %s) - interval '10 minutes'
+    FORGET_DELIVERED = """
+    UPDATE delivery
+    SET sealed = NULL
+    WHERE sealed IS NOT NULL AND at < now() - interval '60 seconds'
     """
 
-    async def _purge_receipts(self) -> None:
+    PURGE_DELIVERIES = """
+    DELETE FROM delivery
+    WHERE at < %s - interval '10 minutes'
+    """
+
+    async def _careful_now(self) -> datetime:
+        """The earlier of two clocks: if the database's clock jumps forward, fresh receipts must stay."""
+        now = await self._now()
         if self._clock_offset is None:
-            self._clock_offset = await self._now() - timedelta(seconds=time.monotonic())
-        expected = self._clock_offset + timedelta(seconds=time.monotonic())
-        await self._database.execute(self.PURGE_RECEIPTS, (expected,))
+            self._clock_offset = now - timedelta(seconds=time.monotonic())
+        return min(now, self._clock_offset + timedelta(seconds=time.monotonic()))
 
     NOW = "SELECT now()"
 
     async def _now(self) -> datetime:
         ((now,),) = await self._database.execute(self.NOW)
         return now  # type: ignore[no-any-return]  # rows are not typed
+
+
+def _outcome(what: str, sealed: str | None, tries_left: int, wait: float | None, now: datetime) -> Outcome:
+    """What a row of REVEAL says about a member."""
+    match what:
+        case "revealed":
+            assert sealed is not None
+            return unhexlify(sealed)
+        case "needs passphrase":
+            return PassphraseNeeded()
+        case "wrong":
+            return WrongPassphrase(tries_left)
+        case "locked":
+            return TooManyTries(max(1, math.ceil(wait or 0)))
+        case _:
+            return Ended(Ending("read", now))
+
+
+def delivery_id(key: str, reader: bytes) -> bytes:
+    """SHA-256 of the key and the reader's nonce: the same nonce for another note is another delivery."""
+    return hashlib.sha256(key.encode("ascii") + reader).digest()
 
 
 def base64_of(data: bytes) -> str:

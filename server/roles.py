@@ -18,8 +18,9 @@ GRANT INSERT ON key_lease TO {role}
 
 WEB_ON_MSG_DB = """
 GRANT SELECT ON schema_version TO {role};
-GRANT SELECT, INSERT, UPDATE (key), DELETE ON note TO {role};
-GRANT SELECT, INSERT, DELETE ON receipt TO {role}
+GRANT SELECT, INSERT, UPDATE (key, tries, next_try_at), DELETE ON note TO {role};
+GRANT SELECT, INSERT, UPDATE (mark), DELETE ON ending TO {role};
+GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON delivery TO {role}
 """
 
 KGS_ON_KEY_DB = """
