@@ -68,7 +68,7 @@ class Messages:
         keys = sealing.derive_keys(token, stretched)
         sealed = sealing.seal(keys, message)
         note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(passphrase), lifetime)
-        return PutMessage(await self.put_sealed(note), token, sealing.receipt_of(keys))
+        return PutMessage(await self.put_sealed(note), token, keys.receipt)
 
     async def put_sealed(self, note: Note) -> Placed:
         """Put a note that the client has sealed. Raises the same errors as `Notes.put`."""

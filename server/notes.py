@@ -389,12 +389,12 @@ class Notes:
                 WHEN guess.ordinal = matched.ordinal OR fits AND guess.delivery = matched.delivery THEN 'revealed'
                 WHEN needs_passphrase AND matched.key IS NULL THEN 'needs passphrase'
                 WHEN guess.number > matched.number OR needs_passphrase THEN 'just read'
-                WHEN number <= allowed THEN 'wrong'
+                WHEN guess.number <= allowed THEN 'wrong'
                 ELSE 'locked'
             END,
             CASE WHEN guess.ordinal = matched.ordinal OR fits AND guess.delivery = matched.delivery
                 THEN encode(deleted.sealed, 'hex') END,
-            greatest(10 - guess.tries - number, 0)::integer,
+            greatest(10 - guess.tries - guess.number, 0)::integer,
             extract(epoch FROM coalesce(counted.next_try_at, guess.next_try_at) - now()),
             now()
         FROM guess
@@ -546,7 +546,7 @@ class Notes:
             SET mark = coalesce(mark, decode(nullif($2, ''), 'base64'))
             WHERE (key, link_verifier) = (SELECT key, link_verifier FROM received)
         )
-        SELECT FROM received
+        SELECT true FROM received
         """,
     )
 
