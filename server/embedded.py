@@ -1,7 +1,7 @@
 """The embedded PostgreSQL: the programs of a wheel, started and stopped by the process that needs them.
 
 The wheel's Python code is not used: it loosens permissions, and its server outlives its parent
-(docs/decisions/0004-a-real-postgresql-embedded.md).
+(docs/decisions/0004-an-embedded-postgresql.md).
 """
 
 from __future__ import annotations

@@ -15,15 +15,15 @@ import psycopg2
 
 from server import logs, metrics, schema, sealing
 from server.app import make_app
+from server.clients import is_trusted
 from server.database import Database, Unavailable
-from server.handlers.base import Service, is_trusted
 from server.httpd.transport import Limits, Server
 from server.keys import KeyLeaser, keys_left
 from server.messages import Messages
 from server.notes import PURGE_BATCH, Notes
 from server.pages import Pages
+from server.service import Service
 from server.settings import Settings
-from server.tornado_transport import TornadoServer
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ PURGE_INTERVAL = 20.0
 PURGE_SHARE = 0.1  # of the time, at most: purging a million notes at once made puts wait six times as long
 KEYS_LEFT_INTERVAL = 60.0
 SCHEMA_INTERVAL = 0.25  # seconds until a database that was unavailable is asked again
-
-Transport = Server | TornadoServer
-TRANSPORTS: dict[str, type[Transport]] = {"httptools": Server, "tornado": TornadoServer}
 
 
 class ListenError(RuntimeError):
@@ -67,8 +64,8 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
     keys = KeyLeaser(key_db, KEYS_AHEAD)
     notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
-    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings.max_message_bytes))
-    server = TRANSPORTS[settings.http_transport](make_app(service), Limits(settings.max_body_bytes))
+    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings))
+    server = Server(make_app(service), Limits(settings.max_body_bytes))
     try:
         await server.listen(settings.port, settings.host)
     except OSError as error:
@@ -138,7 +135,7 @@ async def _measure_keys_left(key_db: Database) -> None:
     metrics.KEYS_LEFT.set(await keys_left(key_db))
 
 
-async def _drain(server: Transport, service: Service) -> None:
+async def _drain(server: Server, service: Service) -> None:
     """Accept no new connections, and wait until the requests in progress are answered to the last byte.
 
     If the server closed an idle connection just as a proxy sends a request on it, the proxy could not
@@ -151,7 +148,7 @@ async def _drain(server: Transport, service: Service) -> None:
     while asyncio.get_running_loop().time() < deadline and (
         service.under_way
         or server.sending
-        or any(is_trusted(peer, service.settings.trusted_proxies) for peer in server.peers)
+        or any(is_trusted(peer, service.settings.trusted_proxies) for peer in server.addresses)
     ):
         await asyncio.sleep(0.02)
     await server.close()

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import ctypes
 import itertools
+import sys
 import tempfile
 from pathlib import Path
 
 import hypothesis
+import psutil
 import psycopg2
 import pytest
 
@@ -21,6 +24,26 @@ asyncio.set_event_loop(None)
 # A shared machine is slow at times, which is not a fault of the code under test.
 hypothesis.settings.register_profile("without deadlines", deadline=None)
 hypothesis.settings.load_profile("without deadlines")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind():
+    """The run has a folder of its own for temporary files; in the end that is empty, and no process runs on."""
+    with tempfile.TemporaryDirectory(prefix="nw-") as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        folder.chmod(0o755)  # as root, the users of PostgreSQL and nginx have to pass
+        patch.setenv("TMPDIR", name)
+        patch.setattr(tempfile, "tempdir", name)
+        if sys.platform == "linux":
+            pr_set_child_subreaper = 36  # a process whose parent ends becomes a child of this one
+            ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
+        yield
+        _, running = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=30)
+        left = [" ".join(process.cmdline()) for process in running]
+        for process in running:
+            process.kill()
+        left += [path.name for path in folder.iterdir() if not path.name.startswith("pytest-of-")]
+        assert left == []
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the operator asks: whether the process lives, whether it can serve, and how it fares."""
+"""For the operator and for programs: health, readiness, metrics, the description of the interface."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class HealthHandler(BaseHandler):
     """GET /healthz : the process answers."""
 
     route = "/healthz"
+    any_host = True
 
     def get(self) -> None:
         self.answer_text("ok\n")
@@ -26,6 +27,7 @@ class ReadyHandler(BaseHandler):
     """GET /readyz : notes can be put and revealed now."""
 
     route = "/readyz"
+    any_host = True
 
     async def get(self) -> None:
         service = self.service
@@ -43,6 +45,7 @@ class MetricsHandler(BaseHandler):
     """GET /metrics : for Prometheus."""
 
     route = "/metrics"
+    any_host = True
 
     def get(self) -> None:
         service = self.service

@@ -54,7 +54,7 @@ def run(url: str, kind: str, clients: int, seconds: int, first: int) -> Run:
         script.write_text(_put() if kind.startswith("put") else _reveal())
         defined = {"first": first, "clients": clients, "done": 0}
         subprocess.run(
-            [program, "--no-vacuum", f"--client={clients}", "--jobs=1", f"--time={seconds}"]
+            [str(program), "--no-vacuum", f"--client={clients}", "--jobs=1", f"--time={seconds}"]
             + [f"--define={name}={value}" for name, value in defined.items()]
             + ["--log", f"--log-prefix={folder}/log", f"--file={script}", with_session_settings(url, 5)],
             check=True,

@@ -101,12 +101,12 @@ async def _everything(site, secrets):
         f"GET /{key}/{token}\r\n\r\n",
         f"GET /{key}/{token} HTTP/1.1\r\nHost: {MESSAGE}, {MESSAGE}\r\n\r\n",
         f"GET /{key}/{token} HTTP/1.1\r\n{MESSAGE}\r\n\r\n",
-        f"{MESSAGE} /{key}/{token} HTTP/1.1\r\nHost: x\r\n\r\n",
-        f"GET /{key}/{token}?" + "a=b&" * 2000 + " HTTP/1.1\r\nHost: x\r\n\r\n",
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nContent-Length: {token}\r\n\r\ntoken={token}",
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\ntoken={token}\r\n",
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\ntoken={token}",
-        f"GET /{key}/{token} HTTP/1.1\r\nHost: x\r\nX: {MESSAGE * 1000}\r\n\r\n",
+        f"{MESSAGE} /{key}/{token} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"GET /{key}/{token}?" + "a=b&" * 2000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nContent-Length: {token}\r\n\r\ntoken={token}",
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\ntoken={token}\r\n",
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\ntoken={token}",
+        f"GET /{key}/{token} HTTP/1.1\r\nHost: localhost\r\nX: {MESSAGE * 1000}\r\n\r\n",
     ]
     for data in malformed:
         await _ask_raw(site.base_url, data.encode())
