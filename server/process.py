@@ -16,7 +16,7 @@ from server.app import make_app
 from server.database import Database, Unavailable
 from server.handlers.base import Service, is_trusted
 from server.httpd.transport import Limits, Server
-from server.keys import KEYS_PER_BLOCK, KeyLeaser
+from server.keys import KeyLeaser, keys_left
 from server.messages import Messages
 from server.notes import PURGE_BATCH, Notes
 from server.pages import Pages
@@ -121,8 +121,7 @@ async def _purge(notes: Notes) -> None:
 
 
 async def _count_keys_left(key_db: Database) -> None:
-    ((blocks,),) = await key_db.execute("SELECT greatest(seeded - next, 0) FROM key_cursor")
-    metrics.KEYS_LEFT.set(blocks * KEYS_PER_BLOCK)
+    metrics.KEYS_LEFT.set(await keys_left(key_db))
 
 
 async def _drain(server: Transport, service: Service) -> None:

@@ -217,5 +217,5 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         return list(self.connection.notices)
 
 
-def first_line(error: psycopg2.Error) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

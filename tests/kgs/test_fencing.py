@@ -55,7 +55,7 @@ def test_it_says_what_it_skips_and_asks(leased, kgs, lease):
 
     assert code == 0
     assert "86 blocks, 3,010 to 3,095, as many as you say" in output
-    assert lease() == [(3096,)]
+    assert lease() == [3096]
 
 
 @pytest.mark.parametrize("said", ["", "n\n"])
@@ -85,7 +85,7 @@ def test_blocks_not_seeded_yet_are_skipped_too(leased, kgs, lease):
     assert "run `python -m kgs seed --all`" in output
     assert lease() == []
     fill(leased, 5011)
-    assert lease() == [(5010,)]
+    assert lease() == [5010]
 
 
 def test_a_time_in_the_future_is_refused(leased, kgs, sql):

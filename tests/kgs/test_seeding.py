@@ -107,7 +107,7 @@ def test_servers_lease_what_is_there_while_it_runs(key_db_url, lease):
 
     leased = [(step, lease()) for step in steps]
 
-    assert leased == [(0, []), (4096, [(0,)]), (8192, [(1,)]), (12288, [(2,)])]
+    assert leased == [(0, []), (4096, [0]), (8192, [1]), (12288, [2])]
 
 
 def test_without_its_order_a_table_is_not_continued(kgs, sql, key_db_url):
