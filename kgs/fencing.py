@@ -71,7 +71,7 @@ def plan_since(url: str, since: datetime) -> Plan:
     if seconds < 0:
         raise Unknowable(f"{since} lies in the future")
     if busiest is None:
-        raise Unknowable("no lease was ever logged, so there is no rate to estimate from: use --blocks")
+        raise Unknowable("the log has no lease, so there is no rate to estimate from: use --blocks")
     hours = math.ceil(seconds / 3600)
     reason = (
         f"since {since} {hours:,} hours have begun; the busiest hour on record took {busiest:,} blocks;"

@@ -189,10 +189,8 @@ WITH RECURSIVE ring AS (
     FROM search, ring, LATERAL (
         SELECT (low + high) / 2 AS middle
     ) AS halving, LATERAL (
-        SELECT EXISTS (
-            SELECT
-            FROM key_lease
-            WHERE id = mod(again + middle, size) AND at > now() - key_rest()
+        SELECT coalesce(
+            (SELECT at FROM key_lease WHERE id = mod(again + middle, size)) > now() - key_rest(), false
         ) AS rests
     ) AS probe
     WHERE low < high
