@@ -166,15 +166,29 @@ def test_an_old_transaction_does_not_shorten_the_rest(fill, sql):
     assert sql("SELECT FROM lease_blocks(1); SELECT at > now() FROM key_lease") == [(True,)]
 
 
+def test_the_caller_cannot_put_other_tables_in_the_way(fill, sql):
+    """The function runs with its owner's rights, so it means the tables of the schema, whatever the caller has."""
+    fill(1)
+
+    leased = sql(
+        "CREATE TEMPORARY TABLE key_cursor AS SELECT true AS single, 7 AS next, 0 AS again, 100 AS seeded;"
+        "CREATE TEMPORARY TABLE key_lease AS SELECT 7 AS id, false AS fenced, now() AS at;"
+        "SET LOCAL search_path = pg_temp, public;"
+        "SELECT id FROM lease_blocks(1)"
+    )
+
+    assert leased == [(0,)]
+
+
 def pages_of(sql, statement, *parameters):
-    """How many pages a statement reads, those of the statements in its functions included."""
+    """Count the pages that a statement reads, including those of the statements in its functions."""
     (([explained],),) = sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {statement}", *parameters)
     return explained["Plan"]["Shared Hit Blocks"] + explained["Plan"]["Shared Read Blocks"]
 
 
 @pytest.mark.parametrize("leased", [0, 0.5, 1])
 def test_cost_does_not_depend_on_how_much_is_leased(fill, sql, leased):
-    """Of a log with 100,000 rows, a lease and the count of what is left read some pages, not the whole log."""
+    """Of a log of 100,000 rows, a lease and the count of the blocks left read a few pages, not all."""
     size = 100_000
     fill(64)
     sql("UPDATE key_cursor SET next = %s, seeded = %s", int(leased * size) + 1, size)

@@ -58,7 +58,7 @@ CREATE FUNCTION lease_blocks(blocks integer) RETURNS TABLE (id integer, keys tex
 AS $$
 #variable_conflict use_column
 DECLARE
-    cursor_row public.key_cursor;
+    cursor_row record;
     is_first   boolean;  -- whether the blocks are leased for the first time
     start      integer;
     stop       integer;  -- not included
