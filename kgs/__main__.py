@@ -113,7 +113,7 @@ def fence(url: str, options: argparse.Namespace) -> int:
     ranges = " and ".join(map(str, plan.ranges)) or "none"
     print(
         f"Of {blocks.ALL_BLOCKS:,} blocks, {plan.positions.seeded:,} are seeded.\n"
-        f"To be skipped: {plan.count:,} blocks, {ranges}, {plan.reason}."
+        f"To be skipped: {plan.size:,} blocks, {ranges}, {plan.reason}."
     )
     if not options.yes and not _agreed(f"Skip them for {REST.days} days? [y/N] "):
         print("Nothing was skipped.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from server.keys import ALL_BLOCKS, ALPHABET, KEY_LENGTH, KEYS_PER_BLOCK
+from server.keys import ALL_BLOCKS as ALL_BLOCKS
+from server.keys import ALPHABET, KEY_LENGTH, KEYS_PER_BLOCK
 
 ALL_KEYS = ALL_BLOCKS * KEYS_PER_BLOCK
 BLOCK_LENGTH = KEYS_PER_BLOCK * KEY_LENGTH

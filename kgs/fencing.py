@@ -28,11 +28,11 @@ class Range(NamedTuple):
     """Blocks with consecutive ids. After the id `modulus` - 1 comes 0."""
 
     first: int
-    count: int
+    size: int
     modulus: int
 
     def __str__(self) -> str:
-        last = (self.first + self.count - 1) % self.modulus
+        last = (self.first + self.size - 1) % self.modulus
         return f"{self.first:,} to {last:,}"
 
 
@@ -47,12 +47,12 @@ class Plan(NamedTuple):
     @property
     def ranges(self) -> list[Range]:
         """Those that are not empty."""
-        return [range_ for range_ in (self.never_leased, self.to_be_leased_again) if range_.count]
+        return [range_ for range_ in (self.never_leased, self.to_be_leased_again) if range_.size]
 
     @property
-    def count(self) -> int:
-        """Blocks."""
-        return sum(range_.count for range_ in self.ranges)
+    def size(self) -> int:
+        """The number of blocks."""
+        return sum(range_.size for range_ in self.ranges)
 
 
 def plan_since(url: str, since: datetime) -> Plan:
@@ -131,7 +131,7 @@ def _plan(url: str, count: int, reason: str) -> Plan:
 LOG = """
 INSERT INTO key_lease (id, fenced)
 SELECT mod(%(first)s + i, %(modulus)s), true
-FROM generate_series(0, %(count)s - 1) AS i
+FROM generate_series(0, %(size)s - 1) AS i
 ON CONFLICT (id) DO UPDATE SET fenced = true, at = excluded.at
 """
 
@@ -155,6 +155,6 @@ def skip(url: str, plan: Plan) -> None:
                 raise key_db.Refusal("servers are leasing keys: stop them all, then fence again")
             for range_ in plan.ranges:
                 cursor.execute(LOG, range_._asdict())
-            first, count, modulus = plan.to_be_leased_again
-            next_ = plan.never_leased.first + plan.never_leased.count
-            cursor.execute(MOVE, (next_, (first + count) % modulus))
+            first, size, modulus = plan.to_be_leased_again
+            next_ = plan.never_leased.first + plan.never_leased.size
+            cursor.execute(MOVE, (next_, (first + size) % modulus))

@@ -123,9 +123,7 @@ def _expected(order: Order, ids: range) -> NDArray[np.uint32]:
     return numbers.reshape(-1, KEYS_PER_BLOCK)
 
 
-def _damage(
-    ids: range, stored: dict[int, str], expected: NDArray[np.uint32], seen: Seen
-) -> Iterator[Damage]:
+def _damage(ids: range, stored: dict[int, str], expected: NDArray[np.uint32], seen: Seen) -> Iterator[Damage]:
     """Name each damaged block once, with the first thing that is wrong with it."""
     for id_ in ids:
         if id_ not in stored:

@@ -40,21 +40,21 @@ def ago(**interval):
 @pytest.mark.parametrize("interval, hours", [({"minutes": 10}, 1), ({"minutes": 170}, 3)])
 def test_the_busiest_hour_on_record_is_taken_twice_for_every_hour(leased, interval, hours):
     """Hours that have begun count whole."""
-    assert fencing.plan_since(leased, ago(**interval)).never_leased.count == 2 * 3000 * hours
+    assert fencing.plan_since(leased, ago(**interval)).never_leased.size == 2 * 3000 * hours
 
 
 def test_a_quiet_service_gets_a_margin_all_the_same(leased, sql):
     """Servers that all start at once lease more than any quiet hour suggests."""
     sql("DELETE FROM key_lease WHERE id > 5")
 
-    assert fencing.plan_since(leased, ago(minutes=1)).never_leased.count == fencing.AT_LEAST
+    assert fencing.plan_since(leased, ago(minutes=1)).never_leased.size == fencing.AT_LEAST
 
 
 def test_an_earlier_fence_is_no_busy_hour(leased):
     """It logs many blocks at once, but no server leased them."""
     fencing.skip(leased, fencing.plan_blocks(leased, 1000))
 
-    assert fencing.plan_since(leased, ago(minutes=10)).never_leased.count == 2 * 3000
+    assert fencing.plan_since(leased, ago(minutes=10)).never_leased.size == 2 * 3000
 
 
 def test_it_never_skips_more_than_there_is(leased):

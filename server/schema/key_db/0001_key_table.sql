@@ -46,9 +46,10 @@ CREATE FUNCTION key_rest() RETURNS interval
 -- key_block). Returns no row if there is nothing to lease: each block was leased and still rests.
 --
 -- First come the blocks that were never leased, then all blocks again in the same order, each only after its
--- rest. Lessees queue for the row lock on key_cursor, and each statement after it sees what the previous
--- lessee did and what was filled meanwhile. The log and the cursor's move are committed together. A sequence
--- instead of a cursor would be faster but wrong: after a crash it may return a value twice.
+-- rest. Lessees queue for the row lock on key_cursor. The second statement begins when the lock is held, so it
+-- sees what the previous lessee did and what was filled meanwhile; it is one statement, because the others wait
+-- for it. The log and the cursor's move are committed together. A sequence instead of a cursor would be faster
+-- but wrong: after a crash it may return a value twice.
 --
 -- The role of the web servers may call this function and may not write to the tables: it cannot move the
 -- cursor anywhere else.
@@ -58,39 +59,42 @@ CREATE FUNCTION lease_blocks(blocks integer) RETURNS TABLE (id integer, keys tex
 AS $$
 #variable_conflict use_column
 DECLARE
-    cursor_row record;
-    is_first   boolean;  -- whether the blocks are leased for the first time
-    start      integer;
-    stop       integer;  -- not included
-    leased_at  timestamptz;
+    position  record;
+    is_first  boolean;  -- whether the blocks are leased for the first time
+    start     integer;
+    till      integer;  -- not included
+    leased_at timestamptz;
 BEGIN
-    SELECT * INTO STRICT cursor_row FROM public.key_cursor FOR UPDATE;
-    is_first := cursor_row.next < cursor_row.seeded;
-    start := CASE WHEN is_first THEN cursor_row.next ELSE cursor_row.again END;
-    stop := least(start + least(blocks, 16), cursor_row.seeded);
+    SELECT next, again, seeded INTO STRICT position FROM public.key_cursor FOR UPDATE;
+    is_first := position.next < position.seeded;
+    start := CASE WHEN is_first THEN position.next ELSE position.again END;
+    till := least(start + least(blocks, 16), position.seeded);
     leased_at := clock_timestamp();  -- now() could lie in the past: it is when the transaction began
 
-    -- Stop before the first block that still rests.
-    SELECT coalesce(min(lease.id), stop) INTO stop
-    FROM public.key_lease AS lease
-    WHERE lease.id >= start AND lease.id < stop AND lease.at > leased_at - public.key_rest();
-    IF stop <= start THEN
-        RETURN;
-    END IF;
-
-    INSERT INTO public.key_lease (id, at)
-    SELECT generate_series(start, stop - 1), leased_at
-    ON CONFLICT (id) DO UPDATE SET fenced = false, at = excluded.at;
-
-    UPDATE public.key_cursor
-    SET next = CASE WHEN is_first THEN stop ELSE next END,
-        again = CASE WHEN is_first THEN again ELSE mod(stop, seeded) END;
-
     RETURN QUERY
-    SELECT leased.id, block.keys
-    FROM generate_series(start, stop - 1) AS leased(id)
-    LEFT JOIN public.key_block AS block ON block.id = leased.id
-    ORDER BY leased.id;
+    WITH rested AS MATERIALIZED (
+        -- Stop before the first block that still rests.
+        SELECT coalesce(min(lease.id), till) AS stop
+        FROM public.key_lease AS lease
+        WHERE lease.id >= start AND lease.id < till AND lease.at > leased_at - public.key_rest()
+    ), leased AS MATERIALIZED (
+        SELECT generate_series(start, stop - 1) AS id
+        FROM rested
+    ), logged AS (
+        INSERT INTO public.key_lease (id, at)
+        SELECT leased.id, leased_at
+        FROM leased
+        ON CONFLICT (id) DO UPDATE SET fenced = false, at = excluded.at
+    ), moved AS (
+        UPDATE public.key_cursor
+        SET next = CASE WHEN is_first THEN stop ELSE next END,
+            again = CASE WHEN is_first THEN again ELSE mod(stop, seeded) END
+        FROM rested
+        WHERE stop > start
+    )
+    -- Not a join, which might read the whole table.
+    SELECT leased.id, (SELECT block.keys FROM public.key_block AS block WHERE block.id = leased.id)
+    FROM leased;
 END
 $$;
 REVOKE EXECUTE ON FUNCTION lease_blocks FROM PUBLIC;
