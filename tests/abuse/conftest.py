@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from server import schema
-from tests.conftest import _copy_of
+from tests.abuse.wire import PATIENCE
+from tests.conftest import fresh_database
 from tests.deploy.nginx.conftest import NGINX, UNLIMITED, Nginx
 from tests.server_process import serving
 
@@ -40,7 +41,7 @@ class Front:
 
     def assert_unmoved(self):
         """The server lives and serves, nothing failed, and nothing that was sent is in a log."""
-        assert urllib.request.urlopen(f"{self.server_url}/readyz", timeout=10).status == 200
+        assert urllib.request.urlopen(f"{self.server_url}/readyz", timeout=PATIENCE).status == 200
         log = self.log()
         assert [secret for secret in self._secrets if secret in log] == []
         assert "Traceback" not in log
@@ -52,7 +53,7 @@ class Front:
 
     def statuses(self):
         """How often the server has answered with each status."""
-        text = urllib.request.urlopen(f"{self.server_url}/metrics", timeout=10).read().decode()
+        text = urllib.request.urlopen(f"{self.server_url}/metrics", timeout=PATIENCE).read().decode()
         counts = {}
         for status, count in re.findall(r'_seconds_count\{[^}]*status="(\d+)"\} ([\d.e+]+)', text):
             counts[int(status)] = counts.get(int(status), 0) + int(float(count))
@@ -65,7 +66,7 @@ class Front:
             json.dumps({"message": message, **fields}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             key, token = json.load(answer)["url"].split("/")[-2:]
         self._secrets.update([f"/{key}", token])
         return key, token
@@ -73,22 +74,23 @@ class Front:
     def holds(self, key):
         """Whether a note exists, unread."""
         try:
-            return urllib.request.urlopen(f"{self.server_url}/{key}", timeout=10).status == 200
+            return urllib.request.urlopen(f"{self.server_url}/{key}", timeout=PATIENCE).status == 200
         except urllib.error.HTTPError as error:
             error.close()
             return False
 
 
 @pytest.fixture(scope="session", params=FRONTS)
-def front(request, postgres, _templates, seeded_key_db_url):
+def front(request, postgres, seeded_key_db_url):
     """A server process, by itself or behind nginx."""
     behind_nginx = request.param == "nginx"
     if behind_nginx and NGINX is None:
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     environment = {
         "KEY_DB_URL": seeded_key_db_url,
-        "MSG_DB_URL": _copy_of(postgres, schema.MSG_DB),
+        "MSG_DB_URL": fresh_database(postgres, schema.MSG_DB),
         "LOG_LEVEL": "debug",
+        "DB_TIMEOUT": str(PATIENCE),
     }
     with tempfile.TemporaryDirectory(prefix="nw-abuse-") as name:
         folder = Path(name)

@@ -6,7 +6,7 @@ import http.client
 import io
 from typing import NamedTuple
 
-PATIENCE = 15  # seconds for an answer that has to come
+PATIENCE = 60  # seconds for an answer that has to come; a busy machine may need many of them
 
 
 class Answer(NamedTuple):

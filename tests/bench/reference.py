@@ -34,13 +34,13 @@ class EmptyNotes(Notes):
         return None
 
     async def reveal(self, key: str, verifier: bytes) -> bytes | None:
-        return SEALED if verifier == workload.LOCK.verifier else sealing.from_text(workload.sealed_under(key))
+        return SEALED if verifier == workload.KEYS.verifier else sealing.from_text(workload.sealed_under(key))
 
     async def purge(self) -> int:
         return 0
 
 
-SEALED = sealing.seal(workload.LOCK, workload.MESSAGE)
+SEALED = sealing.seal(workload.KEYS, workload.MESSAGE)
 
 
 class Constant(tornado.web.RequestHandler):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from server import schema
 from tests.server_process import serving
@@ -24,6 +24,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"
 # Names of another site, and of this one over plain http, where browsers have no WebCrypto.
 OTHER_SITE = "other.test"
 INSECURE_HOST = "notes.test"
+
+# Milliseconds for what has to come; a busy machine may need many of them.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 ARGUMENTS = [
     "--disable-gpu",
@@ -75,7 +79,7 @@ class Recorder:
     """A proxy in front of the server that records what the browser sends, and can cut the connection."""
 
     def __init__(self):
-        self.sent = b""
+        self.sent = bytearray()  # extended by a thread for each connection, which is atomic
         self.cut = False
         self.upstream = None
         outer = self
@@ -95,7 +99,7 @@ class Recorder:
             back = threading.Thread(target=self._pump, args=(server, browser), daemon=True)
             back.start()
             while data := browser.recv(65536):
-                self.sent += data
+                self.sent.extend(data)
                 if self.cut:
                     return
                 server.sendall(data)
@@ -133,7 +137,12 @@ def databases(postgres, seeded_key_db_url):
     connection.close()
     msg_db_url = postgres.url("browser_msg_db")
     schema.migrate(msg_db_url, schema.MSG_DB)
-    return {"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": msg_db_url, "LOG_LEVEL": "warning"}
+    return {
+        "KEY_DB_URL": seeded_key_db_url,
+        "MSG_DB_URL": msg_db_url,
+        "DB_TIMEOUT": str(PATIENCE // 1000),
+        "LOG_LEVEL": "warning",
+    }
 
 
 @pytest.fixture(scope="package")
@@ -148,7 +157,8 @@ def _way(databases):
 @pytest.fixture
 def recorder(_way):
     """The way to the server: what the browser sends in this test is kept."""
-    _way.sent, _way.cut = b"", False
+    _way.sent.clear()
+    _way.cut = False
     return _way
 
 
@@ -193,7 +203,7 @@ class Visitor:
         if lifetime:
             page.select_option("#lifetime", lifetime)
         page.click("[data-send]")
-        page.wait_for_selector("#link")
+        self.wait_for_swap()
         return page.input_value("#link")
 
     def reveal(self, passphrase=None):
@@ -201,8 +211,18 @@ class Visitor:
         if passphrase is not None:
             self.page.fill("#passphrase", passphrase)
         self.page.click("[data-send]")
+        self.wait_for_swap()
         self.page.wait_for_selector("#text:not(:empty)")
         return self.page.text_content("#text")
+
+    def wait_for_swap(self):
+        """Until an answer has taken the page's place: the last act of that is to give its heading the focus."""
+        self.page.wait_for_selector("[data-focus]:focus")
+
+    def wait_for_form(self):
+        """Until everything on the form works: scripts attach one by one, and the first frame gives the focus."""
+        for part in ("[data-send]:enabled", "#message[data-attached]:focus", "#passphrase[data-attached]"):
+            self.page.wait_for_selector(part)
 
     def leave(self):
         """Close the page; returns the errors that were not foreseen."""
@@ -214,7 +234,7 @@ class Visitor:
 
 def new_context(browser, **options):
     context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     context.add_init_script(
         "addEventListener('securitypolicyviolation', (event) =>"
         " console.error('CSP', event.violatedDirective, event.blockedURI, event.sample))"

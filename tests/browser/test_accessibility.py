@@ -29,7 +29,7 @@ def check(page):
 
 def form(visitor):
     visitor.open("/")
-    visitor.page.wait_for_selector("[data-send]:enabled")
+    visitor.wait_for_form()
 
 
 def form_refused(visitor):
@@ -40,8 +40,7 @@ def form_refused(visitor):
 
 def form_waiting(visitor):
     visitor.page.route("**/seal.js*", lambda route: None)
-    visitor.page.goto(visitor.url, wait_until="commit")
-    visitor.page.wait_for_selector("footer")
+    visitor.page.goto(visitor.url, wait_until="domcontentloaded")  # which waits for the style sheet
     visitor.page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
 
 
@@ -53,7 +52,7 @@ def form_insecure(visitor):
 
 def share(visitor):
     visitor.write("hello")
-    visitor.page.click("text=QR code")
+    visitor.page.click("[data-draws][data-attached]")
     visitor.page.wait_for_selector("#qr svg")
 
 
@@ -122,7 +121,7 @@ def test_axe_finds_nothing(visit, visitor, state):
 def test_the_whole_way_by_keyboard_alone(visitor):
     """A person can seal, copy the link, and open the message with a passphrase, all without a mouse."""
     page = visitor.open("/")
-    page.wait_for_selector("[data-send]:enabled")
+    visitor.wait_for_form()
     press = page.keyboard.press
     page.keyboard.type("hello")
     press("Tab")
@@ -130,7 +129,8 @@ def test_the_whole_way_by_keyboard_alone(visitor):
     press("Tab")
     page.keyboard.type("sesame")
     press("Enter")
-    page.wait_for_selector("#link")
+    visitor.wait_for_swap()
+    page.wait_for_selector("#link[data-attached]")
     press("Tab")
     assert page.evaluate("document.activeElement.id") == "link"
     link = page.evaluate("getSelection().toString()")
@@ -145,6 +145,7 @@ def test_the_whole_way_by_keyboard_alone(visitor):
     page.keyboard.type("sesame")
     press("Tab")
     press("Space")
+    visitor.wait_for_swap()
     page.wait_for_selector("#text:not(:empty)")
     press("Tab")  # the text itself, which may have to be scrolled
     press("Tab")

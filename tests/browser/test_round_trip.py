@@ -5,6 +5,7 @@ import re
 from urllib.parse import parse_qsl
 
 import pytest
+from playwright.sync_api import expect
 
 from server import sealing
 from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave
@@ -85,7 +86,7 @@ def test_without_scripts_whole_pages_do_the_same(visit):
     visitor.foresee("403", "404")
     page.fill("#passphrase", "simsim")
     page.click("noscript button")
-    assert "does not fit" in page.text_content("main")
+    expect(page.locator("main")).to_contain_text("does not fit")
     page = visitor.open(link)
     page.fill("#passphrase", "sesame")
     page.click("noscript button")
@@ -109,7 +110,7 @@ def test_with_scripts_a_link_with_a_slash_is_opened_in_the_browser(visitor, reco
     """The browser opens a note that the server sealed; it sends only a proof and hides the token."""
     link = leave(visitor.url, "from a terminal", passphrase="sesame")
     page = visitor.open(link)
-    recorder.sent = b""
+    recorder.sent.clear()
     assert visitor.reveal("sesame") == "from a terminal"
     assert page.url == link.rsplit("/", 1)[0]
     assert not recorder.holds(link.rsplit("/", 1)[1])
@@ -189,7 +190,7 @@ def test_without_webcrypto_the_server_seals_only_after_a_choice(visit, recorder)
 def test_a_note_that_was_sealed_wrongly_says_so(visitor):
     """If the sealed bytes do not open, the page says that the message is destroyed and cannot be opened."""
     token = sealing.new_token()
-    lock = sealing.lock_of(token)
+    lock = sealing.derive_keys(token)
     fields = {"sealed": sealing.to_text(b"\x01" + bytes(284)), "verifier": sealing.to_text(lock.verifier)}
     assert lock.verifier == hashlib.sha256(lock.proof).digest()
     status, link = ask(f"{visitor.url}/post", fields, Accept="text/plain")

@@ -217,8 +217,8 @@ async def round_of(
     with Proxy(("127.0.0.1", cluster.port)) as proxy:
         environment = base.environment | {"MSG_DB_URL": proxy.url("msg_db")}
         with stack.servers(2, environment, base.folder) as servers:
-            doing = Faults(cluster, proxy, servers, seed, frozen_seconds=TIMEOUT)
             load = Load([server.port for server in servers], seed, leavers=0.03)
+            doing = Faults(cluster, proxy, servers, load.history, seed, frozen_seconds=TIMEOUT)
             async with under_load(load, clients=16):
                 for kind in kinds:
                     await doing.do(kind)

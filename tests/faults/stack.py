@@ -143,7 +143,9 @@ class Cluster:
         deadline = time.monotonic() + 30
         while not pids and time.monotonic() < deadline:
             with contextlib.suppress(psycopg2.OperationalError):  # it may be recovering
-                pids = [pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")]
+                pids = [
+                    pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")
+                ]
         return pids
 
     def signal_all(self, number: int) -> None:
@@ -159,9 +161,13 @@ class Cluster:
 
     def kill(self) -> None:
         """SIGKILL to everything at once, as when the machine dies."""
+        assert self.process
+        self.process.send_signal(
+            signal.SIGSTOP
+        )  # a process that it forks from here on would outlive the others
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         pids = self.processes()
         self.signal_all(signal.SIGKILL)
-        assert self.process
         self.process.wait()
         _wait_for_the_end_of(pids)
 
@@ -170,6 +176,14 @@ class Cluster:
         if self.process and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(60)
+
+    def end(self) -> None:
+        """Stop for good, and leave nothing behind."""
+        with contextlib.suppress(OSError):
+            self.thaw()
+        if self.process and self.process.poll() == -signal.SIGKILL:
+            self.start()  # this removes the shared memory of the one that was killed
+        self.stop(signal.SIGQUIT)
 
 
 def _wait_for_the_end_of(pids: list[int]) -> None:
@@ -190,14 +204,12 @@ def cluster(folder: Path, programs: Path, clock: bool = False, **configuration: 
     """A running cluster with an empty msg-db."""
     cluster = Cluster(folder, programs, clock, **configuration)
     cluster.create()
-    cluster.start()
     try:
+        cluster.start()
         cluster.create_msg_db()
         yield cluster
     finally:
-        with contextlib.suppress(OSError):
-            cluster.thaw()
-        cluster.stop(signal.SIGQUIT)
+        cluster.end()
 
 
 class ServerProcess:

@@ -554,7 +554,7 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(key_db_url, msg
         reader.start()
         _until_somebody_waits(holder)
         server.send_signal(signal.SIGTERM)
-        assert any("1 requests are under way" in line for line in server.stderr)
+        assert any("stopping: 1 requests are in progress" in line for line in server.stderr)
         holder.close()
         reader.join(PATIENCE)
         assert answers == [b"hello"]
