@@ -148,9 +148,9 @@ def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
     """Without JavaScript the page comes back with the problem beside the field."""
     template, context = CONTEXTS["confirm with a token"]
-    problem = Problem(403, "The passphrase does not fit.", "passphrase")
+    problem = Problem(403, "The passphrase is wrong.", "passphrase")
     page = rendered.page(template, **context, problem=problem, place="problem-passphrase")
-    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase does not fit', page)
+    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
 
 
 def test_with_a_proof_the_share_panel_destroys_by_proof(rendered):
