@@ -236,6 +236,22 @@ async def test_what_is_under_way_when_all_is_closed_fails(msg_db_url):
         await running
 
 
+async def test_a_deadline_that_passes_when_the_answer_is_there_is_one_like_any_other(msg_db_url, monkeypatch):
+    """The connection is closed before whoever waited for the answer goes on: the caller may try again."""
+    async with opened(msg_db_url, size=1) as db, db.connection() as connection:
+        execute = connection.execute
+
+        def execute_and_close(*arguments):
+            answer = execute(*arguments)
+            answer.add_done_callback(lambda _: connection.close())
+            return answer
+
+        monkeypatch.setattr(connection, "execute", execute_and_close)
+
+        with pytest.raises(Unavailable):
+            await connection.query("SELECT 1")
+
+
 async def test_a_database_that_is_not_there_is_said_to_be_unavailable(postgres):
     """Refused at once, in one line, without what was asked."""
     async with opened(postgres.url("nowhere")) as db:
