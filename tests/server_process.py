@@ -52,7 +52,7 @@ def _reserve(port: int) -> int:
 @contextlib.contextmanager
 def serving(
     environment: Mapping[str, str], log: Path | None = None
-) -> Iterator[tuple[str, subprocess.Popen]]:
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`python -m server` with these settings, ready to serve: its address and its process."""
     port = int(environment.get("PORT") or free_port())
     with contextlib.ExitStack() as stack:
@@ -75,7 +75,7 @@ def serving(
             process.wait(60)
 
 
-def wait_until_ready(url: str, process: subprocess.Popen, seconds: float = 60) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     """Ask /readyz until it says so."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

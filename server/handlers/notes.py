@@ -44,10 +44,10 @@ class PostHandler(BaseHandler):
                     400, "Send either the message or the sealed note, not both.", inputs.SEALED.name
                 )
             note = inputs.sealed_note(fields, settings)
-            placed = await messages.leave_sealed(note)
+            placed = await messages.put_sealed(note)
             return self.answer_placed(placed, note.has_passphrase, note.lifetime)
         message, passphrase, lifetime = inputs.message_to_put(fields, settings)
-        placed, token, proof = await messages.leave(message, passphrase, lifetime)
+        placed, token, proof = await messages.put(message, passphrase, lifetime)
         self.answer_placed(placed, bool(passphrase), lifetime, token, proof)
 
     def answer_placed(
@@ -185,7 +185,7 @@ class TokenHandler(KeyHandler):
         if self.format in (Format.JSON, Format.TEXT) and self.request.method == "GET":
             refuse_cross_site(self.request, self.public_url)
             claim = Claim(token=token, address=self.address)
-            revealed = await with_problems(self.service.messages.read(key, claim), passphrase_status=401)
+            revealed = await with_problems(self.service.messages.reveal(key, claim), passphrase_status=401)
             return answer_revealed(self, key, revealed)
         self.answer_confirm(key, token, await self.peek(key))
 
@@ -212,7 +212,7 @@ class RevealHandler(KeyHandler):
     async def post(self, key: str) -> None:
         claim = self.claim()
         try:
-            revealed = await with_problems(self.service.messages.read(key, claim))
+            revealed = await with_problems(self.service.messages.reveal(key, claim))
         except Problem as problem:
             if problem.field != "passphrase" or self.problem_format is not Format.PAGE or not claim.token:
                 raise

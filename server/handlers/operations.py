@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import psycopg2
-
 from server import metrics
-from server.database import Database, Unavailable
 from server.handlers.base import BaseHandler
 
 OPENAPI = (Path(__file__).resolve().parent.parent / "openapi.json").read_bytes()
@@ -34,7 +31,7 @@ class ReadyHandler(BaseHandler):
 
     async def get(self) -> None:
         service = self.service
-        msg_db, key_db = await asyncio.gather(_reaches(service.msg_db), _reaches(service.key_db))
+        msg_db, key_db = await asyncio.gather(service.msg_db.answers(), service.key_db.answers())
         keys_ahead = service.keys.available
         # The key-db may be away for as long as the keys ahead last.
         ready = msg_db and keys_ahead > 0
@@ -42,13 +39,6 @@ class ReadyHandler(BaseHandler):
         self.answer_json(members, 200 if ready else 503)
 
     head = get
-
-
-async def _reaches(database: Database) -> bool:
-    try:
-        return await database.execute("SELECT 1") == [(1,)]
-    except (Unavailable, psycopg2.Error):
-        return False
 
 
 class MetricsHandler(BaseHandler):

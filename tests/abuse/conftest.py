@@ -14,29 +14,29 @@ import pytest
 
 from server import schema
 from tests.abuse.wire import PATIENCE
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.deploy.nginx.conftest import NGINX, UNLIMITED, Nginx
 from tests.server_process import serving
 
-# How many requests a test is to send that can make any number of them.
+# The number of requests of each test that can generate any number.
 HOSTILE_REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "600"))
 
 FRONTS = ("server", "nginx")
-MARKER = "hidden-words"  # in what is sent; never in what is logged
+MARKER = "hidden-words"  # in requests, but never in logs
 
 
 class Front:
-    """Somewhere to send bytes to, and what is written about them."""
+    """A server to send bytes to, and its logs."""
 
     def __init__(self, name, address, server_url, folder):
         self.name, self.address, self.server_url = name, address, server_url
         self.url = f"http://{address[0]}:{address[1]}"
         self._folder = folder
         self._secrets = {MARKER}
-        self._failed_at_first = self._failed()  # before it was ready, it said so
+        self._failed_at_first = self._failed()  # /readyz answers 503 until the server is ready
 
     def log(self):
-        """All that the server and nginx have written so far, but to their clients."""
+        """All that the server and nginx have logged so far."""
         return "".join(path.read_text(errors="replace") for path in self._folder.glob("*.log"))
 
     def assert_unmoved(self):
@@ -60,7 +60,7 @@ class Front:
         return counts
 
     def leave(self, message="hello", **fields):
-        """Leave a message with the server: its key and token."""
+        """Put a message; returns its key and token."""
         request = urllib.request.Request(
             f"{self.server_url}/post",
             json.dumps({"message": message, **fields}).encode(),
@@ -72,7 +72,7 @@ class Front:
         return key, token
 
     def holds(self, key):
-        """Whether a note is there, unread."""
+        """Whether a note exists, unread."""
         try:
             return urllib.request.urlopen(f"{self.server_url}/{key}", timeout=PATIENCE).status == 200
         except urllib.error.HTTPError as error:
@@ -81,20 +81,20 @@ class Front:
 
 
 @pytest.fixture(scope="session", params=FRONTS)
-def front(request, postgres, _templates, seeded_key_db_url):
+def front(request, postgres, seeded_key_db_url):
     """A server process, by itself or behind nginx."""
     behind_nginx = request.param == "nginx"
     if behind_nginx and NGINX is None:
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     environment = {
         "KEY_DB_URL": seeded_key_db_url,
-        "MSG_DB_URL": _copy_of(postgres, schema.MSG_DB),
+        "MSG_DB_URL": fresh_database(postgres, schema.MSG_DB),
         "LOG_LEVEL": "debug",
         "DB_TIMEOUT": str(PATIENCE),
     }
     with tempfile.TemporaryDirectory(prefix="nw-abuse-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # as root, nginx's own user has to pass
+        folder.chmod(0o755)  # if root runs the tests, nginx's user needs access
         with serving(environment, folder / "server.log") as (url, _):
             port = int(url.rpartition(":")[2])
             if not behind_nginx:
@@ -107,5 +107,5 @@ def front(request, postgres, _templates, seeded_key_db_url):
 
 @pytest.fixture
 def run():
-    """Runs a coroutine to its end."""
+    """Runs a coroutine until it ends."""
     return asyncio.run

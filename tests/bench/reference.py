@@ -34,13 +34,13 @@ class EmptyNotes(Notes):
         return None
 
     async def reveal(self, key: str, verifier: bytes) -> bytes | None:
-        return SEALED if verifier == workload.LOCK.verifier else sealing.from_text(workload.sealed_under(key))
+        return SEALED if verifier == workload.KEYS.verifier else sealing.from_text(workload.sealed_under(key))
 
     async def purge(self) -> int:
         return 0
 
 
-SEALED = sealing.seal(workload.LOCK, workload.MESSAGE)
+SEALED = sealing.seal(workload.KEYS, workload.MESSAGE)
 
 
 class Constant(tornado.web.RequestHandler):
@@ -62,7 +62,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "constant":
         asyncio.run(_constant(settings, transport))
     else:
-        process.Server = transport  # type: ignore[misc, assignment]  # takes the place of the class
+        process.Server = transport  # type: ignore[attr-defined, assignment]  # takes the place of the class
         if sys.argv[1] == "empty":
-            process.Notes = EmptyNotes  # type: ignore[misc]  # likewise
+            process.Notes = EmptyNotes  # type: ignore[attr-defined]  # likewise
         asyncio.run(process.serve(settings))

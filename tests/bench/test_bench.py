@@ -72,7 +72,7 @@ def test_the_notes_of_the_benchmark_keep_to_the_format():
     """What a client has sealed has the format's length, and what the server opens can be opened."""
     assert sealing.is_sealed(sealing.from_text(workload.sealed_under("aB3_-")))
     assert sealing.is_token(workload.TOKEN)
-    assert sealing.open_sealed(workload.LOCK, SEALED) == workload.MESSAGE
+    assert sealing.open_sealed(workload.KEYS, SEALED) == workload.MESSAGE
 
 
 def test_keys_of_the_benchmark_are_the_same_in_sql(postgres):

@@ -1,4 +1,4 @@
-"""For everybody: axe finds nothing on any page, in any state, by day and by night; by keyboard; at 320 px."""
+"""Accessibility: axe finds nothing on any page in any state; a keyboard is enough; so are 320 px."""
 
 from importlib.resources import files
 
@@ -16,7 +16,7 @@ RUN = """async () => {
 
 
 def check(page):
-    """axe in both colour schemes, and no scrolling sideways at 320 px."""
+    """Run axe in both colour schemes, and check that nothing scrolls sideways at 320 px."""
     page.evaluate(AXE)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -111,15 +111,15 @@ STATES = [
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 def test_axe_finds_nothing(visit, visitor, state):
-    """WCAG 2.2 AA and axe's best practices, in both colour schemes, and nothing wider than a small phone."""
-    if state is share_expired:  # a clock of its own
+    """Each page meets WCAG 2.2 AA and axe's best practices in both colour schemes, and fits a small phone."""
+    if state is share_expired:  # it replaces the clock
         visitor = visit()
     state(visitor)
     check(visitor.page)
 
 
 def test_the_whole_way_by_keyboard_alone(visitor):
-    """Write, choose, seal, come to the copy button; open with a passphrase: without a mouse."""
+    """A person can seal, copy the link, and open the message with a passphrase, all without a mouse."""
     page = visitor.open("/")
     visitor.wait_for_form()
     press = page.keyboard.press
@@ -153,7 +153,7 @@ def test_the_whole_way_by_keyboard_alone(visitor):
 
 
 def test_text_twice_as_large_still_fits(visit):
-    """At 200 percent on a small phone nothing scrolls sideways."""
+    """With text at 200 percent on a small phone, nothing scrolls sideways."""
     visitor = visit(viewport={"width": 320, "height": 640})
     for state in (form, share, confirm):
         state(visitor)

@@ -52,7 +52,7 @@ class Pair:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    def on_standby(self, sql: str) -> list[tuple]:
+    def on_standby(self, sql: str) -> list[tuple[object, ...]]:
         """What the standby answers from all that is on its disk by now, which it may not have replayed yet."""
         ((received,),) = self.standby.execute("SELECT pg_last_wal_receive_lsn()")
         deadline = time.monotonic() + 30

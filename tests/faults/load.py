@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from tests.faults.history import Call, History, Note, Outcome
 
@@ -212,7 +212,7 @@ def _end(call: Call, outcome: Outcome, why: str = "") -> None:
 
 
 @contextlib.asynccontextmanager
-async def under_load(load: Load, clients: int):
+async def under_load(load: Load, clients: int) -> AsyncIterator[None]:
     """The load runs while the body does; then every note is asked for once more."""
     running = asyncio.create_task(load.run(clients))
     try:

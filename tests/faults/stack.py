@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -24,7 +25,7 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 def name_of(url: str) -> str:
     """The name of the database that a URL means."""
-    return parse_dsn(url)["dbname"]
+    return str(parse_dsn(url)["dbname"])
 
 
 class Cluster:
@@ -74,7 +75,7 @@ class Cluster:
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs as its user."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [self.programs / program, *arguments],
             capture_output=True,
             text=True,
@@ -87,7 +88,7 @@ class Cluster:
 
     def start(self, wait: float = 30.0) -> None:
         options = [f"-c{name}={value}" for name, value in self.configuration.items()]
-        folders = ["-D", self.data, "-k", self.folder]
+        folders = [f"-D{self.data}", f"-k{self.folder}"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", *folders, "-p", str(self.port), *options],
@@ -113,7 +114,7 @@ class Cluster:
     def url(self, database: str) -> str:
         return f"postgresql://{embedded.SUPERUSER}@127.0.0.1:{self.port}/{database}?sslmode=disable"
 
-    def execute(self, sql: str, database: str = "postgres") -> list[tuple]:
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.url(database))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:

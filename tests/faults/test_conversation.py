@@ -59,9 +59,16 @@ def a_note(proof):
 @contextlib.asynccontextmanager
 async def opened(url, first_key=0, timeout=TIMEOUT):
     """Notes over connections of their own."""
+    async with opened_with_database(url, first_key, timeout) as (notes, _):
+        yield notes
+
+
+@contextlib.asynccontextmanager
+async def opened_with_database(url, first_key=0, timeout=TIMEOUT):
+    """The same, and their database."""
     database = Database(url, 3, timeout)
     try:
-        yield Notes(database, Keys(first_key))
+        yield Notes(database, Keys(first_key)), database
     finally:
         await database.close()
 
@@ -193,10 +200,8 @@ async def put_wrongly(url, broken_url, proxy, first_key):
     numbers = [first_key + 1000 * n for n in range(len(PUTS))]
     results = await asyncio.gather(*map(put, numbers, PUTS))
     wrong = []
-    async with opened(url, timeout=PATIENT) as steady:
-        twice = await steady._database.execute(
-            "SELECT verifier FROM note GROUP BY verifier HAVING count(*) > 1"
-        )
+    async with opened_with_database(url, timeout=PATIENT) as (steady, database):
+        twice = await database.execute("SELECT verifier FROM note GROUP BY verifier HAVING count(*) > 1")
         for number, trap, result in zip(numbers, PUTS, results):
             if isinstance(result, Unavailable):
                 continue
@@ -217,9 +222,9 @@ async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_mos
     url = through_proxy
 
     async def use(trap):
-        async with opened(url) as notes:
+        async with opened_with_database(url) as (notes, database):
             await attempt(notes, "first")
-            return await notes.peek("other"), notes._database.in_use
+            return await notes.peek("other"), database.in_use
 
     for trap in CONNECTS:
         proxy.arm(Trap(trap.statement, trap.moment, trap.how))
@@ -241,5 +246,5 @@ async def test_a_connection_that_breaks_while_it_plans_costs_nothing(msg_db_url,
 
             assert await notes.reveal(placed.key, verifier(str(number))) == SEALED
             assert trap.sprung.is_set() and other.sprung.is_set(), trap.name
-    async with opened(msg_db_url, timeout=PATIENT) as steady:
-        assert await steady._database.execute("SELECT count(*) FROM note") == [(0,)]
+    async with opened_with_database(msg_db_url, timeout=PATIENT) as (_, database):
+        assert await database.execute("SELECT count(*) FROM note") == [(0,)]

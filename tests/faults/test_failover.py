@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.notes import COMMIT_PATIENCE
+from server.notes import MAX_COMMIT_WAIT
 from tests.faults import history, stack
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.failover import fail_over, pair
@@ -13,7 +13,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.test_conversation import SEALED, a_note, attempt, opened
 
 BOUND = 15 * TIMEOUT + 1
-UNKNOWN_AFTER = min(COMMIT_PATIENCE, 9 * TIMEOUT) - 1
+UNKNOWN_AFTER = min(MAX_COMMIT_WAIT, 9 * TIMEOUT) - 1
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from server.notes import COMMIT_PATIENCE
+from server.notes import MAX_COMMIT_WAIT
 from tests.faults import history, stack, tmpfs
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.faults import Faults
@@ -19,7 +19,7 @@ from tests.faults.test_conversation import a_note, attempt, opened
 # 15 timeouts for a reveal whose COMMIT was sent (docs/reliability.md), and a second for a busy machine.
 BOUND = 15 * TIMEOUT + 1
 # Only after nine timeouts may a refusal be about a note that is gone.
-UNKNOWN_AFTER = min(COMMIT_PATIENCE, 9 * TIMEOUT) - 1
+UNKNOWN_AFTER = min(MAX_COMMIT_WAIT, 9 * TIMEOUT) - 1
 
 
 KINDS = [

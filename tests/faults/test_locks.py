@@ -10,7 +10,6 @@ import pytest
 
 from server.database import Unavailable
 from server.database.dsn import with_session_settings
-from server.notes import _Asked
 from tests.faults import stack
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.test_conversation import a_note, attempt, opened, verifier
@@ -42,12 +41,11 @@ async def test_two_groups_never_wait_for_each_other(msg_db_url):
     name = stack.name_of(msg_db_url)
     async with opened(msg_db_url, 0, PATIENT) as one, opened(msg_db_url, 0, PATIENT) as other:
         placed = [await one.put(a_note("proof")) for _ in range(9)]
-        asked = [_Asked(place.key, verifier("proof")) for place in placed]
         with contextlib.closing(psycopg2.connect(msg_db_url)) as middle, middle.cursor() as cursor:
             cursor.execute("SELECT FROM note WHERE key = %s FOR UPDATE", (placed[4].key,))
             groups = [
-                asyncio.create_task(one._delete(asked)),
-                asyncio.create_task(other._delete(asked[::-1])),
+                asyncio.gather(*(one.reveal(place.key, verifier("proof")) for place in placed)),
+                asyncio.gather(*(other.reveal(place.key, verifier("proof")) for place in placed[::-1])),
             ]
             await until_two_wait(middle)
             middle.rollback()

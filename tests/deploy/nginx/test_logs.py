@@ -77,7 +77,9 @@ def everything_that_may_be_asked(nginx, key, token):
     yield raw(nginx, f"GET /{key}/{token} HTTP/1.1\r\n\r\n".encode())  # no Host
     yield raw(nginx, f"{line}Host: {token}\r\n\r\n".encode())  # two
     yield raw(nginx, f"{line}{token}\r\n\r\n".encode())  # no header
-    yield raw(nginx, f"POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Length: {token}\r\n\r\n{MESSAGE}".encode())
+    yield raw(
+        nginx, f"POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Length: {token}\r\n\r\n{MESSAGE}".encode()
+    )
     yield raw(
         nginx,
         f"POST /{key} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{MESSAGE}{token}".encode(),

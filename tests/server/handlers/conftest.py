@@ -21,7 +21,7 @@ from server.notes import Notes
 from server.pages import Pages
 from server.service import Service
 from server.settings import Settings
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server_process import free_port
 
 PUBLIC_URL = "https://notes.test"
@@ -42,9 +42,9 @@ def io_loop():
 
 
 @pytest.fixture(scope="session")
-def handlers_msg_db_url(postgres, _templates):
+def handlers_msg_db_url(postgres):
     """One msg-db for all handlers' tests: each knows its own notes by their keys."""
-    return _copy_of(postgres, schema.MSG_DB)
+    return fresh_database(postgres, schema.MSG_DB)
 
 
 @asynccontextmanager
@@ -151,7 +151,7 @@ class Site:
     async def leave_sealed(self, message="hello", has_passphrase=False, sealed=None):
         """Leave a note that is sealed already: its key, its token and its lock."""
         token = sealing.new_token()
-        lock = sealing.lock_of(token)
+        lock = sealing.derive_keys(token)
         fields = {
             "sealed": sealing.to_text(sealed or sealing.seal(lock, message)),
             "verifier": sealing.to_text(lock.verifier),

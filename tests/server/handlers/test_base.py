@@ -12,7 +12,7 @@ from server.clients import is_trusted, network_of
 from server.handlers.base import SECURITY_HEADERS, BaseHandler
 from server.passphrases import MAX_WRONG
 from server.problems import Problem
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server.handlers.askers import (
     BROWSER,
     COMPLAINANTS,
@@ -580,10 +580,10 @@ async def test_a_mistake_of_ours_is_a_500_that_tells_nothing(site, row):
 
 
 @pytest.fixture(scope="module")
-def stranded(io_loop, postgres, _templates):
+def stranded(io_loop, postgres):
     """A server without keys, and with a msg-db that is not there."""
     port = free_port()
-    without_keys = _copy_of(postgres, schema.KEY_DB)
+    without_keys = fresh_database(postgres, schema.KEY_DB)
     away = f"postgresql://127.0.0.1:{free_port()}/away"
     making = serviced(without_keys, away, DB_TIMEOUT="0.1")
     service = io_loop.run_sync(making.__aenter__)

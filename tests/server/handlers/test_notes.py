@@ -111,7 +111,7 @@ async def test_a_message_left_gets_a_link(site, row):
 @table({"JSON": {}, "a page": BROWSER, "htmx": HTMX, "text": TEXT_CLIENT})
 async def test_a_note_sealed_by_its_client_gets_a_link_without_a_token(site, row):
     """The URL ends with the key: only the client knows what belongs after its #."""
-    lock = sealing.lock_of(sealing.new_token())
+    lock = sealing.derive_keys(sealing.new_token())
     fields = {
         "sealed": sealing.to_text(sealing.seal(lock, "hello")),
         "verifier": sealing.to_text(lock.verifier),
@@ -473,7 +473,7 @@ async def test_after_ten_wrong_proofs_an_address_has_to_wait(site):
 @table({"JSON": JSON_CLIENT, "text": TEXT_CLIENT, "a browser": BROWSER, "htmx": HTMX})
 async def test_a_note_sealed_wrongly_is_gone_and_said_to_be(site, row):
     """422: what its sealer sent fits the token, and does not open with it."""
-    other = sealing.seal(sealing.lock_of(sealing.new_token()), "hello")
+    other = sealing.seal(sealing.derive_keys(sealing.new_token()), "hello")
     key, token, _ = await site.leave_sealed(sealed=other)
 
     answer = await site.ask("POST", f"/{key}/reveal", row, f"token={token}")

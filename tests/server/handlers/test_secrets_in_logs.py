@@ -12,7 +12,7 @@ from server import schema, sealing
 from server.app import make_app
 from server.handlers.base import BaseHandler
 from server.handlers.static import StaticHandler
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server.handlers.askers import BROWSER, CURL, HTMX, JSON_CLIENT, TEXT_CLIENT
 from tests.server.handlers.conftest import Site, listening, serviced
 from tests.server.test_logs import logged  # noqa: F401
@@ -136,15 +136,15 @@ async def test_no_request_leaves_a_secret_in_the_log(site, log):
 
 
 async def test_a_statement_that_the_database_refuses_is_not_quoted(
-    http_client, log, postgres, seeded_key_db_url, handlers_msg_db_url, _templates
+    http_client, log, postgres, seeded_key_db_url, handlers_msg_db_url
 ):
     """PostgreSQL's own words repeat the statement with what it was given."""
-    msg_db_url = _copy_of(postgres, schema.MSG_DB)
+    msg_db_url = fresh_database(postgres, schema.MSG_DB)
     with psycopg2.connect(msg_db_url) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE note RENAME COLUMN verifier TO proof")
     connection.close()
     key = "Ab3_x"
-    lock = sealing.lock_of(sealing.new_token())
+    lock = sealing.derive_keys(sealing.new_token())
     proof, verifier = sealing.to_text(lock.proof), lock.verifier
     async with serviced(seeded_key_db_url, msg_db_url) as service:
         await service.keys.start()

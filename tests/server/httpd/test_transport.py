@@ -380,9 +380,10 @@ def test_a_head_is_limited_by_its_own_bytes_and_its_fields(fields, status, befor
 
 def test_unfinished_bodies_are_bounded_together():
     """Beyond the bound a long body is refused with 503 and a short one is taken; then there is room again."""
-    with Site(
-        Server, unfinished_bodies=3 * MAX_BODY, small_body=100
-    ) as site, contextlib.ExitStack() as stack:
+    with (
+        Site(Server, unfinished_bodies=3 * MAX_BODY, small_body=100) as site,
+        contextlib.ExitStack() as stack,
+    ):
         waiting = [stack.enter_context(site.connection()) for _ in range(3)]
         for connection in waiting:
             connection.send(post(b"b" * MAX_BODY)[:-1])
@@ -554,7 +555,7 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(key_db_url, msg
         reader.start()
         _until_somebody_waits(holder)
         server.send_signal(signal.SIGTERM)
-        assert any("1 requests are under way" in line for line in server.stderr)
+        assert any("stopping: 1 requests are in progress" in line for line in server.stderr)
         holder.close()
         reader.join(PATIENCE)
         assert answers == [b"hello"]
@@ -565,9 +566,11 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(key_db_url, msg
 
 
 def _give_keys(key_db_url):
-    with contextlib.closing(
-        psycopg2.connect(key_db_url)
-    ) as connection, connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(psycopg2.connect(key_db_url)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
         for block in range(4):
             keys = "".join(f"k{number:04}" for number in range(block * 256, block * 256 + 256))
             cursor.execute("INSERT INTO key_block (id, keys) VALUES (%s, %s)", (block, keys))
