@@ -118,7 +118,7 @@ class KeyLeaser:
         while (short_of := self._ahead - len(self._keys)) > 0:
             lease = self._lease_in_progress = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(self._key_db.patience):
+                async with asyncio.timeout(self._key_db.max_wait):
                     self._keys.extend(await self._lease(math.ceil(short_of / KEYS_PER_BLOCK)))
             except OutOfKeys as error:
                 self._report(str(error))

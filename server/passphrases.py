@@ -1,6 +1,6 @@
 """Passphrases on the server: stretched in a few threads, and counted when they are wrong.
 
-A browser stretches its passphrases itself; this is for clients that cannot seal and open.
+A browser stretches its passphrases itself; this is for clients that cannot seal and open messages.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from server import sealing
 
-STRETCH_THREADS = 1  # a fifth of a second of a core each, while the loop needs the core too
-MAX_STRETCHES = 8  # under way and waiting
+STRETCH_THREADS = 1  # each stretch takes a core a fifth of a second, and the loop needs a core too
+MAX_STRETCHES = 8  # running and waiting
 
 MAX_WRONG = 10
 LOCKED_SECONDS = 60.0
@@ -29,44 +30,45 @@ class Stretcher:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(STRETCH_THREADS, thread_name_prefix="stretch")
-        self._under_way = 0
+        self._stretches = 0
 
     async def stretch(self, token: str, passphrase: str) -> bytes:
-        """As `sealing.stretch`, outside the loop.
+        """Call `sealing.stretch` outside of the loop.
 
         Raises:
-            Busy: as many are under way as may be.
+            Busy: MAX_STRETCHES are running or waiting.
         """
-        if self._under_way >= MAX_STRETCHES:
+        if self._stretches >= MAX_STRETCHES:
             raise Busy
-        self._under_way += 1
+        self._stretches += 1
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, sealing.stretch, token, passphrase)
         finally:
-            self._under_way -= 1
+            self._stretches -= 1
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class WrongPassphrases:
-    """How often an address was wrong about a note: never counted by the note alone, or a stranger could
-    lock its reader out. The oldest counts are forgotten when the table is full."""
+    """Counts wrong passphrases by note and address. Counts by note alone would let a stranger lock its
+    reader out. When the table is full, the oldest counts are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._counts: collections.OrderedDict[tuple[str, str], tuple[int, float]] = collections.OrderedDict()
 
-    def locked_for(self, key: str, address: str) -> int:
-        """Whole seconds that `address` has to wait before it may try again for `key`; 0 if it may."""
-        count, last = self._counts.get((key, address), (0, 0.0))
-        left = last + LOCKED_SECONDS - time.monotonic()
-        return int(left) + 1 if count >= MAX_WRONG and left > 0 else 0
+    def seconds_to_wait(self, key: str, address: str) -> int:
+        """Whole seconds until `address` may try a passphrase for `key` again; 0 if it may now."""
+        count, counted_at = self._counts.get((key, address), (0, 0.0))
+        seconds = counted_at + LOCKED_SECONDS - self._clock()
+        return int(seconds) + 1 if count >= MAX_WRONG and seconds > 0 else 0
 
     def add(self, key: str, address: str) -> None:
-        """Count a wrong one; a minute without any starts the count anew."""
-        now = time.monotonic()
-        count, last = self._counts.pop((key, address), (0, now))
-        self._counts[key, address] = (count + 1 if now - last < LOCKED_SECONDS else 1, now)
+        """Count a wrong passphrase. After a minute without any, the count starts over."""
+        now = self._clock()
+        count, counted_at = self._counts.pop((key, address), (0, now))
+        self._counts[key, address] = (count + 1 if now - counted_at < LOCKED_SECONDS else 1, now)
         if len(self._counts) > MAX_COUNTED:
             self._counts.popitem(last=False)

@@ -1,11 +1,13 @@
-"""One server process from start to drain: databases, keys, application, the work in the background."""
+"""One server process from start to drain: databases, keys, the application and background work."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
+import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -13,36 +15,43 @@ import psycopg2
 
 from server import logs, metrics, schema, sealing
 from server.app import make_app
+from server.clients import is_trusted
 from server.database import Database, Unavailable
-from server.handlers.base import Service, is_trusted
 from server.httpd.transport import Limits, Server
 from server.keys import KeyLeaser, keys_left
 from server.messages import Messages
 from server.notes import PURGE_BATCH, Notes
 from server.pages import Pages
+from server.service import Service
 from server.settings import Settings
-from server.tornado_transport import TornadoServer
 
 log = logging.getLogger(__name__)
 
 KEY_DB_CONNECTIONS = 2
-GC_THRESHOLD = 10_000  # objects; by default it runs for every few requests, and finds nothing
-KEYS_AHEAD = 2048  # a lease takes a tenth of a second while thousands of notes a second are put
+GC_THRESHOLD = 10_000  # objects; by default a collection runs every few requests, and finds nothing
+KEYS_AHEAD = 2048  # a lease takes a tenth of a second when clients put thousands of notes a second
 PURGE_INTERVAL = 20.0
-PURGE_SHARE = 0.1  # of the time, at most: a million notes at once made puts wait six times as long
+PURGE_SHARE = 0.1  # of the time, at most: purging a million notes at once made puts wait six times as long
 KEYS_LEFT_INTERVAL = 60.0
-SCHEMA_INTERVAL = 0.25
+SCHEMA_INTERVAL = 0.25  # seconds until a database that was unavailable is asked again
 
-Transport = Server | TornadoServer
-TRANSPORTS: dict[str, type[Transport]] = {"httptools": Server, "tornado": TornadoServer}
+
+class ListenError(RuntimeError):
+    """The server cannot listen on a port; the message says why."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if error.errno is not None and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno)  # asyncio puts other words around it
+        super().__init__(f"cannot listen on {host}, port {port}: {reason}")
 
 
 async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way.
+    """Serve until SIGTERM or SIGINT, then finish the requests in progress.
 
     Raises:
-        SchemaError: a database has another version than this program needs.
-        OSError: the port cannot be listened on.
+        SchemaError: a database is not at the version that this program needs.
+        ListenError: the port is in use, or the host is unknown.
     """
     assert settings.key_db_url and settings.msg_db_url
     loop = asyncio.get_running_loop()
@@ -55,20 +64,23 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
     keys = KeyLeaser(key_db, KEYS_AHEAD)
     notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
-    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings.max_message_bytes))
-    server = TRANSPORTS[settings.http_transport](make_app(service), Limits(settings.max_body_bytes))
-    await server.listen(settings.port, settings.host)
+    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings))
+    server = Server(make_app(service), Limits(settings.max_body_bytes))
+    try:
+        await server.listen(settings.port, settings.host)
+    except OSError as error:
+        raise ListenError(settings.host, settings.port, error) from None
     on_listening()
 
     background = [
         asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
-        asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_count_keys_left, key_db))),
+        asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
         asyncio.create_task(stop.wait()),
     ]
     try:
         await keys.start()
-        gc.freeze()  # what the start has made stays: the collector need not look at it again and again
+        gc.freeze()  # objects from the start stay for ever: the collector need not check them again and again
         gc.set_threshold(GC_THRESHOLD)
         log.info("serving on %s", settings.public_url)
         while not stop.is_set():
@@ -76,7 +88,7 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
             for task in done:
                 task.result()
             background = list(pending)
-        log.info("stopping: %d requests are under way", len(service.under_way))
+        log.info("stopping: %d requests are in progress", len(service.under_way))
         await _drain(server, service)
     finally:
         server.stop()
@@ -89,17 +101,16 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
 
 
 async def _check_schemas(databases: Mapping[str, Database]) -> None:
-    """Make sure, as soon as each database is there, that its schema is the one we need."""
+    """Check the schema of each database as soon as the database is available."""
     for name, database in databases.items():
-        version = None
-        while version is None:
+        checked = False
+        while not checked:
             try:
-                ((present,),) = await database.execute(schema.VERSION_TABLE_IS_THERE)
-                version = (await database.execute(schema.CURRENT_VERSION))[0][0] if present else 0
+                await schema.check_pool(database, name)
+                checked = True
             except Unavailable as error:
-                log.warning("the %s is not there yet: %s", name, error)
+                log.warning("the %s is not available yet: %s", name, error)
                 await asyncio.sleep(SCHEMA_INTERVAL)
-        schema.compare(name, version)
 
 
 async def _every(interval: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -107,7 +118,7 @@ async def _every(interval: float, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except (Unavailable, psycopg2.Error) as error:
-            log.debug("work in the background waits for the database: %s", type(error).__name__)
+            log.debug("background work waits for the database: %s", type(error).__name__)
         await asyncio.sleep(interval)
 
 
@@ -120,23 +131,24 @@ async def _purge(notes: Notes) -> None:
         await asyncio.sleep((loop.time() - began) * (1 / PURGE_SHARE - 1))
 
 
-async def _count_keys_left(key_db: Database) -> None:
+async def _measure_keys_left(key_db: Database) -> None:
     metrics.KEYS_LEFT.set(await keys_left(key_db))
 
 
-async def _drain(server: Transport, service: Service) -> None:
-    """Accept nothing new, let what is under way end and its last byte be written.
+async def _drain(server: Server, service: Service) -> None:
+    """Accept no new connections, and wait until the requests in progress are answered to the last byte.
 
-    A proxy may send a request at the very moment at which its idle connection is closed, and cannot
-    know whether it was carried out. So its connections are its to close: each answer asks for that
-    from now on, and nginx closes idle ones after two seconds (nginx/templates/site.conf.template).
+    If the server closed an idle connection just as a proxy sends a request on it, the proxy could not
+    know whether the request was carried out. So the server lets the proxy close its connections: each
+    answer asks for that from now on, and nginx closes idle ones after two seconds
+    (nginx/templates/site.conf.template).
     """
     server.stop()
     deadline = asyncio.get_running_loop().time() + service.settings.drain_seconds
     while asyncio.get_running_loop().time() < deadline and (
         service.under_way
         or server.sending
-        or any(is_trusted(peer, service.settings.trusted_proxies) for peer in server.peers)
+        or any(is_trusted(peer, service.settings.trusted_proxies) for peer in server.addresses)
     ):
         await asyncio.sleep(0.02)
     await server.close()

@@ -1,4 +1,4 @@
-"""What a libpq URL becomes: addresses in place of names, and settings that end a dead session."""
+"""libpq URLs: host names replaced by addresses, and settings added that end a dead session."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 
 async def resolved(dsn: str) -> str:
-    """The DSN with its hosts' addresses: libpq would ask the name service itself, and stop the loop for it.
+    """The DSN with the addresses of its hosts. libpq would look the names up itself, and block the loop.
 
     Raises:
-        OSError: a name is not known, or the name service does not answer.
+        OSError: a name is unknown, or the name service does not answer.
     """
-    asked = parse_dsn(dsn)
-    hosts = asked.get("host", "").split(",")
-    if "hostaddr" in asked or not any(map(_is_name, hosts)):
+    parts = parse_dsn(dsn)
+    hosts = parts.get("host", "").split(",")
+    if "hostaddr" in parts or not any(map(_is_name, hosts)):
         return dsn
-    ports = asked.get("port", "5432").split(",")
+    ports = parts.get("port", "5432").split(",")
     found = []
     for host, port in zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=True):
         addresses = [""]
@@ -33,7 +33,7 @@ async def resolved(dsn: str) -> str:
 
 
 def _is_name(host: str) -> bool:
-    """Whether a host of a DSN is neither an address nor the folder of a socket."""
+    """Whether a host of a DSN is a name: neither an address nor the folder of a socket."""
     if not host or host.startswith(("/", "@")):
         return False
     try:
@@ -44,15 +44,15 @@ def _is_name(host: str) -> bool:
 
 
 def with_session_settings(url: str, timeout: float) -> str:
-    """The URL with what ends a dead session: on our side of the network and on the database's."""
+    """The URL with settings that end a dead session, both here and at the database."""
     options = [
         parse_dsn(url).get("options", ""),
         f"-c statement_timeout={timeout * 1000:.0f}",
         f"-c idle_in_transaction_session_timeout={timeout * 1000:.0f}",
         "-c client_connection_check_interval=1000",
-        # A prepared statement keeps its plan, and one made for an empty table would read a full one from end to end.
+        # A prepared statement keeps its plan. A plan made for an empty table would scan a full one from end to end.
         "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off",
-        # No timeout above ends a backend that is stuck in sending rows to somebody who is gone.
+        # No timeout above ends a backend that is stuck sending rows to a client that is gone.
         "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
         "-c tcp_user_timeout=10000",
     ]

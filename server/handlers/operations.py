@@ -1,14 +1,11 @@
-"""What the operator asks: whether the process lives, whether it can serve, and how it fares."""
+"""For the operator and for programs: health, readiness, metrics, the description of the interface."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
-import psycopg2
-
 from server import metrics
-from server.database import Database, Unavailable
 from server.handlers.base import BaseHandler
 
 OPENAPI = (Path(__file__).resolve().parent.parent / "openapi.json").read_bytes()
@@ -18,6 +15,7 @@ class HealthHandler(BaseHandler):
     """GET /healthz : the process answers."""
 
     route = "/healthz"
+    any_host = True
 
     def get(self) -> None:
         self.answer_text("ok\n")
@@ -29,10 +27,11 @@ class ReadyHandler(BaseHandler):
     """GET /readyz : notes can be put and revealed now."""
 
     route = "/readyz"
+    any_host = True
 
     async def get(self) -> None:
         service = self.service
-        msg_db, key_db = await asyncio.gather(_reaches(service.msg_db), _reaches(service.key_db))
+        msg_db, key_db = await asyncio.gather(service.msg_db.answers(), service.key_db.answers())
         keys_ahead = service.keys.available
         # The key-db may be away for as long as the keys ahead last.
         ready = msg_db and keys_ahead > 0
@@ -42,17 +41,11 @@ class ReadyHandler(BaseHandler):
     head = get
 
 
-async def _reaches(database: Database) -> bool:
-    try:
-        return await database.execute("SELECT 1") == [(1,)]
-    except (Unavailable, psycopg2.Error):
-        return False
-
-
 class MetricsHandler(BaseHandler):
     """GET /metrics : for Prometheus."""
 
     route = "/metrics"
+    any_host = True
 
     def get(self) -> None:
         service = self.service

@@ -1,96 +1,99 @@
-"""A Tornado handler for a request that is there whole and an answer that is ready whole.
+"""A Tornado application and handler with a fast path for complete requests and complete answers.
 
-Tornado's can also take a body in pieces, parse forms, run transforms, set cookies, compute ETags and render
-templates of its own, and looks at each request for whether it does: that costs more than all that we do.
-This is the one place that knows a handler's private parts; the lock pins Tornado.
+Tornado's handler can also take a body in pieces, parse forms, run transforms, set cookies, compute ETags
+and render templates, and checks on each request whether it has to: that costs more than all of our own
+work. Here, a feature that the fast path leaves out is either left to Tornado's code or raises an error.
+This is the one place that knows private parts of Tornado's handler; the lock pins Tornado.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import time
-from typing import Any, cast
+from collections.abc import Awaitable
+from typing import Any, NoReturn, cast
+from urllib.parse import unquote_to_bytes
 
 import tornado.web
 from tornado.escape import utf8
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-    format_timestamp,
-)
+from tornado.httputil import HTTPServerRequest, ResponseStartLine, format_timestamp
+from tornado.routing import PathMatches
 from tornado.web import RequestHandler
 
 from server.httpd.headers import Headers
 
-LEFT = 499  # nginx's number for a client that did not wait; nobody is ever sent it
+CLIENT_LEFT = 499  # nginx's number for a client that did not wait; it is logged and never sent
+
+UNSUPPORTED_SETTINGS = ("compress_response", "gzip", "xsrf_cookies", "ui_modules", "ui_methods")
 
 
-class WholeRequest(HTTPServerRequest):
-    """As Tornado's, which is left all but the plainest case: a Host, and no query."""
+class Application(tornado.web.Application):
+    """Tornado's application, which finds the handlers of this module without Tornado's router."""
 
-    def __init__(
-        self, start_line: RequestStartLine, headers: HTTPHeaders, body: bytes, connection: HTTPConnection
-    ) -> None:
-        host = headers.get("Host")
-        if host is None or "?" in start_line.path:
-            return super().__init__(
-                start_line=start_line, headers=headers, body=body, connection=connection
-            )
-        self.method, self.uri, self.version = start_line
-        self.headers, self.body, self.connection = headers, body, connection
-        context: Any = connection.context  # type: ignore[attr-defined]  # each transport's has one
-        self.remote_ip, self.protocol = context.remote_ip, context.protocol
-        self.host, self.host_name = host, _host_name(host)
-        self.path, self.query = start_line.path, ""
-        self.arguments, self.query_arguments, self.body_arguments, self.files = {}, {}, {}, {}
-        self.server_connection = self._finish_time = None
-        self._start_time = time.time()
+    def __init__(self, routes: list[Any], **settings: Any) -> None:
+        """Raises TypeError for a setting that the handlers do not support."""
+        for name in UNSUPPORTED_SETTINGS:
+            if settings.get(name):
+                raise TypeError(f"the setting {name} is not supported")
+        super().__init__(routes, **settings)
+        rules = [(cast(PathMatches, rule.matcher).regex.match, rule) for rule in self.wildcard_router.rules]
+        self._fast_routes = [(match, rule) for match, rule in rules if issubclass(rule.target, Handler)]
 
-
-@functools.lru_cache(128)
-def _host_name(host: str) -> str:
-    """The name in a Host header. Raises HTTPInputError, as Tornado does, of what may not stand there."""
-    line = RequestStartLine("GET", "/", "HTTP/1.1")
-    return HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": host})).host_name
+    def __call__(self, request: HTTPServerRequest) -> Awaitable[None] | None:
+        """Let the handler of the request begin. Tornado finds the handlers of files and of unknown paths."""
+        for match, rule in self._fast_routes:
+            found = match(request.path)
+            if found is not None:
+                handler = rule.target(self, request, **rule.target_kwargs)
+                handler.begin(*map(unquote_to_bytes, found.groups()))
+                return None
+        return super().__call__(request)
 
 
-class WholeHandler(RequestHandler):
-    """As Tornado's, but `prepare` is a plain function, and there is nothing that Tornado's templates need."""
+class Handler(RequestHandler):
+    """Tornado's handler without `prepare` as a coroutine, bodies in pieces, form arguments and cookies."""
 
-    first_headers: Headers  # what each answer begins with, but for its date
-    under_way: set[RequestHandler]  # draining waits for them; `initialize` says where they are counted
+    first_headers: Headers  # each answer begins with these, and its date
+    under_way: set[
+        RequestHandler
+    ]  # the handlers that are at work; `initialize` sets it, draining waits for it
 
-    # What Tornado sets for each handler anew.
+    # Tornado sets these for each handler.
     _headers_written = _finished = False
     _prepared_future = None
     _transforms = []
     _task: asyncio.Task[None] | None = None
+
+    def __init_subclass__(cls) -> None:
+        if inspect.iscoroutinefunction(cls.prepare):
+            raise TypeError(f"{cls.__name__}.prepare is a coroutine, which is never awaited")
+        for name in ("set_default_headers", "data_received", "check_xsrf_cookie"):
+            if getattr(cls, name) is not getattr(RequestHandler, name):
+                raise TypeError(f"{cls.__name__}.{name} is never called")
 
     def __init__(
         self, application: tornado.web.Application, request: HTTPServerRequest, **arguments: Any
     ) -> None:
         self.application, self.request = application, request
         self.clear()
-        request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]  # as above
+        request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]  # it has one
         self.initialize(**arguments)
 
     def clear(self) -> None:
-        """As Tornado's, which sets one header after another."""
+        """Begin the answer anew, with all its first headers in one step."""
         self._headers = self.first_headers.copy()
         self._headers["Date"] = _date(int(time.time()))
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
 
     def begin(self, *path_args: bytes) -> None:
-        """Answer in a task; being counted keeps it from being collected."""
+        """Answer in a task. `under_way` keeps a reference to it."""
         self._task = asyncio.create_task(self._execute([], *path_args))
 
     async def _execute(self, transforms: Any, *path_args: bytes, **_: bytes) -> None:
-        """As Tornado's, counted: draining waits for what is under way, whether it ends well or not."""
+        """Run the method of the request; an exception becomes an answer, as in Tornado."""
         self._task = task = self._task or cast("asyncio.Task[None]", asyncio.current_task())
         self.under_way.add(self)
         try:
@@ -112,7 +115,7 @@ class WholeHandler(RequestHandler):
             self.under_way.discard(self)
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
-        """As Tornado's, which is left all but the plainest case: a body, at once."""
+        """End the answer. The fast path takes a complete body; Tornado's code does the rest."""
         connection = self.request.connection
         if chunk is None or connection is None or self.request.method == "HEAD":
             return super().finish(chunk)
@@ -121,22 +124,30 @@ class WholeHandler(RequestHandler):
         body = utf8(chunk)
         self._headers["Content-Length"] = str(len(body))
         self._headers_written = True
-        connection.set_close_callback(None)  # type: ignore[attr-defined]  # as above
+        connection.set_close_callback(None)  # type: ignore[attr-defined]  # Tornado's interface leaves it out
         sent = connection.write_headers(
             ResponseStartLine("", self._status_code, self._reason), self._headers, body
         )
         connection.finish()
         self._log()
         self._finished = True
+        self.on_finish()
         return sent
 
     def on_connection_close(self) -> None:
-        """Whoever leaves early takes nothing along: a note whose COMMIT was not sent yet stays readable."""
+        """The client left: stop. A note whose COMMIT has not been sent stays readable."""
         if self._task is not None and not self._finished:
-            self._finished = True  # or Tornado would answer nobody with a 500, and count it
-            self.set_status(LEFT, "Client Left")
+            self._finished = True  # otherwise Tornado would log an answer with status 500
+            self.set_status(CLIENT_LEFT, "Client Left")
             self._log()
+            self.on_finish()
             self._task.cancel()
+
+    def _unsupported(self, *_: Any, **__: Any) -> NoReturn:
+        raise NotImplementedError("handlers here read the body themselves, and set no cookies")
+
+    set_cookie = get_argument = get_arguments = _unsupported
+    get_body_argument = get_body_arguments = _unsupported
 
 
 @functools.lru_cache(1)

@@ -40,7 +40,7 @@ MUTANTS = (
     Mutant(
         "receipts: a lost COMMIT is taken for one that did not happen",
         "notes.py",
-        "earlier |= sent[id_]",
+        "earlier |= unconfirmed[id_]",
         "earlier |= {}",
         "faults/test_conversation.py",
     ),
@@ -48,21 +48,21 @@ MUTANTS = (
         "receipts: what was in memory is shown without asking for its receipt",
         "notes.py",
         "for (id_,) in found:",
-        "for (id_,) in [(id_,) for id_ in sent]:",
+        "for (id_,) in [(id_,) for id_ in unconfirmed]:",
         "faults/test_conversation.py",
     ),
     Mutant(
         "receipts: a lost answer to COMMIT is the end",
         "notes.py",
-        "lambda: self._commit_patience if sent else 0",
-        "lambda: 0 if not sent else -1e9",
+        "lambda: self._max_commit_wait if unconfirmed else 0",
+        "lambda: 0 if not unconfirmed else -1e9",
         "faults/test_conversation.py",
     ),
     Mutant(
         "ordinals: a row goes to whoever asked for its key first",
         "notes.py",
-        "SELECT hit.ordinal, encode",
-        "SELECT (SELECT min(asked.ordinal) FROM asked WHERE asked.key = gone.key), encode",
+        "SELECT matched.ordinal, encode",
+        "SELECT (SELECT min(ordinal) FROM requested WHERE requested.key = deleted.key), encode",
         "faults/test_conversation.py",
     ),
     Mutant(
@@ -70,13 +70,13 @@ MUTANTS = (
         "database/pool.py",
         "if not connection.idle:",
         "if connection.closed:",
-        "server/test_database.py",
+        "server/database/test_pool.py",
     ),
     Mutant(
         "lock order: rows are locked as they were asked for",
         "notes.py",
-        "FROM asked, LATERAL (",
-        "FROM (SELECT * FROM asked ORDER BY ordinal) AS asked, LATERAL (",
+        "FROM requested, LATERAL (",
+        "FROM (SELECT * FROM requested ORDER BY ordinal) AS requested, LATERAL (",
         "faults/test_locks.py",
     ),
     Mutant(
@@ -96,8 +96,8 @@ MUTANTS = (
     Mutant(
         "readers who leave: their group goes on",
         "notes.py",
-        "if not sent and (not revealed or any(group[ordinal - 1].left for ordinal in revealed)):",
-        "if not sent and not revealed:",
+        "if not unconfirmed and (not revealed or any(group[ordinal - 1].hung_up for ordinal in revealed)):",
+        "if not unconfirmed and not revealed:",
         "faults/test_readers_who_leave.py",
     ),
     Mutant(
@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant(
         "deadlines: an attempt takes as long as it takes",
         "notes.py",
-        "work(min(end, time.monotonic() + 3 * self._database.timeout))",
-        "work(end + 1e9)",
+        "attempt(min(end, time.monotonic() + 3 * self._database.timeout))",
+        "attempt(end + 1e9)",
         "faults/test_deadlines.py",
     ),
     Mutant(
@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "overload: a process takes as many clients as come",
         "httpd/transport.py",
-        "if len(self.server.clients) > self.server.limits.clients:",
+        "if len(self.server.connections) > self.server.limits.connections:",
         "if False:",
         "faults/test_overload.py",
     ),

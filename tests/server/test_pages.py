@@ -11,6 +11,7 @@ import pytest
 from server import pages
 from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, remaining, utc
 from server.problems import Problem
+from server.settings import Settings
 
 LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
 TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
@@ -19,7 +20,10 @@ PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
 SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
-    "form with a problem": ("form.html", {"values": {"message": "hello"}, "problem": PROBLEM}),
+    "form with a problem": (
+        "form.html",
+        {"values": {"message": "hello"}, "problem": PROBLEM, "place": "problem-message"},
+    ),
     "share": ("share.html", {**SHARED, "url": "https://x/Ab3_x", "token": None, "has_passphrase": False}),
     "share, server-sealed": (
         "share.html",
@@ -46,7 +50,7 @@ VENDORED = {
 @pytest.fixture(scope="module")
 def rendered():
     """Renders pages with the default limits."""
-    return Pages(max_message_bytes=65536)
+    return Pages(Settings(max_message_bytes=65536))
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
@@ -127,7 +131,7 @@ def test_what_people_type_is_escaped(rendered):
 def test_a_refused_message_is_filled_in_again(rendered):
     """Without JavaScript the form comes back with the message as it was, its lifetime and the problem."""
     values = {"message": "\nhello", "lifetime": "300"}
-    page = rendered.page("form.html", values=values, problem=PROBLEM)
+    page = rendered.page("form.html", values=values, problem=PROBLEM, place="problem-message")
     assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == "\nhello"
     assert '<option value="300" selected>' in page
     assert re.search(r'id="problem-message"[^>]*>\s*<p>The message may have at most', page)
@@ -136,16 +140,17 @@ def test_a_refused_message_is_filled_in_again(rendered):
 
 def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
     """No problem is lost for want of a place."""
-    page = rendered.page("form.html", values={}, problem=Problem(503, "Please try again soon."))
+    problem = Problem(503, "Please try again soon.")
+    page = rendered.page("form.html", values={}, problem=problem, place="problem")
     assert re.search(r'id="problem"[^>]*>\s*<p>Please try again soon', page)
 
 
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
     """Without JavaScript the page comes back with the problem beside the field."""
     template, context = CONTEXTS["confirm with a token"]
-    problem = Problem(403, "The passphrase does not fit.", "passphrase")
-    page = rendered.page(template, **context, problem=problem)
-    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase does not fit', page)
+    problem = Problem(403, "The passphrase is wrong.", "passphrase")
+    page = rendered.page(template, **context, problem=problem, place="problem-passphrase")
+    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
 
 
 def test_with_a_proof_the_share_panel_destroys_by_proof(rendered):
@@ -166,7 +171,7 @@ def test_the_token_of_a_sealed_message_is_in_no_page_as_served(rendered):
 
 def test_the_limit_on_the_page_is_the_setting():
     """MAX_MESSAGE_BYTES stands in the form, for the counter and in words."""
-    page = Pages(max_message_bytes=1500).page("form.html", values={}, problem=None)
+    page = Pages(Settings(max_message_bytes=1500)).page("form.html", values={}, problem=None)
     assert 'data-limit="1500"' in page
     assert "Up to 1,500 bytes" in page
 

@@ -110,7 +110,7 @@ def test_static_files_are_not_counted(balanced, address):
 def test_requests_under_way_are_counted_by_address(servers, start_nginx, address):
     """A hundred requests under way are as many as one address may have; its neighbour has its own hundred."""
     nginx = start_nginx(servers, TLS="off", BALANCERS="127.0.0.1", **UNLIMITED)
-    half = f"POST /post HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\nContent-Length: 9\r\n\r\nhalf"
+    half = f"POST /post HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\nContent-Length: 9\r\n\r\nhalf"
     with contextlib.ExitStack() as stack:
         for _ in range(UNDER_WAY):
             connection = socket.create_connection(("127.0.0.1", nginx.http_port))

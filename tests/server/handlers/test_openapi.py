@@ -12,7 +12,7 @@ from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
 from server.keys import KEY_PATTERN
 from server.sealing import sealed_length
-from server.settings import Settings
+from server.settings import MAX_LIFETIME, Settings
 
 pytestmark = pytest.mark.gen_test
 
@@ -86,10 +86,22 @@ async def test_the_document_s_limits_are_the_server_s():
 
     message, lifetime = (schemas["Message"]["properties"][name] for name in ("message", "lifetime"))
     assert message["maxLength"] == Settings.max_message_bytes
-    assert (lifetime["minimum"], lifetime["maximum"]) == (inputs.MIN_LIFETIME, inputs.MAX_LIFETIME)
-    assert lifetime["default"] == inputs.DEFAULT_LIFETIME
+    assert (lifetime["minimum"], lifetime["maximum"]) == (1, MAX_LIFETIME)
+    assert lifetime["default"] == Settings.default_lifetime
     assert schemas["Sealed"]["minLength"] == -(-sealed_length(0) * 4 // 3)
     assert DESCRIBED["components"]["parameters"]["key"]["schema"]["pattern"] == f"^{KEY_PATTERN}$"
+
+
+async def test_the_document_s_fields_are_the_server_s():
+    """Each body has the fields that are declared for it, and no other."""
+    schemas = DESCRIBED["components"]["schemas"]
+    described = {
+        name: set(schemas[name]["properties"]) for name in ("Message", "SealedNote", "ByToken", "ByProof")
+    }
+
+    assert described["Message"] == {field.name for field in inputs.MESSAGE_FIELDS}
+    assert described["SealedNote"] == {field.name for field in inputs.SEALED_FIELDS}
+    assert described["ByToken"] | described["ByProof"] == {field.name for field in inputs.CLAIM_FIELDS}
 
 
 async def test_every_reference_in_the_document_leads_somewhere():

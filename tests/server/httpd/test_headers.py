@@ -3,14 +3,19 @@
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from server.httpd.headers import Headers, lines_of
+from server.httpd.headers import Headers, header_lines
 
 RECEIVED = {
     "none": [],
     "one": [(b"Host", b"localhost")],
     "in any case": [(b"hOST", b"localhost"), (b"x-REAL-ip", b"192.0.2.1"), (b"dnt", b"1"), (b"-", b"-")],
     "white space": [(b"Accept", b" \ttext/plain \t "), (b"Origin", b"")],
-    "twice": [(b"Accept", b"text/plain"), (b"Host", b"localhost"), (b"accept", b"text/html"), (b"ACCEPT", b"")],
+    "twice": [
+        (b"Accept", b"text/plain"),
+        (b"Host", b"localhost"),
+        (b"accept", b"text/html"),
+        (b"ACCEPT", b""),
+    ],
     "not ASCII": [(b"User-Agent", b"caf\xe9"), (b"X", b"\xff\x80")],
 }
 
@@ -30,7 +35,7 @@ def test_what_is_received_is_what_tornado_would_make_of_it(fields):
         assert headers.get(name) == expected.get(name)
         assert headers.get(name, "none") == expected.get(name, "none")
         assert (name in headers) == (name in expected)
-    assert lines_of(headers) == lines_of(expected) == str(expected).split("\n")[:-1]
+    assert header_lines(headers) == header_lines(expected) == str(expected).split("\n")[:-1]
 
 
 def test_a_copy_is_nobody_else_s():

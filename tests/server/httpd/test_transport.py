@@ -14,13 +14,14 @@ import psycopg2
 import pytest
 from tornado.web import RequestHandler
 
-from server.app import Application
-from server.httpd.transport import Limits
-from server.process import TRANSPORTS
+from server.httpd.handler import Application
+from server.httpd.transport import Limits, Server
+from tests.server.httpd.oracle import TornadoServer
 from tests.server_process import free_port
 
+TRANSPORTS = {"httptools": Server, "tornado": TornadoServer}
 MAX_BODY = 1000
-SURPLUS = 1 << 20
+DROPPED = 1 << 20
 PATIENCE = 10  # seconds; a test that waits for longer has failed
 
 
@@ -83,7 +84,7 @@ class Site:
 
     def __init__(self, transport, **limits):
         self.transport = transport
-        self.limits = Limits(MAX_BODY, **{"surplus": SURPLUS} | limits)
+        self.limits = Limits(MAX_BODY, **{"dropped_body": DROPPED} | limits)
 
     def __enter__(self):
         self.started, self.stopped = threading.Event(), threading.Event()
@@ -99,7 +100,7 @@ class Site:
 
     async def _serve(self):
         handlers = [("/", Echo), ("/slow", Slow), ("/nothing", Nothing), ("/wrong", Wrong), ("/split", Split)]
-        self.app = Application(handlers, max_body_bytes=MAX_BODY, log_function=lambda handler: None)
+        self.app = Application(handlers, log_function=lambda handler: None)
         self.app.seen = []
         self.app.entered, self.app.release, self.app.left = (threading.Event() for _ in range(3))
         self.loop, self.end = asyncio.get_running_loop(), asyncio.Event()
@@ -333,7 +334,7 @@ def test_a_body_may_be_as_long_as_allowed(site, size):
             assert (status, len(body)) == (200, size)
 
 
-@pytest.mark.parametrize("size", [MAX_BODY + 1, 300_000, MAX_BODY + SURPLUS])
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 300_000, MAX_BODY + DROPPED])
 def test_a_longer_body_gets_the_applications_own_answer(site, size):
     """A client that reads only after it has sent everything sees it, and may go on."""
     with site.connection() as connection:
@@ -341,7 +342,7 @@ def test_a_longer_body_gets_the_applications_own_answer(site, size):
             post(b"b" * size),
             chunked(*[b"b" * 1000] * (size // 1000), b"b" * (size % 1000 or 1)),
         ):
-            if size == MAX_BODY + SURPLUS and b"chunked" in request:
+            if size == MAX_BODY + DROPPED and b"chunked" in request:
                 break
             connection.send(request)
             assert connection.answer()[::2] == (413, b"too long")
@@ -349,12 +350,74 @@ def test_a_longer_body_gets_the_applications_own_answer(site, size):
         assert connection.answer()[2] == b"next"
 
 
-@pytest.mark.parametrize("request_", [post(b"", "Content-Length: 9999999999"), chunked(b"b" * (SURPLUS * 3))])
+@pytest.mark.parametrize("request_", [post(b"", "Content-Length: 9999999999"), chunked(b"b" * (DROPPED * 3))])
 def test_a_much_longer_body_is_refused_without_asking_the_application(site, request_):
     """Nobody can make the server read for ever."""
     answer = site.ask(request_)
     assert answer == b"" or answer.split()[1] in (b"400", b"413")
     assert site.app.seen == []
+
+
+FIELD = b"a: b\r\n"
+HEADS = {
+    "as many fields as allowed": (FIELD * 98, b"200"),  # with Host and Connection
+    "a field too many": (FIELD * 99, b"431"),
+    "a long field": (b"a: " + b"b" * 16_000 + b"\r\n", b"200"),
+    "a field that is too long": (b"a: " + b"b" * 16_384 + b"\r\n", b"431"),
+    "fields that are too long together": ((b"a: " + b"b" * 3_000 + b"\r\n") * 6, b"431"),
+}
+
+
+@pytest.mark.parametrize(("fields", "status"), HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("before", [0, 10_000])
+def test_a_head_is_limited_by_its_own_bytes_and_its_fields(fields, status, before):
+    """Wherever it begins in what arrives at once: 16 KiB and 100 fields."""
+    with Site(Server) as site:
+        request = b"GET / HTTP/1.1\r\nHost: here\r\n" + fields + b"Connection: close\r\n\r\n"
+        answer = site.ask(post(b"b" * before) + request)
+        assert answer.split(b"HTTP/1.1 ")[-1].split()[0] == status
+
+
+def test_unfinished_bodies_are_bounded_together():
+    """Beyond the bound a long body is refused with 503 and a short one is taken; then there is room again."""
+    with (
+        Site(Server, unfinished_bodies=3 * MAX_BODY, small_body=100) as site,
+        contextlib.ExitStack() as stack,
+    ):
+        waiting = [stack.enter_context(site.connection()) for _ in range(3)]
+        for connection in waiting:
+            connection.send(post(b"b" * MAX_BODY)[:-1])
+        while site.server.unfinished_bytes < 3 * (MAX_BODY - 1):
+            site.do(lambda: None)
+        answer = site.ask(post(b"b" * MAX_BODY))
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: " in answer
+        with site.connection() as connection:
+            connection.send(post(b"b" * 100))
+            assert connection.answer()[0] == 200
+        for connection in waiting:
+            connection.send(b"b")
+            assert connection.answer()[0] == 200
+        assert site.server.unfinished_bytes == 0
+
+
+def test_a_body_that_is_given_up_makes_room():
+    """When its client leaves, or it is malformed."""
+    with Site(Server) as site:
+        with site.connection() as connection:
+            connection.send(post(b"b" * MAX_BODY)[:-1])
+            while not site.server.unfinished_bytes:
+                site.do(lambda: None)
+        site.ask(chunked(b"b" * MAX_BODY, end=b"nonsense\r\n"))
+        while site.server.connections:
+            site.do(lambda: None)
+        assert site.server.unfinished_bytes == 0
+
+
+def test_http_1_0_does_not_know_100_continue():
+    """Its client would take an interim answer for the answer, as Tornado's server gives it."""
+    with Site(Server) as site:
+        answer = site.ask(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
+        assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_client_that_asks_whether_to_send_is_told_to(site):
@@ -384,8 +447,8 @@ def test_an_upgrade_does_not_lose_a_body(site):
 
 def test_a_refusal_arrives_although_the_client_is_still_sending():
     """Hanging up at once would make the kernel take it back; Tornado's server does that."""
-    with Site(TRANSPORTS["httptools"]) as site:
-        for request, status in ((chunked(b"b" * (SURPLUS * 4)), b"413"), (b"nonsense" * 1_000_000, b"400")):
+    with Site(Server) as site:
+        for request, status in ((chunked(b"b" * (DROPPED * 4)), b"413"), (b"nonsense" * 1_000_000, b"400")):
             assert site.ask(request).startswith(b"HTTP/1.1 " + status)
 
 
@@ -446,7 +509,7 @@ def test_the_application_learns_that_a_client_has_left(site):
 @pytest.mark.parametrize("part", [b"", b"GET / HT", get()[:-2], post(b"abc")[:-1]])
 def test_a_client_that_is_too_slow_is_hung_up_on(transport, part):
     """Whether it says nothing, or does not come to the end of a head or a body."""
-    with Site(transport, idle_seconds=0.05, body_seconds=0.05) as site:
+    with Site(transport, idle_seconds=0.05, head_seconds=0.05, body_seconds=0.05) as site:
         answer = site.ask(part)
         assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
         assert site.app.seen == []
@@ -469,16 +532,14 @@ def test_a_stopping_server_ends_each_connection_with_its_answer(site):
         assert not site.server.sending
 
 
-def test_a_server_that_is_told_to_stop_answers_what_is_under_way(request, key_db_url, msg_db_url, transport):
+def test_a_server_that_is_told_to_stop_answers_what_is_under_way(key_db_url, msg_db_url):
     """SIGTERM while a reveal waits for its row: the reader gets the message, and the process ends well."""
-    name = next(name for name, known in TRANSPORTS.items() if known is transport)
     port = free_port()
     _give_keys(key_db_url)
     environment = {
         "KEY_DB_URL": key_db_url,
         "MSG_DB_URL": msg_db_url,
         "PORT": str(port),
-        "HTTP_TRANSPORT": name,
         "PATH": os.environ["PATH"],
     }
     server = subprocess.Popen(
@@ -494,7 +555,7 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(request, key_db
         reader.start()
         _until_somebody_waits(holder)
         server.send_signal(signal.SIGTERM)
-        assert any("1 requests are under way" in line for line in server.stderr)
+        assert any("stopping: 1 requests are in progress" in line for line in server.stderr)
         holder.close()
         reader.join(PATIENCE)
         assert answers == [b"hello"]
@@ -505,9 +566,11 @@ def test_a_server_that_is_told_to_stop_answers_what_is_under_way(request, key_db
 
 
 def _give_keys(key_db_url):
-    with contextlib.closing(
-        psycopg2.connect(key_db_url)
-    ) as connection, connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(psycopg2.connect(key_db_url)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
         for block in range(4):
             keys = "".join(f"k{number:04}" for number in range(block * 256, block * 256 + 256))
             cursor.execute("INSERT INTO key_block (id, keys) VALUES (%s, %s)", (block, keys))

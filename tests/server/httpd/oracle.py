@@ -1,21 +1,23 @@
-"""Tornado's own HTTP server with the interface of `transport.py`: the other choice of HTTP_TRANSPORT."""
+"""Tornado's own HTTP server with the interface of `server/httpd/transport.py`: what that is compared with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 
 from server.httpd.transport import Limits
 
 
 class TornadoServer:
-    """What `transport.Server` is, at more than twice the cost of a request."""
+    """Serves an application as `transport.Server` does, at more than twice the cost of a request."""
 
-    def __init__(self, application: HTTPServerConnectionDelegate, limits: Limits) -> None:
+    def __init__(self, application: Callable[[HTTPServerRequest], object], limits: Limits) -> None:
         self._server = _HTTPServer(
-            application,
+            lambda request: application(request),
             max_header_size=limits.head,
-            max_body_size=limits.longest,
+            max_body_size=limits.longest_body,
             idle_connection_timeout=limits.idle_seconds,
             body_timeout=limits.body_seconds,
         )
@@ -30,24 +32,24 @@ class TornadoServer:
 
     @property
     def sending(self) -> bool:
-        """Whether some of an answer has not left yet; Tornado has no other way to ask."""
+        """Whether part of an answer has not been sent yet; Tornado has no other way to ask."""
         return any(connection.stream.writing() for connection in self._server._connections)
 
     @property
-    def peers(self) -> list[str]:
-        """The addresses of who is connected."""
+    def addresses(self) -> list[str]:
+        """The address of each connected client."""
         return [getattr(connection.context, "remote_ip") for connection in self._server._connections]
 
     async def close(self) -> None:
-        """Hang up on everybody, at once."""
+        """End all connections at once."""
         await self._server.close_all_connections()
 
 
 class _HTTPServer(HTTPServer):
-    """Tornado's, which reads no further where it has hung up.
+    """Tornado's server, which reads no further after it has closed a connection.
 
-    Tornado closes a connection after the answer that ends it, and then goes on with what it already holds of
-    it: a request sent behind `Connection: close` would be carried out, and a note revealed to nobody.
+    Otherwise it handles what it already holds of that connection: a request sent behind `Connection: close`
+    would be carried out, and a note revealed to nobody.
     """
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
