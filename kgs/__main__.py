@@ -99,7 +99,7 @@ def verify(url: str, options: argparse.Namespace) -> int:
             progress.update((step - checked) * KEYS_PER_BLOCK)
             checked = step
     if damaged:
-        log.error("%s blocks are damaged: restore the key-db from a back-up, then fence it", f"{damaged:,}")
+        log.error("%s blocks are damaged: restore the key-db from a backup, then fence it", f"{damaged:,}")
         return FAILED
     log.info("sound: %s keys, each of five letters, in its place, and present exactly once", _keys(checked))
     return DONE

@@ -30,8 +30,8 @@ names damaged blocks, and exits with 1 if there are any.
 """
 
 FENCE = f"""\
-Run this after the key-db was restored from a back-up, with all servers stopped. The blocks that
-they leased after the back-up are in use, but the restored key-db does not know that. Their number
+Run this after the key-db was restored from a backup, with all servers stopped. The blocks that
+they leased after the backup are in use, but the restored key-db does not know that. Their number
 is estimated: {fencing.SAFETY} times as many as if each hour since had been the busiest on record, and
 {fencing.AT_LEAST:,} at least. The command says which blocks it would skip, and asks first. Skipped blocks
 can be leased after {REST.days} days.
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         "--since",
         type=_time,
         metavar="TIME",
-        help="when the back-up was taken: 2026-03-01T04:00:00+01:00 (UTC if it names no offset)",
+        help="when the backup was taken: 2026-03-01T04:00:00+01:00 (UTC if it names no offset)",
     )
     how_far.add_argument(
         "--blocks",

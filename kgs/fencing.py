@@ -1,6 +1,6 @@
-"""After the key-db was restored: skip all blocks that servers may have leased since the back-up.
+"""After the key-db was restored: skip all blocks that servers may have leased since the backup.
 
-A back-up knows which blocks were leased before it was taken. Blocks that were leased later are in use, but
+A backup knows which blocks were leased before it was taken. Blocks that were leased later are in use, but
 the restored key-db would lease them again. Nobody knows how many they are, so the number is estimated from
 the log of leases, generously. A skipped block counts as leased now: it rests, and then it comes back.
 """
@@ -61,7 +61,7 @@ def plan_since(url: str, since: datetime) -> Plan:
 
     Args:
         url: libpq URL of the key-db.
-        since: when the back-up was taken, with a time zone.
+        since: when the backup was taken, with a time zone.
 
     Raises:
         Unknowable: the time lies in the future, or the log is empty.
@@ -108,10 +108,10 @@ def _record(url: str, since: datetime) -> tuple[float, int | None]:
 
 
 def _plan(url: str, count: int, reason: str) -> Plan:
-    """Plan to skip what `count` leases since the back-up may have taken.
+    """Plan to skip what `count` leases since the backup may have taken.
 
-    Servers lease blocks that were never leased first. If those that the back-up knows as filled are too few,
-    there are two possibilities, and the fence covers both. Either more blocks were filled after the back-up:
+    Servers lease blocks that were never leased first. If those that the backup knows as filled are too few,
+    there are two possibilities, and the fence covers both. Either more blocks were filled after the backup:
     they will be filled again with the same keys, so blocks beyond the last filled one are skipped too. Or
     blocks were leased again: of these only blocks that have rested by now can have been leased.
     """

@@ -122,7 +122,7 @@ VALUES (%s)
 
 def _new_order(connection: Connection, seeded: int) -> Order:
     if seeded:  # a second order would repeat keys of the first
-        raise SeedMissing("the key-db has blocks, but key_order is empty: restore it from a back-up")
+        raise SeedMissing("the key-db has blocks, but key_order is empty: restore it from a backup")
     new_seed = secrets.token_bytes(SEED_BYTES)
     with connection.cursor() as cursor:
         cursor.execute(NEW_ORDER, (new_seed,))

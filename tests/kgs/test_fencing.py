@@ -1,4 +1,4 @@
-"""After a restore, blocks that may have been leased since the back-up are skipped."""
+"""After a restore, blocks that may have been leased since the backup are skipped."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -103,7 +103,7 @@ def test_skipped_blocks_come_back_after_their_rest(leased, kgs, sql, lease):
 
 
 def test_blocks_not_seeded_yet_are_skipped_too(key_db_url, kgs, lease):
-    """Blocks that were seeded after the back-up are seeded again, the same, and must not be leased again yet."""
+    """Blocks that were seeded after the backup are seeded again, the same, and must not be leased again yet."""
     fill(key_db_url, 100)
     lease()
     code, output, _ = kgs("fence", "--blocks", 2000, "--yes")
@@ -128,7 +128,7 @@ def test_blocks_that_may_have_been_leased_again_are_skipped_too(leased, sql, kgs
 
 
 def test_blocks_that_still_rest_are_not_skipped(leased, sql, kgs, positions):
-    """They cannot have been leased since the back-up: their rest would have had to be over."""
+    """They cannot have been leased since the backup: their rest would have had to be over."""
     sql("UPDATE key_cursor SET again = 5, seeded = 3010")
     sql("UPDATE key_lease SET at = now() WHERE id < 5 OR id >= 8")
 
@@ -148,7 +148,7 @@ def test_servers_that_still_lease_are_noticed(leased, lease):
 
 
 def test_a_time_in_the_future_is_refused(leased, kgs, positions):
-    """No back-up can have been taken then: one line, and nothing is skipped."""
+    """No backup can have been taken then: one line, and nothing is skipped."""
     code, _, errors = kgs("fence", "--since", "2999-01-01", "--yes")
 
     assert code == 1
@@ -180,7 +180,7 @@ def lease_one_by_one(lease):
 def test_nothing_leased_since_the_back_up_is_leased_again(
     key_db_url, sql, lease_one_by_one, leased_since, seeded_since
 ):
-    """Whatever the ring's state was at the back-up, and whatever was seeded and leased since then."""
+    """Whatever the ring's state was at the backup, and whatever was seeded and leased since then."""
     fill(key_db_url, 10 + seeded_since)
     states = [(4, 0, 4), (4, 1, 2), (10, 0, 10), (10, 0, 4), (10, 8, 4), (10, 8, 0), (10, 3, 9)]
     for next_, again, resting in states:
