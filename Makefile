@@ -115,6 +115,10 @@ failover: $(VENV)/dev.installed  ## kill a primary under load, promote its stand
 soak: $(VENV)/dev.installed  ## 1,200,000 requests of mixed kinds to one process, and what they leave behind
 	$(BIN)/python -m tests.faults soak
 
+.PHONY: model
+model: $(VENV)/dev.installed  ## check the protocol of a reveal in every order of events (needs spin and gcc)
+	$(BIN)/python -m pytest -q -rs -s tests/model
+
 # What stands between us and the code of others.
 .PHONY: bandit audit sbom
 lint: bandit
