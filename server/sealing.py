@@ -1,15 +1,23 @@
-"""The sealed format, version 1: bytes in, bytes out; what is stored and shown is decided elsewhere.
+"""The sealed format, version 2: bytes in, bytes out. What is stored and shown is decided elsewhere.
 
-    secret   = 22 characters of 0-9A-Za-z (131 bits), used as ASCII bytes
-    token    = secret + 2 check characters
-    ikm      = secret || PBKDF2-HMAC-SHA256(NFKC(passphrase), secret, 600,000)  [only with a passphrase]
-    seal key = HKDF-SHA256(ikm, "note-whisperer/1 seal")
-    proof    = HKDF-SHA256(ikm, "note-whisperer/1 reveal")
-    verifier = SHA-256(proof)
-    sealed   = 0x01 || nonce || AES-256-GCM(seal key, nonce, message || 0x80 || zeros, 0x01)
+    secret       = 22 characters of 0-9A-Za-z (131 bits), used as ASCII bytes
+    token        = secret + 2 check characters
+    stretch      = PBKDF2-HMAC-SHA256(NFKC(passphrase without white space at its ends), secret, 600,000)
+    link proof   = HKDF-SHA256(secret, "note-whisperer/2 link")
+    ikm          = secret || stretch                         [stretch only with a passphrase]
+    seal key     = HKDF-SHA256(ikm, "note-whisperer/2 seal")
+    reveal proof = HKDF-SHA256(ikm, "note-whisperer/2 reveal")
+    mark         = HKDF-SHA256(seal key, "note-whisperer/2 read")
+    verifiers    = SHA-256 of each proof
+    receipt      = base64url(link proof) + base64url(SHA-256(mark))
+    sealed       = 0x02 || nonce || AES-256-GCM(seal key, nonce, message || 0x80 || zeros, 0x02)
 
 `static/js/seal.js` is the same in the browser; both are held to the vectors in tests/vectors/.
 Sources: RFC 5869 (HKDF), RFC 8018 (PBKDF2), NIST SP 800-38D (GCM), ISO/IEC 7816-4 (padding).
+
+AES-GCM does not commit to a key: a sender can make bytes that pass under two keys. It does no harm here,
+because the server releases sealed bytes for one reveal proof only. The proof and the seal key come from the
+same ikm, so somebody with another token, and so with another key, does not get the bytes.
 """
 
 from __future__ import annotations
@@ -30,9 +38,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SECRET_LENGTH = 22
-TOKEN_LENGTH = 24  # names the version of the format: 24 characters, version 1
+TOKEN_LENGTH = 24
 
-VERSION = b"\x01"
+VERSION = b"\x02"
 NONCE_LENGTH = 12
 TAG_LENGTH = 16
 PADDING_MULTIPLE = 256  # hides the length of a message to within so many bytes
@@ -41,27 +49,47 @@ OVERHEAD = len(VERSION) + NONCE_LENGTH + TAG_LENGTH
 DIGEST_LENGTH = 32  # of a proof and of a verifier
 STRETCH_ROUNDS = 600_000  # OWASP's figure for PBKDF2-HMAC-SHA256
 MAX_PASSPHRASE_BYTES = 1024
+# Unicode's White_Space. Python's str.strip() and JavaScript's trim() each remove something else.
+WHITE_SPACE = (
+    "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 
 _TOKEN = re.compile(rf"[0-9A-Za-z]{{{TOKEN_LENGTH}}}")
 # Base64 as the library reads it, with nothing in place of what base64url does not have.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/\x00\x00\x00")
-# What text can end with, by its length modulo 4: the last character's unused bits are zero.
-_ENDS = ("", (), tuple("AQgw"), tuple("AEIMQUYcgkosw048"))
+# The last characters that a text may have, by its length modulo 4: the bits that it does not use are zero.
+_LAST_CHARACTERS = ("", (), tuple("AQgw"), tuple("AEIMQUYcgkosw048"))
 
 
 class SealingError(ValueError):
     """Sealed bytes cannot be opened with this; it tells nothing about the message."""
 
 
-class Lock(NamedTuple):
-    """What a token, with its passphrase if it has one, opens: the seal key and the proof, 32 bytes each."""
+class DerivedKeys(NamedTuple):
+    """What follows from a token, and from its passphrase if it has one: 32 bytes each."""
 
     seal_key: bytes
-    proof: bytes
+    link_proof: bytes  # shows that somebody has the link
+    reveal_proof: bytes  # shows that somebody has the link and the passphrase
 
     @property
-    def verifier(self) -> bytes:
-        return verifier_of(self.proof)
+    def link_verifier(self) -> bytes:
+        return verifier_of(self.link_proof)
+
+    @property
+    def reveal_verifier(self) -> bytes:
+        return verifier_of(self.reveal_proof)
+
+    @property
+    def mark(self) -> bytes:
+        """What only somebody who can open the note can send."""
+        return _derive(self.seal_key, "read")
+
+    @property
+    def receipt(self) -> str:
+        """The sender's: 86 characters that show the link, check the mark, and open nothing."""
+        return to_text(self.link_proof) + to_text(verifier_of(self.mark))
 
 
 def new_token() -> str:
@@ -70,68 +98,86 @@ def new_token() -> str:
     while len(secret) < SECRET_LENGTH:  # four multiples of 62 fit into a byte; what lies above is not used
         secret += "".join([ALPHABET[byte % 62] for byte in secrets.token_bytes(32) if byte < 248])
     secret = secret[:SECRET_LENGTH]
-    return secret + _check(secret)
+    return secret + _check_characters(secret)
 
 
 def is_token(text: str) -> bool:
     """Whether `text` is whole: length, alphabet and check characters fit. Says nothing about any note."""
-    return _TOKEN.fullmatch(text) is not None and text[SECRET_LENGTH:] == _check(text[:SECRET_LENGTH])
+    return _TOKEN.fullmatch(text) is not None and text[SECRET_LENGTH:] == _check_characters(
+        text[:SECRET_LENGTH]
+    )
 
 
-def _check(secret: str) -> str:
+def _check_characters(secret: str) -> str:
     base = len(ALPHABET)
     n = int.from_bytes(hashlib.sha256(secret.encode("ascii")).digest()[:4], "big") % base**2
     return ALPHABET[n // base] + ALPHABET[n % base]
 
 
+def strip_passphrase(passphrase: str) -> str:
+    """The passphrase without white space at its ends; empty means that there is none."""
+    return passphrase.strip(WHITE_SPACE)
+
+
 def stretch(token: str, passphrase: str) -> bytes:
-    """PBKDF2 of the passphrase with the token's secret as salt: 32 bytes, and a fifth of a second of a core."""
-    words = unicodedata.normalize("NFKC", passphrase).encode("utf-8")
-    return hashlib.pbkdf2_hmac("sha256", words, _secret(token), STRETCH_ROUNDS, DIGEST_LENGTH)
+    """PBKDF2 of the passphrase with the token's secret as salt: 32 bytes, and a fifth of a second of a core.
+
+    Nothing of a passphrase that is white space only.
+    """
+    words = unicodedata.normalize("NFKC", strip_passphrase(passphrase)).encode("utf-8")
+    if not words:
+        return b""
+    return hashlib.pbkdf2_hmac("sha256", words, _secret_of(token), STRETCH_ROUNDS, DIGEST_LENGTH)
 
 
-def lock_of(token: str, stretched: bytes = b"") -> Lock:
-    """The lock of a token that `is_token`, and of what `stretch` made of its passphrase."""
-    ikm = _secret(token) + stretched
-    return Lock(_derive(ikm, b"note-whisperer/1 seal"), _derive(ikm, b"note-whisperer/1 reveal"))
+def link_proof_of(token: str) -> bytes:
+    """The proof of a link, which takes no passphrase: the server checks it before it stretches anything."""
+    return _derive(_secret_of(token), "link")
 
 
-def _secret(token: str) -> bytes:
+def derive_keys(token: str, stretched: bytes = b"") -> DerivedKeys:
+    """The keys of a token that `is_token`, and of what `stretch` made of its passphrase."""
+    ikm = _secret_of(token) + stretched
+    return DerivedKeys(_derive(ikm, "seal"), link_proof_of(token), _derive(ikm, "reveal"))
+
+
+def _secret_of(token: str) -> bytes:
     return token[:SECRET_LENGTH].encode("ascii")
 
 
-def _derive(ikm: bytes, info: bytes) -> bytes:
+def _derive(ikm: bytes, purpose: str) -> bytes:
+    info = f"note-whisperer/2 {purpose}".encode("ascii")
     return HKDF(SHA256(), DIGEST_LENGTH, salt=None, info=info).derive(ikm)
 
 
 def verifier_of(proof: bytes) -> bytes:
-    """SHA-256 of a proof: all that the database may know."""
+    """SHA-256 of a proof or of a mark: all that the database may know of a proof."""
     return hashlib.sha256(proof).digest()
 
 
-def seal(lock: Lock, message: str) -> bytes:
+def seal(keys: DerivedKeys, message: str) -> bytes:
     """Pad and encrypt: 29 + 256 n bytes."""
-    return _seal(lock, message, secrets.token_bytes(NONCE_LENGTH))
+    return _seal(keys, message, secrets.token_bytes(NONCE_LENGTH))
 
 
-def _seal(lock: Lock, message: str, nonce: bytes) -> bytes:
+def _seal(keys: DerivedKeys, message: str, nonce: bytes) -> bytes:
     padded = message.encode("utf-8") + b"\x80"
     padded += bytes(-len(padded) % PADDING_MULTIPLE)
-    return VERSION + nonce + AESGCM(lock.seal_key).encrypt(nonce, padded, VERSION)
+    return VERSION + nonce + AESGCM(keys.seal_key).encrypt(nonce, padded, VERSION)
 
 
-def open_sealed(lock: Lock, sealed: bytes) -> str:
+def open_sealed(keys: DerivedKeys, sealed: bytes) -> str:
     """Decrypt what `seal` made.
 
     Raises:
-        SealingError: another lock sealed it, or it was never sealed in this format.
+        SealingError: it was sealed with other keys, or never in this format.
     """
     if not is_sealed(sealed):
-        raise SealingError("not sealed in version 1 of the format")
+        raise SealingError("not sealed in version 2 of the format")
     nonce, encrypted = sealed[1 : 1 + NONCE_LENGTH], sealed[1 + NONCE_LENGTH :]
     try:
-        message, mark, zeros = AESGCM(lock.seal_key).decrypt(nonce, encrypted, VERSION).rpartition(b"\x80")
-        if not mark or zeros.strip(b"\x00"):
+        message, end, zeros = AESGCM(keys.seal_key).decrypt(nonce, encrypted, VERSION).rpartition(b"\x80")
+        if not end or zeros.strip(b"\x00"):
             raise ValueError("no padding")
         return message.decode("utf-8")
     except (InvalidTag, ValueError):
@@ -160,7 +206,7 @@ def from_text(text: str) -> bytes:
     Raises:
         ValueError: not base64url, or not as `to_text` writes it.
     """
-    if not text.endswith(_ENDS[len(text) % 4]):
+    if not text.endswith(_LAST_CHARACTERS[len(text) % 4]):
         raise ValueError("not base64url: stray bits at the end")
     try:
         padded = text.encode("ascii").translate(_TO_BASE64) + b"=" * (-len(text) % 4)
