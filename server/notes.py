@@ -307,9 +307,9 @@ class Notes:
     # proof that fits locks a row. An expired note is locked too: an earlier attempt may still commit its
     # reveal. Several members may name the same note: each is a guess, in the order of their ordinals, and the
     # first right one within the budget gets the note. Ten wrong guesses are free; after that, the note allows
-    # one at a time, with a delay that doubles from a minute to an hour. The rows arrive before the COMMIT, so that they are in memory if its answer is lost. The only possible
-    # plan is a look-up by key, whatever the table contained when the statement was planned: LATERAL with FOR
-    # UPDATE is never turned into a join, and the index on expires_at cannot serve a difference.
+    # one at a time, with a delay that doubles from a minute to an hour. The rows arrive before the COMMIT, so
+    # that they are in memory if its answer is lost. The only possible plan is a look-up by key, whatever the
+    # table contained when the statement was planned: LATERAL with FOR UPDATE is never turned into a join.
     REVEAL = PreparedStatement(
         "reveal",
         "text, text, text, text, text, text, boolean",
