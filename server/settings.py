@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-MAX_LIFETIME = 30 * 86400  # seconds; keys rest for longer than this before they are leased again
+from server.keys import LONGEST_LIFETIME
+
+MAX_LIFETIME = int(LONGEST_LIFETIME.total_seconds())
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
