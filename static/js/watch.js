@@ -23,6 +23,7 @@ export default function watch(section, { canSeal, verifierOf, statusOf, show, sh
     await statusOf(key, { link_proof }).then(say).catch(() => show(block, "silent"));
     asking = false;
     timer = setTimeout(ask, pause);
+    block.dataset.pause = pause;
     pause = Math.min(2 * pause, LONGEST_PAUSE);
   }
 
