@@ -67,7 +67,7 @@ class Messages:
         stretched = await self._stretcher.stretch(token, passphrase, address) if passphrase else b""
         keys = sealing.derive_keys(token, stretched)
         sealed = sealing.seal(keys, message)
-        note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(passphrase), lifetime)
+        note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(stretched), lifetime)
         return PutMessage(await self.put_sealed(note), token, keys.receipt)
 
     async def put_sealed(self, note: Note) -> Placed:

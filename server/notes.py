@@ -285,7 +285,7 @@ class Notes:
         return outcome
 
     async def _reveal_group(self, group: list[_Reveal]) -> list[Outcome]:
-        # The outcomes of the attempts whose COMMIT was sent but not confirmed, by the id of their receipt.
+        # The outcomes of the attempts whose COMMIT was sent but not confirmed, by the id of their receipt, in order.
         unconfirmed: dict[str, dict[int, Outcome]] = {}
 
         async def reveal(deadline: float) -> list[Outcome]:
@@ -368,7 +368,7 @@ class Notes:
             UPDATE note
             SET tries = (SELECT tries FROM wrong WHERE wrong.key = note.key),
                 next_try_at = (
-                    SELECT now() + least(interval '1 minute' * 2 ^ (tries - 10), interval '1 hour')
+                    SELECT now() + interval '1 minute' * least(2 ^ (tries - 10), 60)
                     FROM wrong
                     WHERE wrong.key = note.key AND tries >= 10
                 )
@@ -418,7 +418,7 @@ class Notes:
             FROM delivery
             WHERE id = decode(nullif(requested.delivery, ''), 'base64')
                 AND link_verifier = decode(requested.link_verifier, 'base64')
-                AND at > now() - interval '60 seconds'
+                AND now() - at < interval '60 seconds'
         ) AS delivery ON true
         LEFT JOIN LATERAL (
             SELECT how, at
@@ -488,17 +488,16 @@ class Notes:
             if not unconfirmed and not any(what in ("revealed", "wrong") for _, what, *_ in rows):
                 await connection.query("ROLLBACK")
                 return outcomes
-            earlier: dict[int, Outcome] = {}
+            attempts = [outcomes]
             if unconfirmed:
                 found = await connection.query(self.RECEIPTS, ([f"\\x{id_}" for id_ in unconfirmed],))
-                for (id_,) in found:
-                    earlier |= unconfirmed[id_]
+                attempts = [unconfirmed[id_] for id_ in unconfirmed if (id_,) in found] + attempts
             unconfirmed[receipt] = outcomes
             await connection.query(self.COMMIT)
             # A failed transaction answers ROLLBACK; a warning says that the standby was not waited for.
             if connection.status != "COMMIT" or connection.notices:
                 raise Unavailable("the reveal may not be durable")
-        return outcomes | earlier
+        return _of_all(attempts)
 
     DESTROY = PreparedStatement(
         "destroy",
@@ -687,6 +686,18 @@ def _outcome(what: str, sealed: str | None, tries_left: int, wait: float | None,
             return TooManyTries(max(1, math.ceil(wait or 0)))
         case _:
             return Ended(Ending("read", now))
+
+
+def _of_all(attempts: list[dict[int, Outcome]]) -> dict[int, Outcome]:
+    """What several attempts that took effect did together: a member's sealed bytes, or its first outcome."""
+    outcomes: dict[int, Outcome] = {}
+    for attempt in attempts:
+        for ordinal, outcome in attempt.items():
+            if isinstance(outcome, bytes):
+                outcomes[ordinal] = outcome
+            else:
+                outcomes.setdefault(ordinal, outcome)
+    return outcomes
 
 
 def delivery_id(key: str, reader: bytes) -> bytes:
