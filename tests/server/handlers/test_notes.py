@@ -145,7 +145,7 @@ MESSAGES = {
 async def test_a_message_comes_back_exactly(site, row):
     """As JSON and as text, every character of a message is what it was."""
     for reader in (JSON_CLIENT, TEXT_CLIENT):
-        key, token = await site.leave(row)
+        key, token = await site.put(row)
 
         answer = await site.ask("GET", f"/{key}/{token}", reader)
 
@@ -159,7 +159,7 @@ async def test_a_form_s_line_ends_become_line_feeds_and_json_s_stay(site):
     key, token = LINK.search(form.decode()).groups()
     assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"one\ntwo\rthree\n"
 
-    key, token = await site.leave("one\r\ntwo\rthree\n")
+    key, token = await site.put("one\r\ntwo\rthree\n")
     assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"one\r\ntwo\rthree\n"
 
 
@@ -188,7 +188,7 @@ async def test_the_longest_message_passes_as_a_form_and_sealed(site):
     answer = await site.ask("POST", "/post", CURL, "message=" + "%41" * 65536)
     assert answer.code == 201
 
-    key, _, lock = await site.leave_sealed("x" * 65536)
+    key, _, lock = await site.put_sealed("x" * 65536)
     answer = await site.ask("POST", f"/{key}/reveal", {}, {"proof": sealing.to_text(lock.proof)})
     assert sealing.open_sealed(lock, sealing.from_text(json.loads(answer.body)["sealed"])) == "x" * 65536
 
@@ -200,7 +200,7 @@ async def test_the_longest_message_passes_as_a_form_and_sealed(site):
 async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
     """The message, once; after that the same request is a 404."""
     headers, content_type = row
-    key, token = await site.leave("hello\n")
+    key, token = await site.put("hello\n")
 
     answer = await site.ask("GET", f"/{key}/{token}", headers)
     again = await site.ask("GET", f"/{key}/{token}", headers)
@@ -215,7 +215,7 @@ async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
 @table(LOOKERS)
 async def test_a_get_by_anything_else_leaves_the_note(site, row):
     """It gets the confirm page; nothing is destroyed and nothing of the message is in the answer."""
-    key, token = await site.leave("the hidden words")
+    key, token = await site.put("the hidden words")
 
     for path in (f"/{key}/{token}", f"/{key}"):
         answer = await site.ask("GET", path, row)
@@ -236,7 +236,7 @@ async def test_a_get_by_anything_else_leaves_the_note(site, row):
 )
 async def test_a_get_from_another_site_never_reveals(site, row):
     """403, and the note stays."""
-    key, token = await site.leave()
+    key, token = await site.put()
 
     answer = await site.ask("GET", f"/{key}/{token}", {**JSON_CLIENT, **row})
 
@@ -246,7 +246,7 @@ async def test_a_get_from_another_site_never_reveals(site, row):
 
 async def test_a_get_says_how_to_send_the_passphrase(site):
     """401, how to do it, and the note stays; as text and as JSON."""
-    key, token, _ = await site.leave_sealed(has_passphrase=True)
+    key, token, _ = await site.put_sealed(has_passphrase=True)
 
     # The verifier fits a token without passphrase, so let another token ask.
     for headers, content_type in ((JSON_CLIENT, PROBLEM_TYPE), (TEXT_CLIENT, TEXT_TYPE)):
@@ -275,9 +275,9 @@ MANGLED = {
 @table(MANGLED)
 async def test_a_mangled_token_is_told_from_a_wrong_one(site, row):
     """A link that was cut off is a 404 in words of its own, to a form a 400, and the note stays."""
-    key, token = await site.leave()
+    key, token = await site.put()
     while sealing.is_token(row(token)):  # by chance: with two alike that change places, for one
-        key, token = await site.leave()
+        key, token = await site.put()
 
     for headers in (CURL, BROWSER):
         answer = await site.ask("GET", f"/{key}/{row(token)}", headers)
@@ -300,7 +300,7 @@ async def test_a_token_that_is_not_text_is_malformed(site):
 @table({"text": TEXT_CLIENT, "curl": CURL})
 async def test_a_key_alone_tells_a_terminal_how_to_open_the_note(site, row):
     """The token is behind the # and was not sent: say how to send it. Nothing is destroyed."""
-    key, _ = await site.leave()
+    key, _ = await site.put()
 
     answer = await site.ask("GET", f"/{key}", row)
 
@@ -312,7 +312,7 @@ async def test_a_key_alone_tells_a_terminal_how_to_open_the_note(site, row):
 
 async def test_a_key_alone_tells_a_program_what_is_there(site):
     """As JSON: whether it has a passphrase, and until when it waits."""
-    key, _, _ = await site.leave_sealed(has_passphrase=True)
+    key, _, _ = await site.put_sealed(has_passphrase=True)
 
     answer = await site.ask("GET", f"/{key}", JSON_CLIENT)
 
@@ -330,7 +330,7 @@ async def test_a_key_alone_tells_a_program_what_is_there(site):
 @table({"a browser": BROWSER, "curl": CURL})
 async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
     """303 to /KEY#TOKEN, on this site whatever the Host header says."""
-    key, token = await site.leave()
+    key, token = await site.put()
 
     answer = await site.ask("GET", f"/{key}%23{token}", {**row, "Host": "NOTES.test:81"})
 
@@ -357,7 +357,7 @@ async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
 async def test_the_confirm_click_reveals(site, row):
     """With a token the message, once, in the form that was asked for; after that a 404."""
     headers, encoded, content_type = row
-    key, token = await site.leave("<b>hello</b>")
+    key, token = await site.put("<b>hello</b>")
 
     answer = await site.ask("POST", f"/{key}/reveal", headers, encoded({"token": token}))
     again = await site.ask("POST", f"/{key}/reveal", headers, encoded({"token": token}))
@@ -380,7 +380,7 @@ async def test_the_confirm_click_reveals(site, row):
 async def test_a_proof_gets_the_sealed_bytes(site, row):
     """For the client to open: the server cannot."""
     headers, content_type = row
-    key, _, lock = await site.leave_sealed()
+    key, _, lock = await site.put_sealed()
 
     answer = await site.ask("POST", f"/{key}/reveal", headers, f"proof={sealing.to_text(lock.proof)}")
 
@@ -399,7 +399,7 @@ async def test_a_proof_gets_the_sealed_bytes(site, row):
 
 async def test_the_right_passphrase_reveals(site):
     """By token and passphrase, the server opens; in whichever way the letters were composed."""
-    key, token = await site.leave("hello", passphrase="café")
+    key, token = await site.put("hello", passphrase="café")
 
     fields = {"token": token, "passphrase": "cafe\u0301"}
     answer = await site.ask("POST", f"/{key}/reveal", {}, fields)
@@ -411,7 +411,7 @@ async def test_the_right_passphrase_reveals(site):
 async def test_a_proof_that_does_not_fit_is_told_from_a_dead_link_where_there_is_a_passphrase(site, row):
     """403, in the form that was asked for, and the note stays."""
     headers, content_type = row
-    key, _, _ = await site.leave_sealed(has_passphrase=True)
+    key, _, _ = await site.put_sealed(has_passphrase=True)
 
     answer = await site.ask("POST", f"/{key}/reveal", headers, "proof=" + "A" * 43)
 
@@ -425,7 +425,7 @@ async def test_a_proof_that_does_not_fit_is_told_from_a_dead_link_where_there_is
 async def test_a_proof_that_does_not_fit_is_a_dead_link_where_there_is_no_passphrase(site, row):
     """404 in a dead link's words, and the note stays."""
     headers, content_type = row
-    key, _, _ = await site.leave_sealed()
+    key, _, _ = await site.put_sealed()
 
     answer = await site.ask("POST", f"/{key}/reveal", headers, "proof=" + "A" * 43)
     never = await site.ask("POST", "/-----/reveal", headers, "proof=" + "A" * 43)
@@ -439,7 +439,7 @@ async def test_a_proof_that_does_not_fit_is_a_dead_link_where_there_is_no_passph
 @table({"a browser": BROWSER, "an old browser": OLD_BROWSER})
 async def test_without_a_script_a_wrong_passphrase_gets_the_form_again(site, row):
     """403 or 429, the problem beside its field and the token still in the form, so that one can try again."""
-    key, _, _ = await site.leave_sealed(has_passphrase=True)
+    key, _, _ = await site.put_sealed(has_passphrase=True)
     token = sealing.new_token()
     for status in (403, 429):
         answer = await site.ask("POST", f"/{key}/reveal", row, f"token={token}")
@@ -457,7 +457,7 @@ async def test_without_a_script_a_wrong_passphrase_gets_the_form_again(site, row
 
 async def test_after_ten_wrong_proofs_an_address_has_to_wait(site):
     """429 with Retry-After, even with the right one; another address may go on, and the note stays."""
-    key, _, lock = await site.leave_sealed(has_passphrase=True)
+    key, _, lock = await site.put_sealed(has_passphrase=True)
     right = f"proof={sealing.to_text(lock.proof)}"
     for _ in range(MAX_WRONG):
         assert (await site.ask("POST", f"/{key}/reveal", {}, "proof=" + "A" * 43)).code == 403
@@ -474,7 +474,7 @@ async def test_after_ten_wrong_proofs_an_address_has_to_wait(site):
 async def test_a_note_sealed_wrongly_is_gone_and_said_to_be(site, row):
     """422: what its sealer sent fits the token, and does not open with it."""
     other = sealing.seal(sealing.derive_keys(sealing.new_token()), "hello")
-    key, token, _ = await site.leave_sealed(sealed=other)
+    key, token, _ = await site.put_sealed(sealed=other)
 
     answer = await site.ask("POST", f"/{key}/reveal", row, f"token={token}")
 
@@ -490,7 +490,7 @@ async def test_a_note_sealed_wrongly_is_gone_and_said_to_be(site, row):
 async def test_a_note_is_destroyed_unread(site, row):
     """By token or proof, form or JSON: 204 without a body, then 404; a wrong one destroys nothing."""
     method, path = row
-    key, token = await site.leave()
+    key, token = await site.put()
     wrong = await site.ask(method, path.format(key), JSON_CLIENT, f"token={sealing.new_token()}")
     assert wrong.code == 404
     assert await site.holds(key)
@@ -500,7 +500,7 @@ async def test_a_note_is_destroyed_unread(site, row):
     assert "Content-Type" not in answer.headers
     assert not await site.holds(key)
 
-    key, _, lock = await site.leave_sealed()
+    key, _, lock = await site.put_sealed()
     answer = await site.ask(method, path.format(key), CURL, {"proof": sealing.to_text(lock.proof)})
     assert (answer.code, answer.body) == (204, b"")
     assert not await site.holds(key)
@@ -511,7 +511,7 @@ async def test_a_note_is_destroyed_unread(site, row):
 @table({"a browser": BROWSER, "htmx": HTMX})
 async def test_a_form_that_destroys_gets_a_page(site, row):
     """200, and what has happened in words."""
-    key, token = await site.leave()
+    key, token = await site.put()
 
     answer = await site.ask("POST", f"/{key}/destroy", row, f"token={token}")
 
@@ -540,8 +540,8 @@ def _dead(service, how, key):
 async def test_never_existed_and_read_and_expired_and_wrong_token_are_one_answer(site, service, row):
     """The same status, the same headers and the same bytes, for every way of asking."""
     headers, content_type = row
-    alive, _ = await site.leave()
-    read, expired = [(await site.leave())[0] for _ in range(2)]
+    alive, _ = await site.put()
+    read, expired = [(await site.put())[0] for _ in range(2)]
     _dead(service, "read", read)
     _dead(service, "expired", expired)
     token = sealing.new_token()
@@ -593,7 +593,7 @@ PATHS = {
 async def test_head_and_options_destroy_nothing(site, row):
     """HEAD has no body, OPTIONS names the methods; the note stays, even for who plainly asks for data."""
     template, allowed = row
-    key, token = await site.leave()
+    key, token = await site.put()
     path = template.format(key=key, token=token)
 
     for headers in (CURL, JSON_CLIENT, BROWSER):
@@ -611,7 +611,7 @@ async def test_head_and_options_destroy_nothing(site, row):
 async def test_other_methods_are_refused_and_told_which_are_not(site, row):
     """405 with Allow, in the asker's terms, and the note stays."""
     template, allowed = row
-    key, token = await site.leave()
+    key, token = await site.put()
     path = template.format(key=key, token=token)
 
     for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - set(allowed):
@@ -681,7 +681,7 @@ async def test_of_twenty_readers_exactly_one_reads(site, seeded_key_db_url, hand
             readers = [_Reader(*way) for way in list(ways) * 5]
             await asyncio.gather(*[reader.connect() for reader in readers])
             for number in range(100):
-                key, token = await site.leave(f"message {number}")
+                key, token = await site.put(f"message {number}")
 
                 answers = await asyncio.gather(*[reader.read(key, token) for reader in readers])
 
@@ -701,7 +701,7 @@ HOSTILE = (
 
 async def test_message_text_stays_text_on_every_page(site):
     """Where a message is shown, on the page that reveals it and in a refused form, it is escaped."""
-    key, token = await site.leave(HOSTILE)
+    key, token = await site.put(HOSTILE)
     revealed = (await site.ask("POST", f"/{key}/reveal", BROWSER, f"token={token}")).body.decode()
     refused = (
         await site.ask("POST", "/post", BROWSER, urlencode({"message": HOSTILE, "lifetime": HOSTILE}))
@@ -713,7 +713,7 @@ async def test_message_text_stays_text_on_every_page(site):
         assert "<img" not in page
         assert "<svg" not in page
     for headers in (TEXT_CLIENT, JSON_CLIENT):
-        key, token = await site.leave(HOSTILE)
+        key, token = await site.put(HOSTILE)
         answer = await site.ask("GET", f"/{key}/{token}", headers)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert not answer.headers["Content-Type"].startswith("text/html")

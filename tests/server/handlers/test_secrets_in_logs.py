@@ -64,8 +64,8 @@ async def _ask_raw(base_url, data):
 async def _everything(site, secrets):
     """Every kind of request, good and bad; what is in them goes into `secrets`."""
     for headers in (JSON_CLIENT, TEXT_CLIENT, CURL, BROWSER, HTMX):
-        key, token = await site.leave(MESSAGE)
-        sealed_key, sealed_token, lock = await site.leave_sealed(MESSAGE, has_passphrase=True)
+        key, token = await site.put(MESSAGE)
+        sealed_key, sealed_token, lock = await site.put_sealed(MESSAGE, has_passphrase=True)
         proof, other = sealing.to_text(lock.proof), sealing.new_token()
         secrets.update([key, token, sealed_key, sealed_token, proof, other, other[:12]])
         for method, path, body in (
