@@ -60,9 +60,7 @@ BAD_SEALED = (
 )
 BAD_DIGEST = "The field {} must be 32 bytes in base64url without padding."
 GOOD_SEALED = "Ag" + "A" * 378
-GOOD_NOTE = (
-    f'"sealed": "{GOOD_SEALED}", "link_verifier": "{DIGEST}", "reveal_verifier": "{DIGEST}"'.encode()
-)
+GOOD_NOTE = f'"sealed": "{GOOD_SEALED}", "link_verifier": "{DIGEST}", "reveal_verifier": "{DIGEST}"'.encode()
 
 BAD_INPUT = {
     "nothing": (JSON, b"", NOT_JSON),
@@ -630,9 +628,7 @@ def _put_with_passphrase(site, headers):
 async def test_a_stranger_is_not_believed_about_an_address(site, service, row):
     """Another address in each request gets no more than one client's share of the stretching."""
     async with _stretching(service) as waiting:
-        served = [
-            _put_with_passphrase(site, {row: f"203.0.113.{n}"}) for n in range(MAX_STRETCHES_OF_CLIENT)
-        ]
+        served = [_put_with_passphrase(site, {row: f"203.0.113.{n}"}) for n in range(MAX_STRETCHES_OF_CLIENT)]
         await waiting(MAX_STRETCHES_OF_CLIENT)
 
         refused = await _put_with_passphrase(site, {row: "203.0.113.99"})
