@@ -71,6 +71,11 @@ HOSTILE_REQUESTS ?= 35000
 abuse: $(VENV)/dev.installed  ## send over 100,000 hostile requests, in about six minutes (HOSTILE_REQUESTS=N for fewer)
 	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse
 
+.PHONY: timing
+SAMPLES ?= 10000
+timing: $(VENV)/dev.installed  ## compare the times of 404s of keys with and without a note (SAMPLES=N of each kind)
+	$(BIN)/python -m tests.abuse.timing --samples $(SAMPLES)
+
 .PHONY: screens
 screens: $(VENV)/dev.installed  ## take the screenshots in docs/screens (needs Chromium)
 	$(BIN)/python -m pytest -q tests/browser/screens.py

@@ -68,7 +68,7 @@ class Messages:
         stretched = await self._stretcher.stretch(token, passphrase, address) if passphrase else b""
         keys = sealing.derive_keys(token, stretched)
         sealed = sealing.seal(keys, message)
-        note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(passphrase), lifetime)
+        note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(stretched), lifetime)
         return PutMessage(await self.put_sealed(note), token, keys.receipt)
 
     async def put_sealed(self, note: Note) -> Placed:
@@ -118,7 +118,17 @@ class Messages:
         sealed = await self._notes.reveal(
             key, keys.link_verifier, keys.reveal_verifier, without_passphrase=not stretched, reader=reader
         )
-        return _counted(None if sealed is None else Revealed(sealing.open_sealed(keys, sealed), None))
+        if sealed is None:
+            return _counted(None)
+        try:
+            message = sealing.open_sealed(keys, sealed)
+        except sealing.SealingError:
+            if stretched or not claim.passphrase:
+                raise
+            # A repeated reveal: the note was gone, so nothing told that it needs the passphrase.
+            stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
+            message = sealing.open_sealed(sealing.derive_keys(claim.token, stretched), sealed)
+        return _counted(Revealed(message, None))
 
     async def destroy(self, key: str, link_proof: bytes) -> bool:
         """Delete a note unread. Returns and raises what `Notes.destroy` does."""

@@ -289,7 +289,7 @@ class Notes:
         return outcome
 
     async def _reveal_group(self, group: list[_Reveal]) -> list[Outcome]:
-        # The outcomes of the attempts whose COMMIT was sent but not confirmed, by the id of their receipt.
+        # The outcomes of the attempts whose COMMIT was sent but not confirmed, by the id of their receipt, in order.
         unconfirmed: dict[str, dict[int, Outcome]] = {}
 
         async def reveal(deadline: float) -> list[Outcome]:
@@ -371,7 +371,7 @@ class Notes:
             UPDATE note
             SET tries = (SELECT tries FROM wrong WHERE wrong.key = note.key),
                 next_try_at = (
-                    SELECT now() + least(interval '1 minute' * 2 ^ (tries - 10), interval '1 hour')
+                    SELECT now() + interval '1 minute' * least(2 ^ (tries - 10), 60)
                     FROM wrong
                     WHERE wrong.key = note.key AND tries >= 10
                 )
@@ -424,7 +424,7 @@ class Notes:
             SET sealed = sealed
             WHERE id = ANY (ARRAY(SELECT delivery FROM requested WHERE delivery IS NOT NULL))
                 AND sealed IS NOT NULL
-                AND at > least(clock_timestamp(), $4) - interval '60 seconds'
+                AND least(clock_timestamp(), $4) - at < interval '60 seconds'
             RETURNING id, link_verifier, sealed
         )
         SELECT requested.ordinal, encode(fetched.sealed, 'hex'), past.how, past.at
@@ -499,17 +499,16 @@ class Notes:
             if not unconfirmed and not written:
                 await connection.query("ROLLBACK")
                 return outcomes
-            earlier: dict[int, Outcome] = {}
+            attempts = [outcomes]
             if unconfirmed:
                 found = await connection.query(self.RECEIPTS, ([f"\\x{id_}" for id_ in unconfirmed],))
-                for (id_,) in found:
-                    earlier |= unconfirmed[id_]
+                attempts = [unconfirmed[id_] for id_ in unconfirmed if (id_,) in found] + attempts
             unconfirmed[receipt] = outcomes
             await connection.query(self.COMMIT)
             # A failed transaction answers ROLLBACK; a warning says that the standby was not waited for.
             if connection.status != "COMMIT" or connection.notices:
                 raise Unavailable("the reveal may not be durable")
-        return outcomes | earlier
+        return _of_all(attempts)
 
     DESTROY = PreparedStatement(
         "destroy",
@@ -705,6 +704,18 @@ def _outcome(what: str, sealed: str | None, tries_left: int, wait: float | None,
             return TooManyTries(max(1, math.ceil(wait or 0)))
         case _:
             return Ended(Ending("read", now))
+
+
+def _of_all(attempts: list[dict[int, Outcome]]) -> dict[int, Outcome]:
+    """What several attempts that took effect did together: a member's sealed bytes, or its first outcome."""
+    outcomes: dict[int, Outcome] = {}
+    for attempt in attempts:
+        for ordinal, outcome in attempt.items():
+            if isinstance(outcome, bytes):
+                outcomes[ordinal] = outcome
+            else:
+                outcomes.setdefault(ordinal, outcome)
+    return outcomes
 
 
 def delivery_id(key: str, reader: bytes) -> bytes:

@@ -139,7 +139,8 @@ class KeyHandler(BaseHandler):
         try:
             destroyed = await self.service.messages.destroy(key, proof)
         except Ended as ended:
-            raise Problem(409, f"It is too late: {in_words(ended.ending)}") from None
+            ending = ended.ending
+            raise Problem(409, f"It is too late. {in_words(ending)}", ending=_as_json(ending)) from None
         if not destroyed:
             raise gone()
         if self.format in (Format.PAGE, Format.FRAGMENT):

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import itertools
 import random
-import uuid
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,19 @@ import pytest
 
 from server.database import Database
 from server.keys import ALPHABET, OutOfKeys
-from server.notes import MAX_REVEALED_BYTES, PURGE_BATCH, Note, Notes
+from server.notes import (
+    MAX_REVEALED_BYTES,
+    PURGE_BATCH,
+    Ended,
+    Ending,
+    Note,
+    Notes,
+    PassphraseNeeded,
+    TooManyTries,
+    Unread,
+    WrongPassphrase,
+    delivery_id,
+)
 from tests.faults import stack
 from tests.faults.proxy import Break, Moment, Proxy, Trap, socket_of
 
@@ -43,16 +55,43 @@ async def opened(url, *keys):
         await database.close()
 
 
-def a_note(proof=b"proof", lifetime=HOUR, fill=b"s", has_passphrase=False):
-    return Note(verifier(proof), b"\x01" + fill * 284, has_passphrase, lifetime)
+def a_note(proof=b"proof", lifetime=HOUR, fill=b"s", has_passphrase=False, link=b"link"):
+    return Note(verifier(link), verifier(proof), b"\x02" + fill * 284, has_passphrase, lifetime)
 
 
 def verifier(proof):
     return hashlib.sha256(proof).digest()
 
 
-async def count(database):
-    ((rows,),) = await database.execute("SELECT count(*) FROM note")
+def nonce(reader):
+    return reader.ljust(32, b"-")
+
+
+async def reveal(notes, key, proof=b"proof", link=b"link", reader=None, without_passphrase=False):
+    """What a client is told: the sealed bytes, None, or in words why it does not get them."""
+    try:
+        return await notes.reveal(
+            key,
+            verifier(link),
+            verifier(proof),
+            without_passphrase,
+            None if reader is None else nonce(reader),
+        )
+    except PassphraseNeeded:
+        return "passphrase needed"
+    except WrongPassphrase as wrong:
+        return f"wrong, {wrong.tries_left} left"
+    except TooManyTries as locked:
+        return f"wait {locked.seconds} s"
+    except Ended as ended:
+        return ended.ending.how
+
+
+SEALED = a_note().sealed
+
+
+async def count(database, table="note"):
+    ((rows,),) = await database.execute(f"SELECT count(*) FROM {table}")
     return rows
 
 
@@ -61,13 +100,13 @@ async def expire(database, *keys):
 
 
 async def test_a_note_comes_back_once(msg_db_url):
-    """What was put is revealed, and then gone."""
+    """What was put is revealed, and then an ending is all that is left."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
 
-        assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
-        assert await notes.reveal(placed.key, verifier(b"proof")) is None
-        assert await count(database) == 0
+        assert await reveal(notes, placed.key) == SEALED
+        assert await reveal(notes, placed.key) == "read"
+        assert (await count(database), await count(database, "ending")) == (0, 1)
 
 
 async def test_it_expires_by_the_databases_clock(msg_db_url):
@@ -80,45 +119,103 @@ async def test_it_expires_by_the_databases_clock(msg_db_url):
     assert placed.expires_at.astimezone(UTC) > datetime(2020, 1, 1, tzinfo=UTC)
 
 
-async def test_a_peek_tells_and_changes_nothing(msg_db_url):
-    """Whether there is a note, whether it has a passphrase, until when."""
+async def test_a_peek_tells_only_whether_there_is_a_note(msg_db_url):
+    """It proves nothing, so it learns nothing of a passphrase, of an expiry or of an ending."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note(has_passphrase=True))
 
-        assert await notes.peek(placed.key) == (True, placed.expires_at)
-        assert await notes.peek("nokey") is None
+        assert await notes.peek(placed.key) is True
+        assert await notes.peek("nokey") is False
         assert await count(database) == 1
+        await reveal(notes, placed.key)
+        assert await notes.peek(placed.key) is False
+
+
+async def test_the_status_is_for_clients_that_prove_the_link(msg_db_url):
+    """An unread note has a passphrase or none, an expiry and a number of wrong passphrases."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(a_note(has_passphrase=True))
+        await reveal(notes, placed.key, b"wrong")
+
+        assert await notes.status(placed.key, verifier(b"link")) == Unread(True, placed.expires_at, 1, 0)
+        assert await notes.status(placed.key, verifier(b"other link")) is None
+        assert await notes.status("nokey", verifier(b"link")) is None
 
 
 async def test_a_wrong_proof_destroys_nothing(msg_db_url):
-    """The row is deleted only if key and verifier fit."""
+    """The row is deleted only if the key and both proofs fit."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
 
-        assert await notes.reveal(placed.key, verifier(b"wrong")) is None
-        assert await notes.reveal("other", verifier(b"proof")) is None
-        assert not await notes.destroy(placed.key, verifier(b"wrong"))
+        assert await reveal(notes, placed.key, b"wrong") == "wrong, 9 left"
+        assert await reveal(notes, placed.key, link=b"other link") is None
+        assert await reveal(notes, "other") is None
+        assert not await notes.destroy(placed.key, verifier(b"other link"))
         assert await count(database) == 1
 
 
 async def test_destroying_deletes_a_note_unread(msg_db_url):
-    """Afterwards nobody can reveal it."""
+    """The link is enough; afterwards nobody can reveal the note, and repeating it changes nothing."""
     async with opened(msg_db_url) as (notes, _):
-        placed = await notes.put(a_note())
+        placed = await notes.put(a_note(has_passphrase=True))
 
-        assert await notes.destroy(placed.key, verifier(b"proof"))
-        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+        assert await notes.destroy(placed.key, verifier(b"link"))
+        assert await reveal(notes, placed.key) == "destroyed"
+        first = await notes.status(placed.key, verifier(b"link"))
+        assert await notes.destroy(placed.key, verifier(b"link"))
+        assert await notes.status(placed.key, verifier(b"link")) == first
+        assert not await notes.destroy(placed.key, verifier(b"other link"))
+
+
+async def test_what_has_ended_cannot_be_destroyed(msg_db_url):
+    """Whoever tries is told how the note ended, and when."""
+    async with opened(msg_db_url) as (notes, database):
+        read, expired = await notes.put(a_note()), await notes.put(a_note())
+        await reveal(notes, read.key)
+        await expire(database, expired.key)
+
+        for place, how in ((read, "read"), (expired, "expired")):
+            with pytest.raises(Ended) as ended:
+                await notes.destroy(place.key, verifier(b"link"))
+            assert ended.value.ending == await notes.status(place.key, verifier(b"link"))
+            assert ended.value.ending.how == how
+
+
+async def test_a_note_is_read_or_destroyed_and_never_both(msg_db_url):
+    """Senders and readers of several processes meet: each note has one ending, and both sides are told it."""
+    async with opened(msg_db_url) as (reading, database), opened(msg_db_url) as (destroying, _):
+        placed = [await reading.put(a_note()) for _ in range(60)]
+
+        async def destroy(key):
+            try:
+                return await destroying.destroy(key, verifier(b"link"))
+            except Ended as ended:
+                return ended.ending.how
+
+        got, destroyed = await asyncio.gather(
+            asyncio.gather(*(reveal(reading, place.key) for place in placed)),
+            asyncio.gather(*(destroy(place.key) for place in placed)),
+        )
+        endings = dict(await database.execute("SELECT key, how FROM ending"))
+
+    assert set(zip(got, destroyed)) <= {(SEALED, "read"), ("destroyed", True)}
+    assert [endings[place.key] == "read" for place in placed] == [answer == SEALED for answer in got]
 
 
 async def test_an_expired_note_cannot_be_revealed_before_the_purge(msg_db_url):
-    """It counts as gone from the very second in which it expires."""
+    """It is gone from the very second in which it expires, and the purge changes nothing for its reader."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
-        await expire(database, placed.key)
+        ((at,),) = await database.execute("UPDATE note SET expires_at = now() RETURNING expires_at")
 
-        assert await notes.peek(placed.key) is None
-        assert await notes.reveal(placed.key, verifier(b"proof")) is None
-        assert await count(database) == 1
+        for rows in (1, 0):
+            assert await notes.peek(placed.key) is False
+            assert await reveal(notes, placed.key) == "expired"
+            assert await reveal(notes, placed.key, b"wrong") == "expired"
+            assert await reveal(notes, placed.key, link=b"other link") is None
+            assert await notes.status(placed.key, verifier(b"link")) == Ending("expired", at)
+            assert await count(database) == rows
+            await notes.purge()
 
 
 async def test_twenty_readers_at_once_on_a_hundred_notes(msg_db_url):
@@ -130,11 +227,11 @@ async def test_twenty_readers_at_once_on_a_hundred_notes(msg_db_url):
         readers = [n for n in range(100) for _ in range(20)]
         random.Random(2).shuffle(readers)
 
-        got = await asyncio.gather(*(notes.reveal(placed[n].key, verifier(bytes([n]))) for n in readers))
+        got = await asyncio.gather(*(reveal(notes, placed[n].key, bytes([n])) for n in readers))
 
-        wins = Counter(n for n, sealed in zip(readers, got) if sealed is not None)
+        wins = Counter(n for n, answer in zip(readers, got) if answer != "read")
         assert wins == Counter(range(100))
-        assert all(s == b"\x01" + bytes([n]) * 284 for n, s in zip(readers, got) if s is not None)
+        assert all(s == b"\x02" + bytes([n]) * 284 for n, s in zip(readers, got) if s != "read")
         assert await count(database) == 0
 
 
@@ -147,40 +244,56 @@ async def test_readers_in_several_processes_share_no_note(msg_db_url):
         random.Random(3).shuffle(calls)
 
         got = await asyncio.gather(
-            *(server.reveal(placed[n].key, verifier(bytes([n]))) for server, n in calls)
+            *(
+                reveal(server, placed[n].key, bytes([n]), reader=b"%d" % place)
+                for place, (server, n) in enumerate(calls)
+            )
         )
 
-    assert Counter(n for (_, n), sealed in zip(calls, got) if sealed) == Counter(range(50))
+    assert Counter(n for (_, n), answer in zip(calls, got) if answer == SEALED) == Counter(range(50))
+    assert Counter(got) == {SEALED: 50, "read": 150}
 
 
 @pytest.mark.parametrize("right_first", [True, False])
 async def test_a_right_and_a_wrong_proof_in_one_group(msg_db_url, right_first):
-    """Of two callers with the same key, the one with the right proof gets the note, in either order."""
+    """Of two clients with the same link, the one with the right proof gets the note, in either order."""
     async with opened(msg_db_url) as (notes, _):
         placed = await notes.put(a_note())
         proofs = [b"proof", b"wrong"] if right_first else [b"wrong", b"proof"]
 
-        got = await asyncio.gather(*(notes.reveal(placed.key, verifier(proof)) for proof in proofs))
+        got = await asyncio.gather(*(reveal(notes, placed.key, proof) for proof in proofs))
 
-    expected = [a_note().sealed, None] if right_first else [None, a_note().sealed]
-    assert got == expected
+    assert got == ([SEALED, "read"] if right_first else ["wrong, 9 left", SEALED])
 
 
-async def test_the_same_proof_twice_in_one_group_reveals_once(msg_db_url):
-    """Of two callers with the same link in one statement, one gets the note."""
+@pytest.mark.parametrize("right_first", [True, False])
+async def test_a_right_and_a_wrong_link_in_one_group(msg_db_url, right_first):
+    """Of two clients with the same key, the one with the link gets the note; the other learns nothing."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(a_note())
+        links = [b"link", b"other link"] if right_first else [b"other link", b"link"]
+
+        got = await asyncio.gather(*(reveal(notes, placed.key, link=link) for link in links))
+
+    assert got == ([SEALED, None] if right_first else [None, SEALED])
+
+
+@pytest.mark.parametrize("readers", [(None, None), (b"one", b"other"), (b"one", None)])
+async def test_the_same_proofs_twice_in_one_group_reveal_once(msg_db_url, readers):
+    """Of two readers with the same link in one statement, the first gets the note."""
     async with opened(msg_db_url) as (notes, _):
         placed = await notes.put(a_note())
 
-        got = await asyncio.gather(*(notes.reveal(placed.key, verifier(b"proof")) for _ in range(2)))
+        got = await asyncio.gather(*(reveal(notes, placed.key, reader=reader) for reader in readers))
 
-    assert sorted(got, key=str) == sorted([None, a_note().sealed], key=str)
+    assert got == [SEALED, "read"]
 
 
 async def test_puts_share_statements_and_keep_their_own_keys(msg_db_url):
     """Of many puts at once, each caller's note is under the key that the caller got."""
     async with opened(msg_db_url) as (notes, database):
         placed = await asyncio.gather(*(notes.put(a_note(proof=b"%d" % n)) for n in range(200)))
-        rows = dict(await database.execute("SELECT key, verifier FROM note"))
+        rows = dict(await database.execute("SELECT key, reveal_verifier FROM note"))
 
     assert len(rows) == 200
     for n, place in enumerate(placed):
@@ -190,17 +303,17 @@ async def test_puts_share_statements_and_keep_their_own_keys(msg_db_url):
 async def test_a_key_in_use_is_not_overwritten(msg_db_url):
     """After a clash, which only a restored key-db can cause, the note gets another key."""
     async with opened(msg_db_url, "AAAAA", "AAAAA", "BBBBB") as (notes, _):
-        first = await notes.put(a_note(proof=b"first"))
-        second = await notes.put(a_note(proof=b"second"))
+        first = await notes.put(a_note(link=b"first"))
+        second = await notes.put(a_note(link=b"second"))
 
         assert (first.key, second.key) == ("AAAAA", "BBBBB")
-        assert await notes.reveal("AAAAA", verifier(b"first")) is not None
+        assert await reveal(notes, "AAAAA", link=b"first") == SEALED
 
 
 async def test_a_clash_within_one_group_is_resolved_too(msg_db_url):
     """The database refuses the same key twice in one statement, and each note is tried by itself."""
     async with opened(msg_db_url, "AAAAA", "AAAAA", "BBBBB") as (notes, _):
-        placed = await asyncio.gather(notes.put(a_note(b"1")), notes.put(a_note(b"2")))
+        placed = await asyncio.gather(notes.put(a_note(link=b"1")), notes.put(a_note(link=b"2")))
 
     assert {place.key for place in placed} == {"AAAAA", "BBBBB"}
 
@@ -218,7 +331,7 @@ async def test_a_put_that_is_repeated_finds_itself(msg_db_url):
 async def test_a_note_that_the_database_refuses_fails_alone(msg_db_url):
     """The other notes in its group are stored."""
     async with opened(msg_db_url) as (notes, database):
-        bad = Note(b"too short", b"", False, HOUR)
+        bad = Note(b"too short", b"", b"", False, HOUR)
 
         results = await asyncio.gather(
             notes.put(a_note()), notes.put(bad), notes.put(a_note()), return_exceptions=True
@@ -262,8 +375,8 @@ async def test_a_lost_answer_to_commit_loses_no_note(proxy_url, proxy, moment, t
         placed = await notes.put(a_note())
         traps = [proxy.arm(Trap("commit", moment, Break.CUT)) for _ in range(times)]
 
-        assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
-        assert await notes.reveal(placed.key, verifier(b"proof")) is None
+        assert await reveal(notes, placed.key) == SEALED
+        assert await reveal(notes, placed.key) == "read"
         assert all(trap.sprung.is_set() for trap in traps)
 
 
@@ -279,28 +392,37 @@ async def test_a_lost_commit_does_not_show_what_another_reader_got(msg_db_url, p
     async with opened(proxy_url) as (notes, _), opened(msg_db_url) as (other, _):
         placed = await notes.put(a_note())
         proxy.choose = lose_the_commit
-        first = asyncio.create_task(notes.reveal(placed.key, verifier(b"proof")))
+        first = asyncio.create_task(reveal(notes, placed.key, reader=b"first"))
         while not proxy.sprung:
             await asyncio.sleep(0.005)
 
-        assert await other.reveal(placed.key, verifier(b"proof")) == a_note().sealed
+        assert await reveal(other, placed.key, reader=b"other") == SEALED
         proxy.choose = None
         proxy.refusing = False
-        assert await first is None
+        assert await first == "read"
 
 
 async def test_a_group_with_a_lost_answer_gives_each_reader_its_own(proxy_url, proxy):
-    """Receipts cover the whole group: notes, missing notes and wrong proofs alike."""
+    """Receipts cover the whole group: notes, other links, wrong proofs and readers that came too late."""
     async with opened(proxy_url) as (notes, _):
-        placed = [await notes.put(a_note(b"%d" % n, fill=b"%d" % n)) for n in range(3)]
-        reveals = [(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed)]
-        reveals.insert(1, (placed[0].key, verifier(b"wrong")))
+        placed = [await notes.put(a_note(b"%d" % n, fill=b"%d" % n)) for n in range(4)]
         trap = proxy.arm(Trap("commit", Moment.ANSWERED, Break.CUT))
 
-        got = await asyncio.gather(*(notes.reveal(*reveal) for reveal in reveals))
+        got = await asyncio.gather(
+            reveal(notes, placed[0].key, b"0", reader=b"reader"),
+            reveal(notes, placed[0].key, b"0", link=b"other link"),
+            reveal(notes, placed[1].key, b"1"),
+            reveal(notes, placed[0].key, b"0", reader=b"late"),
+            reveal(notes, placed[2].key, b"wrong"),
+            reveal(notes, placed[2].key, b"2"),
+            reveal(notes, placed[3].key, b"wrong"),
+        )
+        status = await notes.status(placed[3].key, verifier(b"link"))
 
     assert trap.sprung.is_set()
-    assert got == [b"\x01" + b"0" * 284, None, b"\x01" + b"1" * 284, b"\x01" + b"2" * 284]
+    sealed = [b"\x02" + b"%d" % n * 284 for n in range(3)]
+    assert got == [sealed[0], None, sealed[1], "read", "wrong, 9 left", sealed[2], "wrong, 9 left"]
+    assert status.wrong_passphrases in (1, 2)  # a guess whose answer was lost may count twice
 
 
 async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url):
@@ -317,57 +439,94 @@ async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url):
         notes = RollingBackOnce(database, Keys())
         placed = await notes.put(a_note())
 
-        assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
+        assert await reveal(notes, placed.key) == SEALED
         assert await count(database) == 0
-        assert await database.execute("SELECT count(*) FROM receipt") == [(1,)]
+        assert await count(database, "delivery") == 1
 
 
-async def test_a_reveal_that_meets_a_repeated_put_shows_the_note(msg_db_url):
-    """A put that finds itself writes the row again; a reveal that waited for it reveals the new row."""
+@contextlib.asynccontextmanager
+async def holding(database, statement):
+    """A transaction that has run `statement`, committed in the end."""
+    async with database.connection() as connection:
+        await connection.query(f"BEGIN; {statement}")
+        yield
+        await connection.query("COMMIT")
+
+
+async def until_waiting(database, sessions=1):
+    """Until so many sessions wait for a lock that another one holds."""
     waits = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
+    while await database.execute(waits) < [(sessions,)]:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_reveal_that_meets_a_repeated_put_shows_the_note(msg_db_url):
+    """A put that finds itself writes the row again; a reveal that waited for it reveals the new row."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
         placed = await notes.put(a_note())
-        async with database.connection() as connection:
-            await connection.query("BEGIN; UPDATE note SET key = key")
-            reading = asyncio.create_task(other.reveal(placed.key, verifier(b"proof")))
-            while await database.execute(waits) == [(0,)]:
-                await asyncio.sleep(0.01)
-            await connection.query("COMMIT")
+        async with holding(database, "UPDATE note SET key = key"):
+            reading = asyncio.create_task(reveal(other, placed.key))
+            await until_waiting(database)
 
-        assert await reading == a_note().sealed
+        assert await reading == SEALED
         assert await count(database) == 0
 
 
-async def test_a_reveal_that_finds_nothing_leaves_no_receipt(msg_db_url):
-    """Guessing keys writes nothing to the database."""
+async def test_a_reveal_that_finds_nothing_writes_nothing(msg_db_url):
+    """Guessing keys and links leaves no trace in the database."""
     async with opened(msg_db_url) as (notes, database):
-        await notes.reveal("nokey", verifier(b"proof"))
+        placed = await notes.put(a_note())
+        await reveal(notes, "nokey", reader=b"reader")
+        await reveal(notes, placed.key, link=b"other link", reader=b"reader")
 
-        assert await database.execute("SELECT count(*) FROM receipt") == [(0,)]
+        assert (await count(database, "delivery"), await count(database, "ending")) == (0, 0)
 
 
 async def test_the_purge_deletes_expired_notes_only(msg_db_url):
-    """Notes that are alive stay."""
+    """Notes that are alive stay; the others leave an ending with the time at which they expired."""
     async with opened(msg_db_url) as (notes, database):
         placed = [await notes.put(a_note()) for _ in range(3)]
         await expire(database, placed[0].key, placed[1].key)
+        expired = [await notes.status(place.key, verifier(b"link")) for place in placed[:2]]
 
-        assert await notes.purge() == 2
-        assert await notes.purge() == 0
-        assert await notes.reveal(placed[2].key, verifier(b"proof")) is not None
+        assert await notes.purge() == (2, False)
+        assert await notes.purge() == (0, False)
+        assert [await notes.status(place.key, verifier(b"link")) for place in placed[:2]] == expired
+        assert await reveal(notes, placed[2].key) == SEALED
 
 
 async def test_the_purge_works_in_batches(msg_db_url):
-    """A full batch says that there may be more."""
+    """A full batch of notes or of endings says that there may be more."""
     async with opened(msg_db_url) as (notes, database):
         await asyncio.gather(*(notes.put(a_note(b"%d" % n)) for n in range(PURGE_BATCH + 7)))
         await database.execute("UPDATE note SET expires_at = now()")
 
-        assert await notes.purge() == PURGE_BATCH
-        assert await notes.purge() == 7
+        assert await notes.purge() == (PURGE_BATCH, True)
+        assert await notes.purge() == (7, False)
+        await database.execute("UPDATE ending SET at = now() - interval '8 days'")
+        assert await notes.purge() == (0, True)
+        assert await count(database, "ending") == 7
+        assert await notes.purge() == (0, False)
+        assert await count(database, "ending") == 0
+
+
+async def test_endings_live_seven_days(msg_db_url):
+    """Then nothing is left that even the link could prove."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = [await notes.put(a_note()) for _ in range(2)]
+        for place, age in zip(placed, ("6 days 23 hours", "7 days 1 hour")):
+            await reveal(notes, place.key)
+            await database.execute(
+                f"UPDATE ending SET at = at - interval '{age}' WHERE key = %s", (place.key,)
+            )
+        await notes.purge()
+
+        assert await reveal(notes, placed[0].key) == "read"
+        assert await reveal(notes, placed[1].key) is None
+        assert await notes.status(placed[1].key, verifier(b"link")) is None
 
 
 async def test_one_process_purges_at_a_time(msg_db_url):
@@ -378,8 +537,8 @@ async def test_one_process_purges_at_a_time(msg_db_url):
         async with database.connection() as other:
             await other.query("BEGIN; SELECT pg_advisory_xact_lock(1853321319)")
 
-            assert await notes.purge() == 0
-        assert await notes.purge() == 1
+            assert await notes.purge() == (0, False)
+        assert await notes.purge() == (1, False)
 
 
 async def test_a_reveal_in_progress_does_not_hold_up_the_purge(msg_db_url):
@@ -390,24 +549,25 @@ async def test_a_reveal_in_progress_does_not_hold_up_the_purge(msg_db_url):
         async with database.connection() as other:
             await other.query("BEGIN; SELECT FROM note FOR UPDATE")
 
-            assert await notes.purge() == 0
+            assert await notes.purge() == (0, False)
 
 
-async def test_receipts_live_ten_minutes(msg_db_url):
-    """The purge deletes older receipts."""
+async def test_deliveries_and_receipts_live_ten_minutes(msg_db_url):
+    """The purge deletes older ones."""
     async with opened(msg_db_url) as (notes, database):
         for minutes in (9, 11):
             placed = await notes.put(a_note())
-            await notes.reveal(placed.key, verifier(b"proof"))
+            await reveal(notes, placed.key, reader=b"reader")
             await database.execute(
-                "UPDATE receipt SET at = now() - make_interval(mins => %s)"
+                "UPDATE delivery SET at = now() - make_interval(mins => %s)"
                 " WHERE at > now() - interval '1 minute'",
                 (minutes,),
             )
+        assert await count(database, "delivery") == 4
 
-        await notes.purge()
+        await notes.purge_deliveries()
 
-        assert await database.execute("SELECT count(*) FROM receipt") == [(1,)]
+        assert await count(database, "delivery") == 2
 
 
 async def test_large_notes_are_revealed_a_few_at_a_time(msg_db_url):
@@ -416,31 +576,44 @@ async def test_large_notes_are_revealed_a_few_at_a_time(msg_db_url):
         notes = Notes(database, Keys(), max_sealed_bytes=MAX_REVEALED_BYTES // 2)
         placed = [await notes.put(a_note(b"%d" % n)) for n in range(6)]
 
-        got = await asyncio.gather(
-            *(notes.reveal(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed))
-        )
+        got = await asyncio.gather(*(reveal(notes, place.key, b"%d" % n) for n, place in enumerate(placed)))
 
-        assert got == [a_note().sealed] * 6
-        receipts_of_groups = await database.execute("SELECT count(*) FROM receipt")
-        assert receipts_of_groups == [(3,)]
+        assert got == [SEALED] * 6
+        assert await count(database, "delivery") == 3  # receipts of groups
 
 
-async def test_statements_find_notes_by_their_key(msg_db_url):
-    """Statements use the index, however many notes there are, and were when they were planned."""
-    many = """
-    INSERT INTO note
-    SELECT lpad(n::text, 5, '0'), sha256(''),
-            '\\x01' || decode(repeat('00', 284), 'hex'), false, now() + interval '1 hour'
-    FROM generate_series(1, 20000) AS n
-    """
+async def test_statements_look_rows_up_by_their_keys(msg_db_url):
+    """However many rows there are, and were when a statement was planned, none is found by reading a table."""
+    many = (
+        """
+        INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)
+        SELECT lpad(n::text, 5, '0'), sha256('link'), sha256('proof'),
+            '\\x02' || decode(repeat('00', 284), 'hex'), false, now() + interval '1 hour'
+        FROM generate_series(1, 20000) AS n
+        """,
+        """
+        INSERT INTO ending (key, link_verifier, how)
+        SELECT lpad(n::text, 5, '0'), sha256('link'), 'read'
+        FROM generate_series(30000, 50000) AS n
+        """,
+        """
+        INSERT INTO delivery (id, key, link_verifier, sealed)
+        SELECT sha256(n::text::bytea), lpad(n::text, 5, '0'), sha256('link'), sha256('')
+        FROM generate_series(30000, 50000) AS n
+        """,
+    )
+    analyze = ("VACUUM ANALYZE note", "VACUUM ANALYZE ending", "VACUUM ANALYZE delivery")
     keys = ",".join(f"{n:05}" for n in range(64))
     verifiers = ",".join(["AAAA"] * 64)
     statements = {
         Notes.PEEK: "('00001')",
-        Notes.HAS_PASSPHRASE: "('00001')",
-        Notes.REVEAL: f"('{keys}', '{verifiers}', '{uuid.uuid4()}', false)",
+        Notes.STATUS: "('00001', 'AAAA')",
+        Notes.REVEAL: f"('{keys}', '{verifiers}', '{verifiers}', '{','.join(['f'] * 64)}', '{verifiers}', '', true)",
+        Notes.PAST: f"('{keys}', '{verifiers}', '{verifiers}')",
+        Notes.DESTROY: "('00001', 'AAAA')",
+        Notes.RECEIVED: "('AAAA', 'AAAA')",
     }
-    for fills in ((), ("VACUUM ANALYZE note",), (many,), ("ANALYZE note",), ("TRUNCATE note",)):
+    for fills in ((), analyze, many, analyze, ("TRUNCATE note, ending, delivery",)):
         async with opened(msg_db_url) as (_, database):
             for fill in fills:
                 await database.execute(fill)
@@ -449,6 +622,11 @@ async def test_statements_find_notes_by_their_key(msg_db_url):
                     await connection.prepare(statement)
                     plan = await connection.query(f"EXPLAIN EXECUTE {statement.name}{arguments}")
 
-                    scans = [line for line, in plan if "Scan" in line and " note" in line]
-                    assert scans and all("note_pkey" in line or "Bitmap Heap" in line for line in scans)
+                    scans = [
+                        line
+                        for line, in plan
+                        if re.search(r"(?<!Subquery )Scan .*on (note|ending|delivery) ", line)
+                    ]
+                    assert scans
+                    assert [line for line in scans if "_pkey" not in line and "Bitmap Heap" not in line] == []
                     assert not any("Join" in line and "key = note" in line for line, in plan)
