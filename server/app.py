@@ -13,7 +13,10 @@ from server.handlers.notes import (
     EncodedLinkHandler,
     FormHandler,
     PostHandler,
+    ReceiptHandler,
+    ReceivedHandler,
     RevealHandler,
+    StatusHandler,
     TokenHandler,
 )
 from server.handlers.operations import HealthHandler, MetricsHandler, OpenApiHandler, ReadyHandler
@@ -33,6 +36,9 @@ def make_app(service: Service) -> Application:
             (rf"/({KEY_PATTERN})", ConfirmHandler, with_service),
             (rf"/({KEY_PATTERN})/reveal", RevealHandler, with_service),
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
+            (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),
+            (rf"/({KEY_PATTERN})/status", StatusHandler, with_service),
+            (rf"/({KEY_PATTERN})/receipt", ReceiptHandler, with_service),
             (rf"/({KEY_PATTERN})/([^/]+)", TokenHandler, with_service),
             (rf"/({KEY_PATTERN})%23([0-9A-Za-z]*)", EncodedLinkHandler, with_service),
             (r"/healthz", HealthHandler, with_service),

@@ -458,7 +458,9 @@ class Notes:
         receipt = secrets.token_hex(16)
         keys = ",".join(["" if reveal.hung_up and not unconfirmed else reveal.key for reveal in group])
         link_verifiers = ",".join([base64_of(reveal.link_verifier) for reveal in group])
-        deliveries = ",".join(["" if reveal.delivery is None else base64_of(reveal.delivery) for reveal in group])
+        deliveries = ",".join(
+            ["" if reveal.delivery is None else base64_of(reveal.delivery) for reveal in group]
+        )
         parameters = (
             keys,
             link_verifiers,

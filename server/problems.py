@@ -11,7 +11,12 @@ class Problem(Exception):
     """An error to report to the client; `handlers/base.py` renders it in the client's format."""
 
     def __init__(
-        self, status: int, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
     ) -> None:
         """
         Args:
@@ -19,6 +24,7 @@ class Problem(Exception):
             detail: one sentence for a person that names the field and its limit, and repeats nothing of the request.
             field: the form field or JSON member with the error.
             headers: further headers of the answer, such as Retry-After.
+            members: further members of the JSON document.
         """
         super().__init__(detail)
         self.status = status
@@ -26,11 +32,14 @@ class Problem(Exception):
         self.detail = detail
         self.field = field
         self.headers = dict(headers or {})
+        self.members = members
 
     def as_json(self) -> dict[str, Any]:
         """The members of an application/problem+json document."""
         members = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
-        return members | {"field": self.field} if self.field else members
+        if self.field:
+            members["field"] = self.field
+        return members | self.members
 
 
 def gone() -> Problem:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -18,7 +20,7 @@ from server.database import Database, Unavailable
 from server.httpd.transport import Limits, Server
 from server.keys import KeyLeaser, keys_left
 from server.messages import Messages
-from server.notes import PURGE_BATCH, Notes
+from server.notes import Notes
 from server.pages import Pages
 from server.service import Service
 from server.settings import Settings
@@ -29,9 +31,20 @@ KEY_DB_CONNECTIONS = 2
 GC_THRESHOLD = 10_000  # objects; by default a collection runs every few requests, and finds nothing
 KEYS_AHEAD = 2048  # a lease takes a tenth of a second when clients put thousands of notes a second
 PURGE_INTERVAL = 20.0
+DELIVERY_PURGE_INTERVAL = 5.0  # so delivered bytes are gone 60 to 65 seconds after their reveal
 PURGE_SHARE = 0.1  # of the time, at most: purging a million notes at once made puts wait six times as long
 KEYS_LEFT_INTERVAL = 60.0
 SCHEMA_INTERVAL = 0.25  # seconds until a database that was unavailable is asked again
+
+
+class ListenError(RuntimeError):
+    """The server cannot listen on a port; the message says why."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if error.errno is not None and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno)  # asyncio puts other words around it
+        super().__init__(f"cannot listen on {host}, port {port}: {reason}")
 
 
 async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> None:
@@ -39,7 +52,7 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
 
     Raises:
         SchemaError: a database is not at the version that this program needs.
-        OSError: the port cannot be listened on.
+        ListenError: the port is in use, or the host is unknown.
     """
     assert settings.key_db_url and settings.msg_db_url
     loop = asyncio.get_running_loop()
@@ -54,12 +67,16 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
     service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings))
     server = Server(make_app(service), Limits(settings.max_body_bytes))
-    await server.listen(settings.port, settings.host)
+    try:
+        await server.listen(settings.port, settings.host)
+    except OSError as error:
+        raise ListenError(settings.host, settings.port, error) from None
     on_listening()
 
     background = [
         asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
+        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, notes.purge_deliveries)),
         asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
         asyncio.create_task(stop.wait()),
     ]
@@ -108,10 +125,10 @@ async def _every(interval: float, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _purge(notes: Notes) -> None:
-    loop, count = asyncio.get_running_loop(), PURGE_BATCH
-    while count == PURGE_BATCH:
+    loop, more = asyncio.get_running_loop(), True
+    while more:
         began = loop.time()
-        count = await notes.purge()
+        count, more = await notes.purge()
         metrics.NOTES_EXPIRED.inc(count)
         await asyncio.sleep((loop.time() - began) * (1 / PURGE_SHARE - 1))
 

@@ -103,7 +103,9 @@ def new_token() -> str:
 
 def is_token(text: str) -> bool:
     """Whether `text` is whole: length, alphabet and check characters fit. Says nothing about any note."""
-    return _TOKEN.fullmatch(text) is not None and text[SECRET_LENGTH:] == _check_characters(text[:SECRET_LENGTH])
+    return _TOKEN.fullmatch(text) is not None and text[SECRET_LENGTH:] == _check_characters(
+        text[:SECRET_LENGTH]
+    )
 
 
 def _check_characters(secret: str) -> str:

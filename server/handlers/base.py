@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import datetime
 from typing import Any
 
 import tornado.web
@@ -135,8 +136,8 @@ class BaseHandler(Handler):
             self.finish(json.dumps(problem.as_json()) + "\n")
         elif format_ is Format.TEXT:
             self.answer_text(problem.detail + "\n", problem.status)
-        elif problem.status == 404 and problem.detail == gone().detail:
-            self.answer_html("gone.html", 404, key=None)
+        elif problem.status == 404 and ("ending" in problem.members or problem.detail == gone().detail):
+            self.answer_gone(problem.members.get("ending"))
         elif format_ is Format.FRAGMENT:
             self.set_header("HX-Retarget", f"#{place_of(problem)}")
             self.set_header("HX-Reswap", "innerHTML")
@@ -144,6 +145,13 @@ class BaseHandler(Handler):
             self.finish(self.service.pages.page("_problem.html", problem=problem))
         else:
             self.answer_error_page(problem)
+
+    def answer_gone(self, ending: dict[str, str] | None) -> None:
+        """The 404 page. Without an ending, it is the same bytes for every key."""
+        if ending is None:
+            return self.answer_html("gone.html", 404, ending=None)
+        at = datetime.fromisoformat(ending["at"])
+        self.answer_html("gone.html", 404, ending={"how": ending["status"], "at": at})
 
     def answer_error_page(self, problem: Problem) -> None:
         """A whole page. Handlers with a form fill it in again."""

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from tornado.httputil import HTTPServerRequest
 
 from server import sealing
-from server.messages import Claim
+from server.messages import Proofs, Token
 from server.notes import Note
 from server.problems import Problem
 from server.settings import MAX_LIFETIME, Settings
@@ -67,20 +67,35 @@ def sealed_note(fields: Fields, settings: Settings) -> Note:
     """A note that the client sealed itself. Raises Problem, 400 or 413."""
     return Note(
         sealed=SEALED.of(fields, settings),
-        verifier=VERIFIER.of(fields, settings),
+        link_verifier=LINK_VERIFIER.of(fields, settings),
+        reveal_verifier=REVEAL_VERIFIER.of(fields, settings),
         has_passphrase=HAS_PASSPHRASE.of(fields, settings),
         lifetime=LIFETIME.of(fields, settings),
     )
 
 
-def claim(fields: Fields, settings: Settings, address: str) -> Claim:
-    """What the client shows for a note: `proof`, or `token` with `passphrase`. Raises Problem, 400."""
-    if (PROOF.name in fields) == (TOKEN.name in fields):
-        raise Problem(400, "Send either the token of the link, or a proof.", TOKEN.name)
-    if PROOF.name in fields:
-        return Claim(proof=PROOF.of(fields, settings), address=address)
-    token = TOKEN.of(fields, settings)
-    return Claim(token=token, passphrase=PASSPHRASE.of(fields, settings), address=address)
+def claim(fields: Fields, settings: Settings) -> Proofs | Token:
+    """What the client sends to reveal a note: both proofs, or the token and its passphrase. Raises Problem, 400."""
+    by_token = TOKEN.name in fields or PASSPHRASE.name in fields
+    if by_token == (LINK_PROOF.name in fields or REVEAL_PROOF.name in fields):
+        raise Problem(400, "Send either the token of the link, or both proofs.", TOKEN.name)
+    if by_token:
+        return Token(TOKEN.of(fields, settings), PASSPHRASE.of(fields, settings))
+    return Proofs(LINK_PROOF.of(fields, settings), REVEAL_PROOF.of(fields, settings))
+
+
+def link_proof(fields: Fields, settings: Settings) -> bytes:
+    """The proof of the link, sent by itself or as the link's token. Raises Problem, 400."""
+    if (LINK_PROOF.name in fields) == (TOKEN.name in fields):
+        raise Problem(400, "Send either the token of the link, or its proof.", TOKEN.name)
+    if LINK_PROOF.name in fields:
+        return LINK_PROOF.of(fields, settings)
+    return sealing.link_proof_of(TOKEN.of(fields, settings))
+
+
+def optional(field: Field[Value], fields: Fields, settings: Settings) -> Value | None:
+    """The value of a field that may be left out. Raises Problem, 400."""
+    return field.of(fields, settings) if field.name in fields else None
 
 
 def _read_message(name: str, value: Any, settings: Settings) -> str:
@@ -111,8 +126,8 @@ def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
 def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
     sealed, limit = _bytes(name, value), settings.max_message_bytes
     if not sealing.is_sealed(sealed):
-        layout = "0x01, 12 bytes, and 16 + 256 n bytes"
-        raise Problem(400, f"The field {name} must be version 1 of the format: {layout}.", name)
+        layout = "0x02, 12 bytes, and 16 + 256 n bytes"
+        raise Problem(400, f"The field {name} must be version 2 of the format: {layout}.", name)
     if len(sealed) > sealing.sealed_length(limit):
         raise Problem(413, f"The message may have at most {limit} bytes before it is sealed.", name)
     return sealed
@@ -164,15 +179,22 @@ MESSAGE = Field("message", _read_message, has_place=True)
 PASSPHRASE = Field("passphrase", _read_passphrase, has_place=True)
 LIFETIME = Field("lifetime", _read_lifetime, has_place=True)
 SEALED = Field("sealed", _read_sealed)
-VERIFIER = Field("verifier", _read_digest)
+LINK_VERIFIER = Field("link_verifier", _read_digest)
+REVEAL_VERIFIER = Field("reveal_verifier", _read_digest)
 HAS_PASSPHRASE = Field("has_passphrase", _read_boolean)
 TOKEN = Field("token", _read_token)
-PROOF = Field("proof", _read_digest)
+LINK_PROOF = Field("link_proof", _read_digest)
+REVEAL_PROOF = Field("reveal_proof", _read_digest)
+READER = Field("reader", _read_digest)
+MARK = Field("mark", _read_digest)
 
 # The bodies that there are.
 MESSAGE_FIELDS = (MESSAGE, PASSPHRASE, LIFETIME)
-SEALED_FIELDS = (SEALED, VERIFIER, HAS_PASSPHRASE, LIFETIME)
-CLAIM_FIELDS = (TOKEN, PASSPHRASE, PROOF)
+SEALED_FIELDS = (SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME)
+REVEAL_FIELDS = (LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
+LINK_FIELDS = (LINK_PROOF, TOKEN)
+RECEIVED_FIELDS = (READER, MARK)
+PASSPHRASE_FIELDS = (PASSPHRASE,)  # of the form whose token is in its URL
 
 # Of the form, those that have a place for their problem beside them.
 PLACES = tuple(field.name for field in MESSAGE_FIELDS if field.has_place)

@@ -1,18 +1,19 @@
-"""The form, and everything under a key: confirm, reveal, destroy."""
+"""The form, and everything under a key: confirm, status, reveal, received, destroy, receipt."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from server import sealing
 from server.clients import refuse_cross_site
 from server.handlers import inputs
 from server.handlers.base import BaseHandler
-from server.messages import Claim, PassphraseNeeded, Revealed, TooManyTries, WrongPassphrase
+from server.messages import Revealed, Token
 from server.negotiation import Format
-from server.notes import Peek, Placed
+from server.notes import Ended, Ending, PassphraseNeeded, Placed, TooManyTries, Unread, WrongPassphrase
+from server.pages import utc
 from server.problems import Problem, gone
 
 Result = TypeVar("Result")
@@ -38,8 +39,8 @@ class PostHandler(BaseHandler):
     async def post(self) -> None:
         settings, messages = self.service.settings, self.service.messages
         fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS)
-        if inputs.SEALED.name in fields or inputs.VERIFIER.name in fields:
-            if inputs.MESSAGE.name in fields or inputs.PASSPHRASE.name in fields:
+        if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
+            if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(
                     400, "Send either the message or the sealed note, not both.", inputs.SEALED.name
                 )
@@ -47,8 +48,8 @@ class PostHandler(BaseHandler):
             placed = await messages.put_sealed(note)
             return self.answer_placed(placed, note.has_passphrase, note.lifetime)
         message, passphrase, lifetime = inputs.message_to_put(fields, settings)
-        placed, token, proof = await messages.put(message, passphrase, lifetime)
-        self.answer_placed(placed, bool(passphrase), lifetime, token, proof)
+        placed, token, receipt = await messages.put(message, passphrase, lifetime, self.address)
+        self.answer_placed(placed, bool(passphrase), lifetime, token, receipt)
 
     def answer_placed(
         self,
@@ -56,13 +57,15 @@ class PostHandler(BaseHandler):
         has_passphrase: bool,
         lifetime: timedelta,
         token: str | None = None,
-        proof: bytes | None = None,
+        receipt: str | None = None,
     ) -> None:
-        """The note's URL and expiry; with its token and proof if the server sealed it."""
-        url = f"{self.public_url}/{placed.key}" + (f"/{token}" if token else "")
+        """The note's URL and expiry; with its token and receipt if the server sealed it."""
+        note_url = f"{self.public_url}/{placed.key}"
+        url = f"{note_url}/{token}" if token else note_url
+        receipt_url = f"{note_url}/receipt#{receipt}" if receipt else None
         if self.format is Format.JSON:
             members = {"url": url, "key": placed.key, "expires_at": timestamp(placed.expires_at)}
-            self.answer_json(members, 201)
+            self.answer_json(members | ({"receipt": receipt_url} if receipt_url else {}), 201)
         elif self.format is Format.TEXT:
             self.answer_text(url + "\n", 201)
         else:
@@ -72,7 +75,7 @@ class PostHandler(BaseHandler):
                 url=url,
                 key=placed.key,
                 token=token,
-                proof=None if proof is None else sealing.to_text(proof),
+                receipt=receipt_url,
                 expires_at=placed.expires_at.astimezone(UTC),
                 lifetime=int(lifetime.total_seconds()),
                 has_passphrase=has_passphrase,
@@ -89,44 +92,60 @@ class PostHandler(BaseHandler):
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
 
+_SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
+_SEALED_BY_CLIENT = {inputs.SEALED.name, inputs.LINK_VERIFIER.name, inputs.REVEAL_VERIFIER.name}
+
+
 class KeyHandler(BaseHandler):
     """What the handlers under a key share."""
 
-    async def peek(self, key: str) -> Peek:
-        """What the confirm page says about the note. Raises Problem, 404, if there is none."""
-        peek = await self.service.messages.peek(key)
-        if peek is None:
+    async def answer_confirm(self, key: str) -> None:
+        """The confirm page: the same bytes for every key that has a note. Raises Problem, 404, if there is none."""
+        if not await self.service.messages.peek(key):
             raise gone()
-        return peek
+        self.answer_html("confirm.html", problem=None, asks_passphrase=False)
 
-    def answer_confirm(self, key: str, token: str | None, peek: Peek, problem: Problem | None = None) -> None:
-        """The confirm page; with a problem, its status and headers."""
-        for name, value in problem.headers.items() if problem else ():
-            self.set_header(name, value)
-        self.answer_html(
-            "confirm.html",
-            problem.status if problem else 200,
-            problem=problem,
-            key=key,
-            token=token,
-            has_passphrase=peek.has_passphrase,
-            expires_at=peek.expires_at.astimezone(UTC),
-        )
+    async def reveal(
+        self, key: str, claim: Any, reader: bytes | None = None, passphrase_status: int = 403
+    ) -> None:
+        """Reveal the note and answer with it. Raises Problem, as `with_problems` does."""
+        work = self.service.messages.reveal(key, claim, reader, self.address)
+        revealed = await with_problems(work, passphrase_status)
+        if revealed is None:
+            raise gone()
+        self.answer_revealed(revealed)
 
-    def claim(self) -> Claim:
-        """What the body shows for the note. Raises Problem, 400, if it is malformed."""
-        fields = inputs.fields_of(self.request, inputs.CLAIM_FIELDS)
-        return inputs.claim(fields, self.service.settings, self.address)
+    def answer_revealed(self, revealed: Revealed) -> None:
+        """Show what was revealed, in the client's format: the message exactly as it was put."""
+        sealed = None if revealed.sealed is None else sealing.to_text(revealed.sealed)
+        if self.format is Format.JSON:
+            if sealed is None:
+                self.answer_json({"message": revealed.message})
+            else:  # base64url has nothing to escape; looking for it would take a tenth of the request
+                self.answer_json_text(f'{{"sealed": "{sealed}"}}')
+        elif self.format is Format.TEXT:
+            self.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]  # one is set
+        else:
+            self.answer_html("revealed.html", message=revealed.message, sealed=sealed)
 
     async def destroy(self, key: str) -> None:
         """Destroy the note unread: 204, or a page for a browser."""
-        if not await with_problems(self.service.messages.destroy(key, self.claim())):
+        fields = inputs.fields_of(self.request, inputs.LINK_FIELDS)
+        proof = inputs.link_proof(fields, self.service.settings)
+        try:
+            destroyed = await self.service.messages.destroy(key, proof)
+        except Ended as ended:
+            raise Problem(409, f"It is too late: {in_words(ended.ending)}") from None
+        if not destroyed:
             raise gone()
         if self.format in (Format.PAGE, Format.FRAGMENT):
             self.answer_html("destroyed.html")
         else:
-            self.clear_header("Content-Type")
-            self.set_status(204)
+            self.answer_nothing()
+
+    def answer_nothing(self) -> None:
+        self.clear_header("Content-Type")
+        self.set_status(204)
 
 
 class ConfirmHandler(KeyHandler):
@@ -136,32 +155,24 @@ class ConfirmHandler(KeyHandler):
     allow = ("GET", "HEAD", "DELETE")
 
     async def get(self, key: str) -> None:
-        peek = await self.peek(key)
-        match self.format:
-            case Format.JSON:
-                members = {
-                    "key": key,
-                    "has_passphrase": peek.has_passphrase,
-                    "expires_at": timestamp(peek.expires_at),
-                    "detail": self._how_to_open(key),
-                }
-                self.answer_json(members)
-            case Format.TEXT:
-                self.answer_text(self._how_to_open(key) + "\n")
-            case _:
-                self.answer_confirm(key, None, peek)
+        if self.format not in (Format.JSON, Format.TEXT):
+            return await self.answer_confirm(key)
+        if not await self.service.messages.peek(key):
+            raise gone()
+        how_to_open = (
+            "There is an unread note here. Its token is behind the # of the link, and was not sent to this"
+            " server. To read the note once in a terminal, replace the # with a /:"
+            f" curl {self.public_url}/{key}/TOKEN"
+        )
+        if self.format is Format.JSON:
+            self.answer_json({"key": key, "detail": how_to_open})
+        else:
+            self.answer_text(how_to_open + "\n")
 
     head = get
 
     async def delete(self, key: str) -> None:
         await self.destroy(key)
-
-    def _how_to_open(self, key: str) -> str:
-        return (
-            "There is an unread note here. Its token is behind the # of the link, and was not sent to this"
-            " server. To read the note once in a terminal, replace the # with a /:"
-            f" curl {self.public_url}/{key}/TOKEN"
-        )
 
 
 class DestroyHandler(KeyHandler):
@@ -175,21 +186,37 @@ class DestroyHandler(KeyHandler):
 
 
 class TokenHandler(KeyHandler):
-    """GET /KEY/TOKEN : reveals to a client that plainly asks for data; any other gets the confirm page."""
+    """GET /KEY/TOKEN : reveals to a client that plainly asks for data; any other gets the confirm page.
+
+    POST is the form of that page, for a browser without a script.
+    """
 
     route = "/KEY/TOKEN"
+    allow = ("GET", "HEAD", "POST")
 
     async def get(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
             raise Problem(404, inputs.CUT_OFF)
         if self.format in (Format.JSON, Format.TEXT) and self.request.method == "GET":
             refuse_cross_site(self.request, self.public_url)
-            claim = Claim(token=token, address=self.address)
-            revealed = await with_problems(self.service.messages.reveal(key, claim), passphrase_status=401)
-            return answer_revealed(self, key, revealed)
-        self.answer_confirm(key, token, await self.peek(key))
+            return await self.reveal(key, Token(token), passphrase_status=401)
+        await self.answer_confirm(key)
 
     head = get
+
+    async def post(self, key: str, token: str) -> None:
+        if not sealing.is_token(token):
+            raise Problem(404, inputs.CUT_OFF)
+        fields = inputs.fields_of(self.request, inputs.PASSPHRASE_FIELDS)
+        passphrase = inputs.PASSPHRASE.of(fields, self.service.settings)
+        try:
+            await self.reveal(key, Token(token, passphrase))
+        except Problem as problem:
+            if problem.field != inputs.PASSPHRASE.name or self.problem_format is not Format.PAGE:
+                raise
+            for name, value in problem.headers.items():
+                self.set_header(name, value)
+            self.answer_html("confirm.html", problem.status, problem=problem, asks_passphrase=True)
 
 
 class EncodedLinkHandler(BaseHandler):
@@ -210,15 +237,53 @@ class RevealHandler(KeyHandler):
     allow = ("POST",)
 
     async def post(self, key: str) -> None:
-        claim = self.claim()
-        try:
-            revealed = await with_problems(self.service.messages.reveal(key, claim))
-        except Problem as problem:
-            if problem.field != "passphrase" or self.problem_format is not Format.PAGE or not claim.token:
-                raise
-            # Without a script, the form comes back with what is wrong beside its field.
-            return self.answer_confirm(key, claim.token, await self.peek(key), problem)
-        answer_revealed(self, key, revealed)
+        settings = self.service.settings
+        fields = inputs.fields_of(self.request, inputs.REVEAL_FIELDS)
+        reader = inputs.optional(inputs.READER, fields, settings)
+        await self.reveal(key, inputs.claim(fields, settings), reader)
+
+
+class ReceivedHandler(KeyHandler):
+    """POST /KEY/received : the reader has the note; the server forgets the delivery."""
+
+    route = "/KEY/received"
+    allow = ("POST",)
+
+    async def post(self, key: str) -> None:
+        settings = self.service.settings
+        fields = inputs.fields_of(self.request, inputs.RECEIVED_FIELDS)
+        reader, mark = inputs.READER.of(fields, settings), inputs.optional(inputs.MARK, fields, settings)
+        if not await self.service.messages.received(key, reader, mark):
+            raise Problem(404, "There is no such delivery, or it is over.")
+        self.answer_nothing()
+
+
+class StatusHandler(KeyHandler):
+    """POST /KEY/status : what became of a note, for a client that proves its link."""
+
+    route = "/KEY/status"
+    allow = ("POST",)
+
+    async def post(self, key: str) -> None:
+        fields = inputs.fields_of(self.request, inputs.LINK_FIELDS)
+        status = await self.service.messages.status(key, inputs.link_proof(fields, self.service.settings))
+        if status is None:
+            raise gone()
+        if self.format is Format.TEXT:
+            self.answer_text(in_words(status) + "\n")
+        else:
+            self.answer_json(_as_json(status))
+
+
+class ReceiptHandler(BaseHandler):
+    """GET /KEY/receipt : the sender's page, whose script finds the receipt's secret behind the #."""
+
+    route = "/KEY/receipt"
+
+    def get(self, key: str) -> None:
+        self.answer_html("receipt.html")
+
+    head = get
 
 
 async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -> Result:
@@ -228,7 +293,7 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
         passphrase_status: the status if the note needs a passphrase and none was given.
 
     Raises:
-        Problem: 401, 403, 422 or 429.
+        Problem: 401, 403, 404, 422 or 429.
     """
     try:
         return await work
@@ -238,36 +303,56 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
             passphrase_status,
             "This note needs a passphrase. It is untouched. To read it, POST its token and passphrase"
             " to /KEY/reveal.",
-            "passphrase",
+            inputs.PASSPHRASE.name,
             headers,
         ) from None
-    except WrongPassphrase:
-        raise Problem(403, "The passphrase is wrong. The note is untouched.", "passphrase") from None
+    except WrongPassphrase as wrong:
+        left = {0: "", 1: " One try is left."}.get(wrong.tries_left, f" {wrong.tries_left} tries are left.")
+        raise Problem(
+            403,
+            f"The passphrase is wrong. The note is untouched.{left}",
+            inputs.PASSPHRASE.name,
+            tries_left=wrong.tries_left,
+        ) from None
     except TooManyTries as tries:
         raise Problem(
             429,
             f"Too many wrong passphrases. The note is untouched. Try again in {tries.seconds} seconds.",
-            "passphrase",
+            inputs.PASSPHRASE.name,
             {"Retry-After": str(tries.seconds)},
         ) from None
+    except Ended as ended:
+        raise Problem(404, in_words(ended.ending), ending=_as_json(ended.ending)) from None
     except sealing.SealingError:
         raise Problem(422, "This note was sealed wrongly. Nobody can open it, and it is now gone.") from None
 
 
-def answer_revealed(handler: BaseHandler, key: str, revealed: Revealed | None) -> None:
-    """Show what was revealed, in the client's format: the message exactly as it was put."""
-    if revealed is None:
-        raise gone()
-    sealed = None if revealed.sealed is None else sealing.to_text(revealed.sealed)
-    if handler.format is Format.JSON:
-        if sealed is None:
-            handler.answer_json({"message": revealed.message})
-        else:  # base64url has nothing to escape; looking for it would take a tenth of the request
-            handler.answer_json_text(f'{{"sealed": "{sealed}"}}')
-    elif handler.format is Format.TEXT:
-        handler.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]  # one is there
-    else:
-        handler.answer_html("revealed.html", key=key, message=revealed.message, sealed=sealed)
+def in_words(status: Unread | Ending) -> str:
+    """What became of a note, in a sentence or two."""
+    if isinstance(status, Unread):
+        wrong = status.wrong_passphrases
+        tried = f" {wrong} wrong passphrases were tried." if wrong > 1 else ""
+        tried = " One wrong passphrase was tried." if wrong == 1 else tried
+        return f"The note is unread. It expires on {utc(status.expires_at)}.{tried}"
+    return {
+        "read": f"The note was read on {utc(status.at)}. If that was not you or your reader, somebody else"
+        " opened the link.",
+        "destroyed": f"The note was destroyed unread on {utc(status.at)}.",
+        "expired": f"The note expired unread on {utc(status.at)}.",
+    }[status.how]
+
+
+def _as_json(status: Unread | Ending) -> dict[str, Any]:
+    if isinstance(status, Unread):
+        members: dict[str, Any] = {
+            "status": "unread",
+            "has_passphrase": status.has_passphrase,
+            "expires_at": timestamp(status.expires_at),
+            "wrong_passphrases": status.wrong_passphrases,
+        }
+        return members | ({"retry_after": status.seconds_to_wait} if status.seconds_to_wait else {})
+    members = {"status": status.how, "at": timestamp(status.at)}
+    return members | ({"mark": sealing.to_text(status.mark)} if status.mark is not None else {})
 
 
 def timestamp(time: datetime) -> str:
