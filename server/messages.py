@@ -117,7 +117,17 @@ class Messages:
         sealed = await self._notes.reveal(
             key, keys.link_verifier, keys.reveal_verifier, without_passphrase=not stretched, reader=reader
         )
-        return _counted(None if sealed is None else Revealed(sealing.open_sealed(keys, sealed), None))
+        if sealed is None:
+            return _counted(None)
+        try:
+            message = sealing.open_sealed(keys, sealed)
+        except sealing.SealingError:
+            if stretched or not claim.passphrase:
+                raise
+            # The same reader again: the row that told whether the passphrase is needed is gone.
+            stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
+            message = sealing.open_sealed(sealing.derive_keys(claim.token, stretched), sealed)
+        return _counted(Revealed(message, None))
 
     async def destroy(self, key: str, link_proof: bytes) -> bool:
         """Delete a note unread. Returns and raises what `Notes.destroy` does."""
