@@ -1,23 +1,26 @@
-// The sealed format, version 1, with WebCrypto: the same as server/sealing.py, held to the same vectors.
-// Secret to token; token and passphrase to lock (seal key and proof); lock and message to sealed and back.
+// The sealed format, version 2, with WebCrypto: the same as server/sealing.py, held to the same vectors.
+// Secret to token; token to link proof; token and passphrase to keys; keys and message to sealed and back.
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LENGTH = 22;
 const STRETCH_ROUNDS = 600_000;
 const NONCE_LENGTH = 12;
 const PADDING_MULTIPLE = 256;
-const VERSION = Uint8Array.of(1);
+const VERSION = Uint8Array.of(2);
+// Unicode's White_Space: trim() and Python's strip() each remove something else.
+const WHITE_SPACE = "[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
+const AT_THE_ENDS = new RegExp(`^${WHITE_SPACE}|${WHITE_SPACE}$`, "g");
 
 const utf8 = (text) => new TextEncoder().encode(text);
 const sha256 = async (data) => new Uint8Array(await crypto.subtle.digest("SHA-256", data));
 
-/** The sealed bytes cannot be opened with this lock. The error says nothing about the message. */
+/** Sealed bytes cannot be opened with these keys; it tells nothing about the message. */
 export class SealingError extends Error {}
 
-/** Whether this page can seal: browsers have WebCrypto only on secure origins. */
+/** Whether this browser can seal here: WebCrypto is there on secure origins only. */
 export const canSeal = () => globalThis.crypto?.subtle !== undefined;
 
-/** 22 characters, drawn uniformly: bytes from 248 (4 * 62) up are discarded. */
+/** 22 characters, drawn uniformly: four multiples of 62 fit into a byte, what lies above is not used. */
 export function newSecret() {
   let secret = "";
   while (secret.length < SECRET_LENGTH) {
@@ -27,41 +30,64 @@ export function newSecret() {
   return secret;
 }
 
-/** The secret and its two check characters, as in a link. */
+/** The secret with its two check characters: what stands in a link. */
 export async function tokenOf(secret) {
   const n = new DataView((await sha256(utf8(secret))).buffer).getUint32(0) % 62 ** 2;
   return secret + ALPHABET[Math.floor(n / 62)] + ALPHABET[n % 62];
 }
 
-/** Whether a token is complete. Says nothing about any note. */
+/** Whether a token is whole; says nothing about any note. */
 export async function isToken(text) {
   if (!/^[0-9A-Za-z]{24}$/.test(text)) return false;
   return !canSeal() || (await tokenOf(text.slice(0, SECRET_LENGTH))) === text;
 }
 
-/** Derive the seal key, the proof and the verifier from a token and its passphrase, which may be empty. */
-export async function lockOf(token, passphrase) {
-  const secret = utf8(token.slice(0, SECRET_LENGTH));
-  const stretched = passphrase ? await stretch(secret, utf8(passphrase.normalize("NFKC"))) : new Uint8Array();
-  const ikm = await crypto.subtle.importKey("raw", joined(secret, stretched), "HKDF", false, ["deriveBits"]);
-  const [key, proof] = await Promise.all([derive(ikm, "seal"), derive(ikm, "reveal")]);
-  const sealKey = await crypto.subtle.importKey("raw", key, "AES-GCM", false, ["encrypt", "decrypt"]);
-  return { sealKey, proof: toText(proof), verifier: toText(await sha256(proof)) };
+/** The passphrase without white space at its ends; empty means that there is none. */
+export const stripPassphrase = (passphrase) => passphrase.replace(AT_THE_ENDS, "");
+
+/** The proof of a link, which takes no passphrase. */
+export async function linkProofOf(token) {
+  return toText(await derive(secretOf(token), "link"));
 }
 
-async function stretch(salt, words) {
+/**
+ * What follows from a token and its passphrase ("" for none): the seal key as a CryptoKey; as base64url the
+ * proofs and their verifiers, the mark that only somebody who can open the note can send, and the receipt.
+ */
+export async function deriveKeys(token, passphrase = "") {
+  const secret = secretOf(token);
+  const ikm = joined(secret, await stretch(secret, stripPassphrase(passphrase)));
+  const [linkProof, revealProof, key] = await Promise.all([
+    linkProofOf(token), derive(ikm, "reveal").then(toText), derive(ikm, "seal"),
+  ]);
+  const mark = toText(await derive(key, "read"));
+  const [linkVerifier, revealVerifier, markVerifier, sealKey] = await Promise.all([
+    verifierOf(linkProof), verifierOf(revealProof), verifierOf(mark),
+    crypto.subtle.importKey("raw", key, "AES-GCM", false, ["encrypt", "decrypt"]),
+  ]);
+  return { sealKey, linkProof, linkVerifier, revealProof, revealVerifier, mark, receipt: linkProof + markVerifier };
+}
+
+/** SHA-256 of a proof or of a mark, both as base64url. */
+export const verifierOf = async (proof) => toText(await sha256(fromText(proof)));
+
+const secretOf = (token) => utf8(token.slice(0, SECRET_LENGTH));
+
+async function stretch(salt, passphrase) {
+  if (!passphrase) return new Uint8Array();
+  const words = utf8(passphrase.normalize("NFKC"));
   const key = await crypto.subtle.importKey("raw", words, "PBKDF2", false, ["deriveBits"]);
   const how = { name: "PBKDF2", hash: "SHA-256", salt, iterations: STRETCH_ROUNDS };
   return new Uint8Array(await crypto.subtle.deriveBits(how, key, 256));
 }
 
 async function derive(ikm, purpose) {
-  const info = utf8(`note-whisperer/1 ${purpose}`);
-  const how = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info };
-  return new Uint8Array(await crypto.subtle.deriveBits(how, ikm, 256));
+  const key = await crypto.subtle.importKey("raw", ikm, "HKDF", false, ["deriveBits"]);
+  const how = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: utf8(`note-whisperer/2 ${purpose}`) };
+  return new Uint8Array(await crypto.subtle.deriveBits(how, key, 256));
 }
 
-/** Pad and encrypt; gives base64url. Only tests that compare with vectors pass a nonce. */
+/** Pad and encrypt, as base64url. The nonce is given only to test against vectors. */
 export async function seal({ sealKey }, message, nonce = newNonce()) {
   const text = utf8(message);
   const padded = new Uint8Array((Math.floor(text.length / PADDING_MULTIPLE) + 1) * PADDING_MULTIPLE);
@@ -73,8 +99,8 @@ export async function seal({ sealKey }, message, nonce = newNonce()) {
 
 const newNonce = () => crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
 
-/** Decrypt the result of `seal`, or throw a SealingError. */
-export async function open({ sealKey }, sealed) {
+/** Decrypt what `seal` made, or throw a SealingError. */
+export async function openSealed({ sealKey }, sealed) {
   try {
     const bytes = fromText(sealed);
     if (bytes[0] !== VERSION[0]) throw new SealingError();
@@ -86,7 +112,7 @@ export async function open({ sealKey }, sealed) {
     // A byte order mark is part of the message.
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(padded.subarray(0, end));
   } catch {
-    throw new SealingError("sealed with another token, or malformed");
+    throw new SealingError("sealed with another token, or not a message");
   }
 }
 
@@ -95,10 +121,7 @@ const gcm = (iv) => ({ name: "AES-GCM", iv, additionalData: VERSION });
 function joined(...parts) {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
+  for (const part of parts) whole.set(part, (at += part.length) - part.length);
   return whole;
 }
 

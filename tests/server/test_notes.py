@@ -608,7 +608,7 @@ async def test_statements_look_rows_up_by_their_keys(msg_db_url):
         Notes.PEEK: "('00001')",
         Notes.STATUS: "('00001', 'AAAA')",
         Notes.REVEAL: f"('{keys}', '{verifiers}', '{verifiers}', '{','.join(['f'] * 64)}', '{verifiers}', '', true)",
-        Notes.PAST: f"('{keys}', '{verifiers}', '{verifiers}')",
+        Notes.PAST: f"('{keys}', '{verifiers}', '{verifiers}', 'infinity')",
         Notes.DESTROY: "('00001', 'AAAA')",
         Notes.RECEIVED: "('AAAA', 'AAAA')",
     }
