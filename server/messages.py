@@ -125,7 +125,7 @@ class Messages:
         except sealing.SealingError:
             if stretched or not claim.passphrase:
                 raise
-            # A repeated reveal: the note was gone, so nothing told that it needs the passphrase.
+            # The same reader again: the row that told whether the passphrase is needed is gone.
             stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
             message = sealing.open_sealed(sealing.derive_keys(claim.token, stretched), sealed)
         return _counted(Revealed(message, None))

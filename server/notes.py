@@ -371,7 +371,7 @@ class Notes:
             UPDATE note
             SET tries = (SELECT tries FROM wrong WHERE wrong.key = note.key),
                 next_try_at = (
-                    SELECT now() + interval '1 minute' * least(2 ^ (tries - 10), 60)
+                    SELECT now() + interval '1 minute' * least(2 ^ least(tries - 10, 6), 60)
                     FROM wrong
                     WHERE wrong.key = note.key AND tries >= 10
                 )

@@ -23,10 +23,11 @@ STATEMENTS = {
     "prepare": b"PREPARE",
     "put": b"EXECUTE put",
     "reveal": b"EXECUTE reveal",
-    "receipts": b"FROM receipt",
+    "past": b"EXECUTE past",
+    "receipts": b"encode(id, 'hex')",
     "commit": b"COMMIT",
     "rollback": b"ROLLBACK",
-    "peek": b"SELECT has_passphrase",
+    "peek": b"EXECUTE peek",
     "lease": b"FROM lease_blocks",
 }
 CONNECT = "connect"

@@ -93,20 +93,45 @@ def test_a_newer_database_is_refused(msg_db_url):
         schema.check(msg_db_url, schema.MSG_DB)
 
 
+RIGHT_NOTE = {
+    "key": "Ab3_x",
+    "link_verifier": b"l" * 32,
+    "reveal_verifier": b"r" * 32,
+    "sealed": b"\2" * 285,
+    "has_passphrase": False,
+    "expires_at": "tomorrow",
+}
+RIGHT_ENDING = {"key": "Ab3_x", "link_verifier": b"l" * 32, "how": "read", "mark": b"m" * 32}
+RIGHT_DELIVERY = {"id": b"d" * 32, "key": "Ab3_x", "link_verifier": b"l" * 32, "sealed": b"\2" * 285}
+
+
+def _insert(url, table, row):
+    names = ", ".join(row)
+    _rows(url, f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(row))})", *row.values())
+
+
 @pytest.mark.parametrize(
-    ("key", "verifier", "sealed"),
+    ("table", "right", "wrong"),
     [
-        ("Ab3_", b"v" * 32, b"\1" * 285),
-        ("Ab3/x", b"v" * 32, b"\1" * 285),
-        ("Ab3_x", b"v" * 31, b"\1" * 285),
-        ("Ab3_x", b"v" * 32, b"\1" * 284),
-        ("Ab3_x", b"v" * 32, b"\1" * 29),
+        ("note", RIGHT_NOTE, {"key": "Ab3_"}),
+        ("note", RIGHT_NOTE, {"key": "Ab3/x"}),
+        ("note", RIGHT_NOTE, {"link_verifier": b"l" * 31}),
+        ("note", RIGHT_NOTE, {"reveal_verifier": b"r" * 33}),
+        ("note", RIGHT_NOTE, {"sealed": b"\2" * 284}),
+        ("note", RIGHT_NOTE, {"sealed": b"\2" * 29}),
+        ("note", RIGHT_NOTE, {"tries": -1}),
+        ("ending", RIGHT_ENDING, {"link_verifier": b"l" * 31}),
+        ("ending", RIGHT_ENDING, {"how": "lost"}),
+        ("ending", RIGHT_ENDING, {"mark": b"m" * 31}),
+        ("delivery", RIGHT_DELIVERY, {"id": b"d" * 31}),
     ],
 )
-def test_the_database_itself_refuses_an_invalid_note(msg_db_url, key, verifier, sealed):
-    """A key, a verifier and sealed bytes have their exact shapes."""
+def test_the_database_itself_refuses_wrong_rows(msg_db_url, table, right, wrong):
+    """Keys, verifiers, sealed bytes, endings and marks have their exact shapes."""
+    _insert(msg_db_url, table, right)
+    _rows(msg_db_url, f"DELETE FROM {table}")
     with pytest.raises(psycopg2.errors.CheckViolation):
-        _rows(msg_db_url, "INSERT INTO note VALUES (%s, %s, %s, false, now())", key, verifier, sealed)
+        _insert(msg_db_url, table, right | wrong)
 
 
 def _as_role(url, role):
@@ -118,13 +143,19 @@ WEB_MAY = [
     ("key_db", KEYS_LEFT),
     (
         "msg_db",
-        "INSERT INTO note SELECT 'Ab3_x', sha256(''), '\\x01' || sha256('') || sha256(''), false, now()"
+        "INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)"
+        " SELECT 'Ab3_x', sha256(''), sha256(''), '\\x02' || sha256('') || sha256(''), false, now()"
         " WHERE false ON CONFLICT (key) DO UPDATE SET key = note.key",
     ),
     ("msg_db", "SELECT key FROM note FOR UPDATE"),
+    ("msg_db", "UPDATE note SET tries = tries + 1, next_try_at = now()"),
     ("msg_db", "DELETE FROM note"),
-    ("msg_db", "INSERT INTO receipt (id) VALUES (gen_random_uuid())"),
-    ("msg_db", "DELETE FROM receipt WHERE at < now() - interval '1 day'"),
+    ("msg_db", "INSERT INTO ending (key, link_verifier, how) VALUES ('Ab3_x', sha256(''), 'read')"),
+    ("msg_db", "UPDATE ending SET mark = sha256('')"),
+    ("msg_db", "DELETE FROM ending WHERE key IN (SELECT key FROM ending FOR UPDATE SKIP LOCKED)"),
+    ("msg_db", "INSERT INTO delivery (id) VALUES (sha256(''))"),
+    ("msg_db", "UPDATE delivery SET sealed = NULL"),
+    ("msg_db", "DELETE FROM delivery WHERE at < now() - interval '1 day'"),
     ("msg_db", "SELECT pg_try_advisory_xact_lock(1853321319)"),
 ]
 # PostgreSQL lets every role do these, unless it is told otherwise.
@@ -158,6 +189,9 @@ WEB_MAY_NOT = [
     ("key_db", "SELECT pg_try_advisory_lock(1853321323)"),  # the KGS's
     ("key_db", "SELECT pg_try_advisory_xact_lock(1)"),
     ("msg_db", "UPDATE note SET expires_at = now()"),
+    ("msg_db", "UPDATE note SET reveal_verifier = link_verifier"),
+    ("msg_db", "UPDATE ending SET how = 'destroyed'"),
+    ("msg_db", "UPDATE delivery SET at = now()"),
     ("msg_db", "TRUNCATE note"),
     ("msg_db", "DROP TABLE note"),
     ("msg_db", "SELECT pg_try_advisory_lock(1)"),
