@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if REPOSITORY / "tests/deploy/nginx" in item.path.parents:
                 item.add_marker(
-                    pytest.mark.skip(reason="nginx is not installed (apt-get install nginx-light)")
+                    pytest.mark.skip(reason="nginx is not installed (apt-get install nginx-light libnginx-mod-stream)")
                 )
 
 
@@ -348,7 +348,8 @@ def mortal_servers(_mortal_servers):
     return _mortal_servers
 
 
-UNLIMITED = {"LOOK_RATE": "9999r/s", "POST_RATE": "9999r/s", "REVEAL_RATE": "9999r/s"}
+RATES = ("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "STATIC_RATE")
+UNLIMITED = {"MEMORY": "4096", **dict.fromkeys(RATES, "9999r/s")}
 
 
 @pytest.fixture(scope="session")
