@@ -166,13 +166,14 @@ class Nginx:
             return False
         return True
 
-    def connect(self, tls=None, timeout=30):
-        """A new connection to where the world comes in, TLS if there is some."""
+    def connect(self, tls=None, timeout=30, source="127.0.0.1"):
+        """A new connection to the port for the world, with TLS unless there is none, from this address."""
+        options = {"timeout": timeout, "source_address": (source, 0)}
         if tls if tls is not None else self.settings.get("TLS") != "off":
             return http.client.HTTPSConnection(
-                "localhost", self.https_port, context=self.tls_context(), timeout=timeout
+                "localhost", self.https_port, context=self.tls_context(), **options
             )
-        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=timeout)
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, **options)
 
     def tls_context(self):
         return ssl.create_default_context(cafile=self.settings["TLS_CERTIFICATE"])
@@ -199,6 +200,17 @@ class Nginx:
         )
         assert status == 201, body
         return json.loads(body)["url"].split("/")[-2:]
+
+    def limits(self):
+        """How many connections, reads and puts one client (and all) may have at once, by name."""
+        rendered = "".join(path.read_text() for path in (self.folder / "conf.d").rglob("*.conf"))
+        return {name: int(count) for name, count in re.findall(r"limit_conn (\w+) +(\d+);", rendered)}
+
+    def processes(self):
+        """The master's process id, and those of its workers."""
+        master = self._process.pid
+        with open(f"/proc/{master}/task/{master}/children") as children:
+            return [master, *map(int, children.read().split())]
 
     def access_log(self):
         # The last line may be half written: a file grows by pages, whatever the size of a write.
