@@ -1,19 +1,19 @@
-# One command each: `make help` lists them.
+# One target for each task: `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint lint-python lint-javascript lint-shell format lock clean
 
-help:  ## list the commands
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# A stamp per lock, so that a second run installs nothing.
+# A stamp for each lock file, so that a second run installs nothing.
 $(VENV)/%.installed: requirements/%.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	    "note-whisperer needs Python 3.11 or newer: name one with PYTHON=...")'
+	    "note-whisperer needs Python 3.11 or newer: set PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing requirements/$*.txt into $(VENV), which takes a minute the first time"
 	@$(PIP_INSTALL) -r requirements/build.txt
@@ -23,47 +23,70 @@ $(VENV)/%.installed: requirements/%.txt requirements/build.txt
 run: $(VENV)/local.installed  ## serve on http://localhost:8080 (PORT, DATA_DIR and the README's settings apply)
 	@exec $(BIN)/python -m server
 
-# Where there is a Terraform, its tests want an environment of their own.
+# The Terraform tests need a virtual environment of their own; install it only if terraform is here.
 DEPLOY_ENVIRONMENT := $(if $(shell command -v terraform),.venv-deploy/installed)
 
-test: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## run every test that this machine can run
+test: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## run all tests that can run on this machine
 	$(BIN)/python -m pytest -rs
 
-lint: $(VENV)/dev.installed  ## style, imports and types
-	$(BIN)/python -m flake8
+lint: lint-python lint-javascript lint-shell  ## check format, style, types and security
+
+lint-python: $(VENV)/dev.installed
+	$(BIN)/python -m black --check --quiet --diff .
 	$(BIN)/python -m isort --check-only --quiet .
+	$(BIN)/python -m flake8
 	$(BIN)/python -m mypy
 
+# If npm or shellcheck is missing, lint says that it skips the check. .ci/run installs both.
+NPM := $(shell command -v npm)
+lint-javascript: $(if $(NPM),node_modules/.installed)
+	@$(if $(NPM),set -x; node_modules/.bin/biome lint --error-on-warnings, \
+	    echo "lint-javascript: skipped, it needs npm (Debian: apt install nodejs npm)")
+
+node_modules/.installed: package-lock.json
+	@npm ci --loglevel=error
+	@touch $@
+
+SHELL_SCRIPTS = .ci/run nginx/publish nginx/render \
+    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh) $(shell find tests -name '*.sh')
+lint-shell:
+	@$(if $(shell command -v shellcheck),set -x; shellcheck $(SHELL_SCRIPTS), \
+	    echo "lint-shell: skipped, it needs shellcheck (Debian: apt install shellcheck)")
+
+format: $(VENV)/dev.installed  ## format the Python code
+	$(BIN)/python -m isort --quiet .
+	$(BIN)/python -m black --quiet .
+
 LOCKS := build server kgs local dev deploy bench
-lock:  ## pin what requirements/*.in ask for, with hashes (needs uv)
+lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
-clean:  ## remove the virtual environment (notes and keys stay)
+clean:  ## remove the virtual environment, but no notes or keys
 	rm -rf $(VENV)
 
 .PHONY: abuse
 HOSTILE_REQUESTS ?= 35000
-abuse: $(VENV)/dev.installed  ## send well over 100,000 hostile requests, in some six minutes (HOSTILE_REQUESTS=N for fewer)
+abuse: $(VENV)/dev.installed  ## send over 100,000 hostile requests, in about six minutes (HOSTILE_REQUESTS=N for fewer)
 	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse
 
 .PHONY: screens
-screens: $(VENV)/dev.installed  ## take the pictures in docs/screens (needs a Chromium)
+screens: $(VENV)/dev.installed  ## take the screenshots in docs/screens (needs Chromium)
 	$(BIN)/python -m pytest -q tests/browser/screens.py
 
 .PHONY: bench bench-growth bench-startup bench-plot
 BENCH ?=
-bench: $(VENV)/dev.installed  ## notes a second beside the references, into docs/benchmarks.md (BENCH="--quick" for a look)
+bench: $(VENV)/dev.installed  ## measure notes per second and the references, into docs/benchmarks.md (BENCH="--quick" for a quick look)
 	$(BIN)/python -m tests.bench throughput $(BENCH)
 
-bench-growth: $(VENV)/dev.installed  ## the same beside ten million notes, for half an hour (BENCH="--notes N --minutes M")
+bench-growth: $(VENV)/dev.installed  ## the same with ten million notes stored, for half an hour (BENCH="--notes N --minutes M")
 	$(BIN)/python -m tests.bench growth $(BENCH)
 
-bench-startup: $(VENV)/dev.installed  ## how soon the service answers
+bench-startup: $(VENV)/dev.installed  ## measure how long the service takes to start
 	$(BIN)/python -m tests.bench startup $(BENCH)
 
-bench-plot: $(VENV)/dev.installed  ## draw docs/benchmarks.svg from what `make bench` has measured
+bench-plot: $(VENV)/dev.installed  ## draw docs/benchmarks.svg from the results of `make bench`
 	$(BIN)/python -m tests.bench plot
 
 .PHONY: bench-kgs
@@ -71,7 +94,7 @@ BENCH_KGS ?=
 bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BENCH_KGS="--count N" for fewer keys)
 	$(BIN)/python -m tests.bench.kgs $(BENCH_KGS)
 
-# The AWS emulator, the AWS CLI and checkov: a virtual environment of their own, see requirements/deploy.in.
+# The AWS emulator, the AWS CLI and checkov have a virtual environment of their own: see requirements/deploy.in.
 .venv-deploy/installed: requirements/deploy.txt requirements/build.txt
 	@test -x .venv-deploy/bin/python || $(PYTHON) -m venv .venv-deploy
 	@echo "Installing requirements/deploy.txt into .venv-deploy, which takes two minutes the first time"
@@ -82,11 +105,11 @@ bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BE
 	@touch $@
 
 .PHONY: test-deploy push deploy
-# Without terraform there is nothing to install: the tests say that they are skipped.
+# Without terraform, install nothing: the tests report that they are skipped.
 test-deploy: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## apply terraform/ to an emulated AWS
 	$(BIN)/python -m pytest -rs tests/deploy/terraform
 
-# For AWS: docs/deploying.md. fellow_name and all else may stand in terraform/terraform.tfvars.
+# Deployment to AWS: docs/deploying.md. terraform/terraform.tfvars can hold fellow_name and the other variables.
 IMAGE_TAG ?= $(shell sed -n 's/^version = //p' setup.cfg)
 TERRAFORM := terraform -chdir=terraform
 TERRAFORM_VARS = $(if $(FELLOW_NAME),-var fellow_name=$(FELLOW_NAME)) -var image_tag=$(IMAGE_TAG) $(VARS)
@@ -96,29 +119,29 @@ push:  ## build the images and push them to ECR (FELLOW_NAME, RDS_BUNDLE_SHA256,
 	$(TERRAFORM) apply -target=aws_ecr_repository.image $(TERRAFORM_VARS)
 	sh terraform/push_images.sh "$$($(TERRAFORM) output -raw registry)" "$(IMAGE_TAG)"
 
-deploy: push  ## push, then bring up or upgrade everything on AWS
+deploy: push  ## push, then create or upgrade everything on AWS
 	$(TERRAFORM) apply $(TERRAFORM_VARS)
 	@$(TERRAFORM) output -raw url
 
-# By hand, each ends by itself: docs/reliability.md, which they write their counts into.
+# Long runs, started by hand. They write their results into docs/reliability.md.
 .PHONY: faults faults-mutants failover soak
-faults: $(VENV)/dev.installed  ## every kind of fault at least 20 times, under load (a quarter of an hour)
+faults: $(VENV)/dev.installed  ## inject each kind of fault at least 20 times, under load (15 minutes)
 	FAULTS=long $(BIN)/python -m pytest -q tests/faults/test_locks.py
 	$(BIN)/python -m tests.faults faults
 
-faults-mutants: $(VENV)/dev.installed  ## take each piece of the fault handling out, and see the tests notice
+faults-mutants: $(VENV)/dev.installed  ## remove each piece of the fault handling, and check that the tests fail
 	$(BIN)/python -m tests.faults.mutants
 
-failover: $(VENV)/dev.installed  ## kill a primary under load, promote its standby, five times
+failover: $(VENV)/dev.installed  ## kill a primary under load and promote its standby, five times
 	$(BIN)/python -m tests.faults failover
 
-soak: $(VENV)/dev.installed  ## 1,200,000 requests of mixed kinds to one process, and what they leave behind
+soak: $(VENV)/dev.installed  ## send 1,200,000 mixed requests to one process, and check its memory
 	$(BIN)/python -m tests.faults soak
 
-# What stands between us and the code of others.
+# Checks of our dependencies, and of our code for known mistakes.
 .PHONY: bandit audit sbom
 lint: bandit
-bandit: $(VENV)/dev.installed  # on standard error it only wonders about lines with `nosec`
+bandit: $(VENV)/dev.installed  # its standard error has only warnings about lines with `nosec`
 	$(BIN)/python -m bandit --quiet --recursive --configfile requirements/bandit.yaml server kgs 2>/dev/null
 
 .venv-audit/installed: requirements/audit.txt
@@ -128,11 +151,11 @@ bandit: $(VENV)/dev.installed  # on standard error it only wonders about lines w
 	@touch $@
 
 LOCKS += audit
-audit: .venv-audit/installed  ## ask for known vulnerabilities of what the server imports (needs the internet)
+audit: .venv-audit/installed  ## look up known vulnerabilities of the server's packages (needs the internet)
 	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --require-hashes --progress-spinner off \
 	    --requirement requirements/server.txt
 
-sbom: .venv-audit/installed  ## write sbom.json: what the server consists of, in CycloneDX 1.6
+sbom: .venv-audit/installed  ## write sbom.json: the server's components, in CycloneDX 1.6
 	cd static/vendor && sha256sum --check --quiet ../../requirements/vendor.sha256
 	.venv-audit/bin/cyclonedx-py requirements --sv 1.6 --of JSON --short-PURLs --output-reproducible \
 	    requirements/server.txt | $(PYTHON) requirements/sbom.py > sbom.json

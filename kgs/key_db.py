@@ -8,6 +8,8 @@ import psycopg2
 from psycopg2 import errorcodes
 from psycopg2.extensions import connection as Connection
 
+from server.database import first_line
+
 
 class Refusal(RuntimeError):
     """The KGS will not do what was asked; the message says why, and what to do."""
@@ -68,8 +70,7 @@ ADVICE = {
 
 def explain(error: psycopg2.Error) -> str:
     """One line for the operator: what the database said, and what to do about it if we know."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
     advice = ADVICE.get(error.pgcode or "")
     if advice is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         advice = "what was committed is kept; check KEY_DB_URL and the database, and run it again"
-    return f"the key-db: {said}" + (f" ({advice})" if advice else "")
+    return f"the key-db: {first_line(error)}" + (f" ({advice})" if advice else "")

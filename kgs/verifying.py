@@ -122,9 +122,7 @@ def _places(order: Order, ids: range) -> NDArray[np.uint32]:
     return numbers.reshape(-1, KEYS_PER_BLOCK)
 
 
-def _damage(
-    ids: range, keys: dict[int, str], places: NDArray[np.uint32], seen: Seen
-) -> Iterator[Damage]:
+def _damage(ids: range, keys: dict[int, str], places: NDArray[np.uint32], seen: Seen) -> Iterator[Damage]:
     """What is wrong with these blocks, each named once, with the first thing that is wrong with it."""
     for id_ in ids:
         if id_ not in keys:

@@ -20,7 +20,8 @@ from functools import partial
 import psycopg2
 
 from server import embedded, logs, roles, schema
-from server.serving import serve
+from server.database import first_line
+from server.process import serve
 from server.settings import Settings, SettingsError, text_of
 from server.supervisor import REFUSED, supervise
 
@@ -117,7 +118,7 @@ class _Keeper:
             try:
                 self._seed()
             except psycopg2.Error as error:
-                log.warning("no more keys were made: %s", str(error).strip().splitlines()[0])
+                log.warning("no more keys were made: %s", first_line(error))
 
 
 WELCOME = """
@@ -178,7 +179,7 @@ def _migrate(owner_urls: dict[str, str]) -> int:
         try:
             applied = schema.migrate(owner_urls[variable], database)
         except psycopg2.Error as error:
-            log.error("%s: %s", variable, str(error).strip().splitlines()[0])
+            log.error("%s: %s", variable, first_line(error))
             return 1
         log.info("%s: %s", database, ", ".join(applied) or "nothing to do")
     for variable, (owner_variable, grants) in roles.ROLES.items():
@@ -186,7 +187,7 @@ def _migrate(owner_urls: dict[str, str]) -> int:
             try:
                 name = roles.provide(owner_urls[owner_variable], url, grants)
             except (psycopg2.Error, ValueError) as error:
-                log.error("%s: %s", variable, str(error).strip().splitlines()[0])
+                log.error("%s: %s", variable, first_line(error))
                 return 1
             log.info("%s: role %s is ready", variable, name)
     return 0

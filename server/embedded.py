@@ -1,7 +1,7 @@
 """The PostgreSQL that a laptop gets: the programs of a wheel, run and stopped by the process that needs them.
 
 Only the wheel's programs are used, not its Python code, which loosens permissions and outlives its parent:
-docs/decisions/0004-a-real-postgresql-embedded.md.
+docs/decisions/0004-an-embedded-postgresql.md.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def running(data_dir: Path, share: bool = False) -> Iterator[Postgres]:
     data_dir = data_dir.absolute()
     owner = _unprivileged_user()
     _claim(data_dir, owner)
-    with open(data_dir / "lock", "a+") as lock:
+    with open(data_dir / "lock", "a+") as lock, contextlib.ExitStack() as stack:
         if not _locked(lock):
             if not share:
                 raise EmbeddedError(
@@ -90,7 +90,7 @@ def running(data_dir: Path, share: bool = False) -> Iterator[Postgres]:
             yield Postgres(Path(lock.read()))
             return
         programs = _programs_for(owner, data_dir)
-        socket_folder = _socket_folder(data_dir, owner)
+        socket_folder = stack.enter_context(_socket_folder(data_dir, owner))
         lock.truncate(0)
         lock.write(str(socket_folder))
         lock.flush()
@@ -180,15 +180,17 @@ def _as_user(owner: pwd.struct_passwd | None) -> dict[str, Any]:
     return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
 
 
-def _socket_folder(data_dir: Path, owner: pwd.struct_passwd | None) -> Path:
-    """A private folder whose path is short enough for a socket."""
-    folder = data_dir / "socket"
-    if len(os.fsencode(folder)) > LONGEST_SOCKET_FOLDER:
-        folder = Path(tempfile.mkdtemp(prefix="note-whisperer-"))
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if owner is not None:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    return folder
+@contextlib.contextmanager
+def _socket_folder(data_dir: Path, owner: pwd.struct_passwd | None) -> Iterator[Path]:
+    """A private folder whose path is short enough for a socket; if it is outside `data_dir`, only for now."""
+    with contextlib.ExitStack() as stack:
+        folder = data_dir / "socket"
+        if len(os.fsencode(folder)) > LONGEST_SOCKET_FOLDER:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="note-whisperer-")))
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if owner is not None:
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        yield folder
 
 
 def _initialise(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:

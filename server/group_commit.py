@@ -1,14 +1,13 @@
-"""Many callers, one statement: while one group is being written, the next one gathers.
+"""Many callers, one statement: while the database writes one group, the next one gathers.
 
-There is no timer: a caller that comes alone is served at once, and the busier it gets the larger
-the groups become. What a group does to the database is `notes.py`'s.
+There is no timer: a single caller is served at once, and groups grow with the load. `notes.py` says
+what a group does in the database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
-import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -20,17 +19,17 @@ Member = TypeVar("Member")
 Result = TypeVar("Result")
 
 MAX_MEMBERS = 64
-FEW = 16  # so many go together in any case
+SMALL_GROUP = 16  # members that are never divided: a group takes half the queue, but at least so many
 MAX_BYTES = 1 << 20
-# What may wait in all; more is refused at once, so that memory stays bounded.
-MAX_WAITING = 4096
-MAX_WAITING_BYTES = 32 << 20
+# Of the whole queue. Further members are refused at once, so that memory stays bounded.
+MAX_QUEUED = 4096
+MAX_QUEUED_BYTES = 32 << 20
 
 
-class _Waiting(NamedTuple, Generic[Member, Result]):
+class _Submission(NamedTuple, Generic[Member, Result]):
     member: Member
     size: int
-    since: float
+    submitted_at: float
     result: asyncio.Future[Result]
 
 
@@ -40,117 +39,120 @@ class GroupCommit(Generic[Member, Result]):
     def __init__(
         self,
         commit: Callable[[list[Member]], Awaitable[list[Result]]],
-        lanes: int,
-        patience: float,
-        most: int = MAX_MEMBERS,
+        workers: int,
+        max_wait: float,
+        max_members: int = MAX_MEMBERS,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """
         Args:
-            commit: takes a group, gives a result for each member, in the same order. If the database
-                refuses the group, `commit` is called again for each member alone.
-            lanes: groups under way at the same time.
-            patience: seconds after which a member that still waits is refused, and a group that is
-                still under way no longer holds up the next one.
-            most: members of a group, at most MAX_MEMBERS.
+            commit: takes a group and returns a result for each member, in the same order. If the
+                database refuses the group, `commit` is called again for each member by itself.
+            workers: groups that may be with the database at the same time.
+            max_wait: seconds after which a member that is still in the queue is refused, and after
+                which another worker takes the place of one whose group is not done.
+            max_members: of a group; at most MAX_MEMBERS.
+            loop: its clock and timers measure `max_wait`; the running loop if it is None.
         """
-        self._loop = asyncio.get_running_loop()  # to ask for it takes a system call each time
+        self._loop = loop or asyncio.get_running_loop()  # looking it up each time takes a system call
         self._commit = commit
-        self._patience = patience
-        self._most_lanes = lanes
-        self._most = min(most, MAX_MEMBERS)
-        self._lanes: set[asyncio.Task[None]] = set()  # but for those whose group has taken too long
-        self._tasks: set[asyncio.Task[None]] = set()  # all of them: the loop itself keeps no strong reference
-        self._opening = False  # a lane has not begun yet: it does in the next round of the loop
-        self._waiting: collections.deque[_Waiting[Member, Result]] = collections.deque()
-        self._waiting_bytes = 0
+        self._max_workers = workers
+        self._max_wait = max_wait
+        self._max_members = min(max_members, MAX_MEMBERS)
+        self._workers: set[asyncio.Task[None]] = set()  # without those whose group takes too long
+        self._tasks: set[asyncio.Task[None]] = set()  # of all workers: the loop keeps no strong reference
+        self._starting = False  # a worker was created and begins in the next turn of the loop
+        self._queue: collections.deque[_Submission[Member, Result]] = collections.deque()
+        self._queued_bytes = 0
 
     def submit(self, member: Member, size: int = 0) -> asyncio.Future[Result]:
-        """Let a group take `member`; give what will have become of it.
+        """Add `member` to the queue; the future gives its result.
 
         Args:
             size: bytes that the member adds to its group's statement.
 
         Raises:
-            Unavailable: too many wait. In the future also: it took too long, or the database is not there.
+            Unavailable: the queue is full. In the future: the member waited too long, or the database
+                cannot be reached.
             psycopg2.Error: in the future: the database refused this member.
         """
-        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
-            raise Unavailable("more is waiting for the database than it can take")
+        if len(self._queue) >= MAX_QUEUED or self._queued_bytes + size > MAX_QUEUED_BYTES:
+            raise Unavailable("the queue for the database is full")
         result: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting.append(_Waiting(member, size, time.monotonic(), result))
-        self._waiting_bytes += size
-        self._open_lane()
+        self._queue.append(_Submission(member, size, self._loop.time(), result))
+        self._queued_bytes += size
+        self._start_worker()
         return result
 
-    def _open_lane(self) -> None:
-        """Another lane, where somebody waits and there may be one, for all who come in this round of the loop."""
-        if self._waiting and not self._opening and len(self._lanes) < self._most_lanes:
-            self._opening = True
-            lane = self._loop.create_task(self._lane())
-            self._lanes.add(lane)
-            self._tasks.add(lane)
-            lane.add_done_callback(self._tasks.discard)
+    def _start_worker(self) -> None:
+        """Start another worker if members wait and there may be one; once per turn of the loop."""
+        if self._queue and not self._starting and len(self._workers) < self._max_workers:
+            self._starting = True
+            worker = self._loop.create_task(self._work())
+            self._workers.add(worker)
+            self._tasks.add(worker)
+            worker.add_done_callback(self._tasks.discard)
 
-    async def _lane(self) -> None:
-        """Settle one group after another, until nobody waits or one has taken too long."""
-        self._opening = False
-        lane = cast("asyncio.Task[None]", asyncio.current_task())
+    async def _work(self) -> None:
+        """Settle one group after another, until the queue is empty or a group takes too long."""
+        self._starting = False
+        worker = cast("asyncio.Task[None]", asyncio.current_task())
         try:
-            while lane in self._lanes and (group := self._next_group()):
-                self._open_lane()
-                timer = self._loop.call_later(self._patience, self._overtake, lane)
+            while worker in self._workers and (group := self._next_group()):
+                self._start_worker()
+                timer = self._loop.call_later(self._max_wait, self._replace, worker)
                 try:
                     await self._settle(group)
                 finally:
                     timer.cancel()
         finally:
-            self._lanes.discard(lane)
+            self._workers.discard(worker)
 
-    def _overtake(self, lane: asyncio.Task[None]) -> None:
-        """Let others go on: once its group is settled, this lane ends."""
-        self._lanes.discard(lane)
-        self._open_lane()
+    def _replace(self, worker: asyncio.Task[None]) -> None:
+        """Let another worker take over from one whose group takes too long; that one ends with its group."""
+        self._workers.discard(worker)
+        self._start_worker()
 
-    def _next_group(self) -> list[_Waiting[Member, Result]]:
-        group: list[_Waiting[Member, Result]] = []
+    def _next_group(self) -> list[_Submission[Member, Result]]:
+        group: list[_Submission[Member, Result]] = []
         size = 0
-        oldest = time.monotonic() - self._patience
-        # Not all of them, or the server would have nothing to do while the database has everything.
-        most = min(self._most, max(FEW, len(self._waiting) // 2))
-        while self._waiting and len(group) < most:
-            if group and size + self._waiting[0].size > MAX_BYTES:
+        oldest = self._loop.time() - self._max_wait
+        # Not the whole queue: the server would have nothing to do while the database works on all of it.
+        members = min(self._max_members, max(SMALL_GROUP, len(self._queue) // 2))
+        while self._queue and len(group) < members:
+            if group and size + self._queue[0].size > MAX_BYTES:
                 break
-            waiting = self._waiting.popleft()
-            self._waiting_bytes -= waiting.size
-            if waiting.since < oldest:
-                _fail(waiting, Unavailable("the database is too slow"))
-            elif not waiting.result.done():
-                group.append(waiting)
-                size += waiting.size
+            submission = self._queue.popleft()
+            self._queued_bytes -= submission.size
+            if submission.submitted_at < oldest:
+                _fail(submission, Unavailable("the database is too slow"))
+            elif not submission.result.done():
+                group.append(submission)
+                size += submission.size
         return group
 
-    async def _settle(self, group: list[_Waiting[Member, Result]]) -> None:
+    async def _settle(self, group: list[_Submission[Member, Result]]) -> None:
         try:
-            results = await self._commit([waiting.member for waiting in group])
+            results = await self._commit([submission.member for submission in group])
         except psycopg2.Error as refusal:
             if len(group) == 1:
                 return _fail(group[0], refusal)
-            for waiting in group:  # one bad row fails alone
-                if time.monotonic() > waiting.since + 2 * self._patience:
-                    _fail(waiting, Unavailable("the database is too slow"))
+            for submission in group:  # so that one bad row fails alone
+                if self._loop.time() > submission.submitted_at + 2 * self._max_wait:
+                    _fail(submission, Unavailable("the database is too slow"))
                 else:
-                    await self._settle([waiting])
+                    await self._settle([submission])
         except BaseException as error:
-            for waiting in group:
-                _fail(waiting, error if isinstance(error, Exception) else Unavailable("shutting down"))
+            for submission in group:
+                _fail(submission, error if isinstance(error, Exception) else Unavailable("shutting down"))
             if not isinstance(error, Exception):
                 raise
         else:
-            for waiting, result in zip(group, results, strict=True):
-                if not waiting.result.done():
-                    waiting.result.set_result(result)
+            for submission, result in zip(group, results, strict=True):
+                if not submission.result.done():
+                    submission.result.set_result(result)
 
 
-def _fail(waiting: _Waiting[Member, Result], error: Exception) -> None:
-    if not waiting.result.done():
-        waiting.result.set_exception(error)
+def _fail(submission: _Submission[Member, Result], error: Exception) -> None:
+    if not submission.result.done():
+        submission.result.set_exception(error)

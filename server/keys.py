@@ -10,7 +10,7 @@ from collections import deque
 
 import psycopg2
 
-from server.database import Database, Unavailable
+from server.database import Database, Unavailable, first_line
 
 log = logging.getLogger(__name__)
 
@@ -99,14 +99,14 @@ class KeyLeaser:
         while (missing := self._ahead - len(self._keys)) > 0:
             leasing = self._leasing = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(self._key_db.patience):
+                async with asyncio.timeout(self._key_db.max_wait):
                     keys = await self._lease(math.ceil(missing / KEYS_PER_BLOCK))
                 self._keys.extend(keys[i : i + KEY_LENGTH] for i in range(0, len(keys), KEY_LENGTH))
             except OutOfKeys as error:
                 self._complain(str(error))
                 return False
             except (Unavailable, TimeoutError, psycopg2.Error) as error:
-                self._complain(f"the key-db leases no keys: {str(error).partition(chr(10))[0]}")
+                self._complain(f"the key-db leases no keys: {first_line(error)}")
                 return False
             finally:
                 self._leasing = None
@@ -164,3 +164,19 @@ class KeyLeaser:
         if complaint != self._complaint or now - self._complained_at > COMPLAINT_INTERVAL:
             self._complaint, self._complained_at = complaint, now
             log.error("%s (%d keys are left in memory)", complaint, self.available)
+
+
+KEYS_LEFT = """
+SELECT greatest(seeded - next, 0)
+FROM key_cursor
+"""
+
+
+async def keys_left(key_db: Database) -> int:
+    """The keys in the key-db that no process has leased.
+
+    Raises:
+        Unavailable: the key-db cannot be reached.
+    """
+    ((blocks,),) = await key_db.execute(KEYS_LEFT)
+    return int(blocks) * KEYS_PER_BLOCK

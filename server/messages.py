@@ -1,7 +1,7 @@
-"""Leaving a message and reading it, for every kind of client; how notes are stored is `notes.py`'s.
+"""Putting and revealing messages, for every kind of client; `notes.py` stores the notes.
 
-Clients that seal and open for themselves send a proof. For the others the server holds the token and
-the message as long as one request takes.
+Clients that seal and open messages themselves send a proof. For all other clients, the server holds the
+token and the message while it handles their request.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from server import metrics, sealing
 from server.notes import Note, Notes, Peek, Placed
-from server.stretching import Stretcher, WrongPassphrases
+from server.passphrases import Stretcher, WrongPassphrases
 
 
 class PassphraseNeeded(Exception):
-    """The note has a passphrase and none was given; the note is untouched."""
+    """The note has a passphrase and the client sent none; the note is untouched."""
 
 
 class WrongPassphrase(Exception):
@@ -24,7 +24,7 @@ class WrongPassphrase(Exception):
 
 
 class TooManyTries(Exception):
-    """This address was wrong too often about this note; `.seconds` says how long to wait."""
+    """This address sent too many wrong passphrases for this note; `.seconds` says how long to wait."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
@@ -33,7 +33,7 @@ class TooManyTries(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What somebody shows to read or destroy a note: a proof, or a token that `is_token`."""
+    """What a client sends to reveal or destroy a note: a proof, or a token that `is_token`."""
 
     proof: bytes | None = None
     token: str = ""
@@ -42,15 +42,15 @@ class Claim:
 
 
 class Revealed(NamedTuple):
-    """A note read: the message where the server opened it, else the sealed bytes for the client to open."""
+    """A revealed note: its message if the server opened it, else the sealed bytes for the client to open."""
 
     message: str | None
     sealed: bytes | None
 
 
-class Left(NamedTuple):
-    """A message that the server sealed: where it lies, its token, and the proof that destroys it unread,
-    passphrase or not."""
+class PutMessage(NamedTuple):
+    """A message that the server sealed and put: where the note is, its token, and the proof that destroys
+    it unread, with or without a passphrase."""
 
     placed: Placed
     token: str
@@ -58,93 +58,93 @@ class Left(NamedTuple):
 
 
 class Messages:
-    """What can be done with messages."""
+    """What clients can do with messages."""
 
     def __init__(self, notes: Notes) -> None:
-        self.notes = notes
+        self._notes = notes
         self._stretcher = Stretcher()
-        self._wrong = WrongPassphrases()
+        self._wrong_passphrases = WrongPassphrases()
 
-    async def leave(self, message: str, passphrase: str, lifetime: timedelta) -> Left:
-        """Seal a message and store it; give where, and what opens and destroys it.
+    async def put(self, message: str, passphrase: str, lifetime: timedelta) -> PutMessage:
+        """Seal a message and put the note.
 
         Raises:
             Busy: too many passphrases are being stretched.
-            OutOfKeys, Unavailable: as `Notes.put`.
+            OutOfKeys, Unavailable: from `Notes.put`.
         """
         token = sealing.new_token()
         stretched = await self._stretcher.stretch(token, passphrase) if passphrase else b""
-        lock = sealing.lock_of(token, stretched)
-        note = Note(lock.verifier, sealing.seal(lock, message), bool(passphrase), lifetime)
-        return Left(await self.leave_sealed(note), token, lock.proof)
+        keys = sealing.derive_keys(token, stretched)
+        note = Note(keys.verifier, sealing.seal(keys, message), bool(passphrase), lifetime)
+        return PutMessage(await self.put_sealed(note), token, keys.proof)
 
-    async def leave_sealed(self, note: Note) -> Placed:
-        """Store what a client has sealed. Raises as `Notes.put` does."""
-        placed = await self.notes.put(note)
+    async def put_sealed(self, note: Note) -> Placed:
+        """Put a note that the client has sealed. Raises the same errors as `Notes.put`."""
+        placed = await self._notes.put(note)
         metrics.NOTES_PUT.inc()
         return placed
 
     async def peek(self, key: str) -> Peek | None:
-        """What a confirm page says of a note, or None. Raises as `Notes.peek` does."""
-        return await self.notes.peek(key)
+        """What the confirm page says about a note, or None. Raises the same errors as `Notes.peek`."""
+        return await self._notes.peek(key)
 
-    async def read(self, key: str, claim: Claim) -> Revealed | None:
-        """Reveal a note: it is read by this call and by no other, ever.
+    async def reveal(self, key: str, claim: Claim) -> Revealed | None:
+        """Reveal a note to this caller and to no other, ever.
 
         Returns:
-            The message or, for a proof, the sealed bytes; None where no note fits.
+            The message, or for a proof the sealed bytes; None if no note fits.
 
         Raises:
             PassphraseNeeded, WrongPassphrase, TooManyTries, Busy, Unavailable: the note is untouched.
-            SealingError: its sealer did not keep to the format; the note is gone.
+            SealingError: the client that sealed the note did not keep to the format; the note is gone.
         """
-        taken = await self._take(key, claim)
-        if taken is None:
+        revealed = await self._reveal_sealed(key, claim)
+        if revealed is None:
             return None
-        sealed, lock = taken
+        sealed, keys = revealed
         metrics.NOTES_REVEALED.inc()
-        if lock is None:
+        if keys is None:
             return Revealed(None, sealed)
-        return Revealed(sealing.open_sealed(lock, sealed), None)
+        return Revealed(sealing.open_sealed(keys, sealed), None)
 
     async def destroy(self, key: str, claim: Claim) -> bool:
-        """Delete a note unread; whether one fitted. Raises as `read` does, but no SealingError."""
-        if await self._take(key, claim) is None:
+        """Delete a note unread, and return whether one fitted.
+
+        Raises the same errors as `reveal`, but no SealingError.
+        """
+        if await self._reveal_sealed(key, claim) is None:
             return False
         metrics.NOTES_DESTROYED.inc()
         return True
 
-    async def _take(self, key: str, claim: Claim) -> tuple[bytes, sealing.Lock | None] | None:
-        """Delete the note that the claim fits, and give its sealed bytes and the lock that opens them."""
-        seconds = self._wrong.locked_for(key, claim.address)
+    async def _reveal_sealed(self, key: str, claim: Claim) -> tuple[bytes, sealing.DerivedKeys | None] | None:
+        """Delete the note that fits the claim; return its sealed bytes and, for a token, the keys to open it."""
+        seconds = self._wrong_passphrases.seconds_to_wait(key, claim.address)
         if seconds:
             raise TooManyTries(seconds)
-        lock = None
+        keys = None
         if claim.proof is not None:
             verifier = sealing.verifier_of(claim.proof)
         else:
             stretched = b""
             if claim.passphrase:
-                # Stretching is costly: not before it is known that the note needs it. Where there is no
-                # note we go on all the same, or the time would tell it from a wrong token.
-                if await self.notes.has_passphrase(key):
+                # Stretching is costly, so only if the note needs it. If there is no note, continue all the
+                # same, or the time would tell that case from a wrong token.
+                if await self._notes.has_passphrase(key):
                     stretched = await self._stretcher.stretch(claim.token, claim.passphrase)
-            lock = sealing.lock_of(claim.token, stretched)
-            verifier = lock.verifier
-        sealed = await self.notes.reveal(key, verifier)
+            keys = sealing.derive_keys(claim.token, stretched)
+            verifier = keys.verifier
+        sealed = await self._notes.reveal(key, verifier)
         if sealed is not None:
-            return sealed, lock
-        if not await self.notes.has_passphrase(key):
-            return self._refused()
+            return sealed, keys
+        if not await self._notes.has_passphrase(key):
+            metrics.NOTES_REFUSED.inc()
+            return None
         if claim.proof is None and not claim.passphrase:
             raise PassphraseNeeded
-        self._wrong.add(key, claim.address)
-        self._refused()
-        raise WrongPassphrase
-
-    @staticmethod
-    def _refused() -> None:
+        self._wrong_passphrases.add(key, claim.address)
         metrics.NOTES_REFUSED.inc()
+        raise WrongPassphrase
 
     def close(self) -> None:
         self._stretcher.close()

@@ -1,7 +1,7 @@
-"""Who asks, and for what: a page, a fragment of one, JSON or text; and who may be a robot.
+"""The format of an answer: a page, a fragment of a page, JSON or text; and which clients may be robots.
 
-A GET may only reveal to somebody who plainly asks for data. Previews, prefetchers and link scanners
-send `Accept: */*` or the accept header of a browser: they get the confirm page, which destroys nothing.
+A GET reveals only to a client that plainly asks for data. Previews, prefetchers and link scanners send
+`Accept: */*` or the Accept header of a browser: they get the confirm page, which reveals nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Headers = Mapping[str, str]
 
 
 class Format(enum.Enum):
-    """How an answer is written."""
+    """The format of an answer."""
 
     PAGE = "page"
     FRAGMENT = "fragment"  # a part of a page, for htmx to swap in
@@ -26,15 +26,15 @@ _MEDIA_RANGES = {"application/json": Format.JSON, "text/plain": Format.TEXT}
 
 _REFUSED = re.compile(r"\bq\s*=\s*0(\.0*)?\s*(;|$)", re.IGNORECASE)  # RFC 9110: q=0 is "not acceptable"
 
-# Command-line clients by name: what a person types `-X GET` into. Their Accept is `*/*`, or missing.
+# Command-line clients by name: their Accept is `*/*`, or missing.
 _COMMAND_LINE = re.compile(r"(curl|Wget|HTTPie|xh)/", re.IGNORECASE)
 
-# Marks of a preview, a prefetch or anything else that a browser does on its own, or a robot does.
+# Marks of a preview, a prefetch, a robot or anything else that no person asked for.
 _ROBOT_HEADERS = ("Range", "Sec-Purpose", "Purpose", "X-Moz", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
 
 def plainly_asked(headers: Headers) -> Format | None:
-    """JSON or TEXT where data is asked for and nothing else, by something that is no robot; else None."""
+    """JSON or TEXT if the client asks for data and nothing else, and is no robot; otherwise None."""
     if any(name in headers for name in _ROBOT_HEADERS):
         return None
     accept = headers.get("Accept", "*/*").strip()
@@ -49,15 +49,15 @@ def plainly_asked(headers: Headers) -> Format | None:
 
 
 def is_command_line(headers: Headers) -> bool:
-    """Whether a command-line client gives its name."""
+    """Whether the client says that it is a command-line client."""
     return _COMMAND_LINE.match(headers.get("User-Agent", "")) is not None
 
 
-def answer_format(headers: Headers, asks_by: Format = Format.PAGE) -> Format:
-    """How to answer a request that may change something, or to report an error.
+def answer_format(headers: Headers, sent: Format = Format.PAGE) -> Format:
+    """The format of the answer to a request that may change something, and of an error.
 
     Args:
-        asks_by: how the request itself is written, which decides where Accept leaves it open.
+        sent: the format of the request's own body, which decides if Accept leaves it open.
     """
     if headers.get("HX-Request") == "true":
         return Format.FRAGMENT
@@ -68,6 +68,6 @@ def answer_format(headers: Headers, asks_by: Format = Format.PAGE) -> Format:
         return Format.JSON
     if "text/plain" in accept:
         return Format.TEXT
-    if asks_by is Format.PAGE and is_command_line(headers):
+    if sent is Format.PAGE and is_command_line(headers):
         return Format.TEXT
-    return asks_by
+    return sent

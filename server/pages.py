@@ -1,4 +1,4 @@
-"""Templates into text: whole pages, or the part of one that htmx swaps in; handlers choose which."""
+"""Renders templates: whole pages, or the fragment of a page that htmx swaps in."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ import jinja2
 from markupsafe import Markup, escape
 
 from server.sealing import MAX_PASSPHRASE_BYTES
+from server.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 STATIC = ROOT / "static"
 
-LIFETIMES = [(300, "5 minutes"), (3600, "1 hour"), (86400, "1 day"), (604800, "7 days")]
-DEFAULT_LIFETIME = 3600
-
 
 class Pages:
-    """Every template, compiled at the start: a mistake in one shows at once, and no request waits."""
+    """All templates, compiled at the start: a mistake shows at once, and no request waits."""
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -38,10 +36,10 @@ class Pages:
         environment.globals.update(
             asset=asset,
             limits=SimpleNamespace(
-                max_message_bytes=max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+                max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
             ),
-            lifetimes=LIFETIMES,
-            default_lifetime=DEFAULT_LIFETIME,
+            lifetimes=settings.lifetimes,
+            default_lifetime=settings.default_lifetime,
         )
         environment.filters.update(
             exactly=exactly, in_words=in_words, remaining=remaining, utc=utc, iso=datetime.isoformat
@@ -55,7 +53,7 @@ class Pages:
         return self._templates[name].render(context)
 
     def fragment(self, name: str, /, **context: Any) -> str:
-        """What stands in the page's `main`: its block "fragment", or all of a `_name.html`."""
+        """The content of the page's `main`: its block "fragment"."""
         template = self._templates[name]
         block = template.blocks.get("fragment")
         if block is None:
@@ -65,8 +63,8 @@ class Pages:
 
 @functools.cache
 def asset(path: str) -> Markup:
-    """The URL of a file in static/, with what it contains in it: it may be cached for ever."""
-    return Markup(f"/static/{path}?v={fingerprint(path)}")  # nosec B704 # our templates name the files
+    """The URL of a file in static/ with its fingerprint: it may be cached for ever."""
+    return Markup(f"/static/{path}?v={fingerprint(path)}")  # nosec B704 # templates name the files
 
 
 @functools.cache
@@ -93,11 +91,11 @@ def _counted(count: int, name: str) -> str:
 
 
 def remaining(expires_at: datetime) -> int:
-    """Seconds until then: sent as a duration, so that the reader's clock may be wrong."""
+    """Seconds until then: sent as a duration, so that a wrong clock of the reader does no harm."""
     return max(0, round((expires_at - datetime.now(timezone.utc)).total_seconds()))
 
 
 def utc(moment: datetime) -> str:
-    """A moment for people whose time zone is not known: "23 November 2026, 14:05 UTC"."""
+    """A time for people in an unknown time zone: "23 November 2026, 14:05 UTC"."""
     there = moment.astimezone(timezone.utc)
     return f"{there.day} {there:%B %Y, %H:%M} UTC"

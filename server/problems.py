@@ -1,4 +1,4 @@
-"""What went wrong, in the asker's terms: problem details for HTTP APIs (RFC 9457)."""
+"""What the client is told if a request fails: problem details for HTTP APIs (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Problem(Exception):
-    """An answer other than what was asked for; `handlers/base.py` renders it in the asker's format."""
+    """An error to report to the client; `handlers/base.py` renders it in the client's format."""
 
     def __init__(
         self, status: int, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
@@ -16,8 +16,8 @@ class Problem(Exception):
         """
         Args:
             status: HTTP status, 400 or above.
-            detail: one sentence for a person, which names the field and the limit; never what was sent.
-            field: the form field or JSON member that it is about.
+            detail: one sentence for a person that names the field and its limit, and repeats nothing of the request.
+            field: the form field or JSON member with the error.
             headers: further headers of the answer, such as Retry-After.
         """
         super().__init__(detail)
@@ -34,10 +34,10 @@ class Problem(Exception):
 
 
 def gone() -> Problem:
-    """Never existed, was read, has expired, wrong token: one answer, in the same words."""
-    return Problem(404, "There is no such note. It may have been read or have expired, or never existed.")
+    """The same answer for a note that never existed, was read or has expired, and for a wrong token."""
+    return Problem(404, "There is no such note. It was read, it expired, or it never existed.")
 
 
 def unavailable(detail: str = "The service cannot do this right now. Please try again soon.") -> Problem:
-    """The databases are away, or more is asked than they can take; nothing was lost."""
+    """The databases are away or overloaded. Nothing was lost."""
     return Problem(503, detail, headers={"Retry-After": "2"})

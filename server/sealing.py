@@ -1,4 +1,4 @@
-"""The sealed format, version 1: bytes in, bytes out; what is stored and shown is decided elsewhere.
+"""The sealed format, version 1: bytes in, bytes out; other modules decide what is stored and shown.
 
     secret   = 22 characters of 0-9A-Za-z (131 bits), used as ASCII bytes
     token    = secret + 2 check characters
@@ -8,7 +8,7 @@
     verifier = SHA-256(proof)
     sealed   = 0x01 || nonce || AES-256-GCM(seal key, nonce, message || 0x80 || zeros, 0x01)
 
-`static/js/seal.js` is the same in the browser; both are held to the vectors in tests/vectors/.
+`static/js/seal.js` does the same in the browser; the vectors in tests/vectors/ hold both to the format.
 Sources: RFC 5869 (HKDF), RFC 8018 (PBKDF2), NIST SP 800-38D (GCM), ISO/IEC 7816-4 (padding).
 """
 
@@ -30,31 +30,31 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SECRET_LENGTH = 22
-TOKEN_LENGTH = 24  # names the version of the format: 24 characters, version 1
+TOKEN_LENGTH = 24  # the length tells the version of the format: 24 characters are version 1
 
 VERSION = b"\x01"
 NONCE_LENGTH = 12
 TAG_LENGTH = 16
-PADDING_MULTIPLE = 256  # hides the length of a message to within so many bytes
+PADDING_MULTIPLE = 256  # bytes; hides how long a message is
 OVERHEAD = len(VERSION) + NONCE_LENGTH + TAG_LENGTH
 
-DIGEST_LENGTH = 32  # of a proof and of a verifier
+DIGEST_LENGTH = 32  # bytes of a proof and of a verifier
 STRETCH_ROUNDS = 600_000  # OWASP's figure for PBKDF2-HMAC-SHA256
 MAX_PASSPHRASE_BYTES = 1024
 
 _TOKEN = re.compile(rf"[0-9A-Za-z]{{{TOKEN_LENGTH}}}")
-# Base64 as the library reads it, with nothing in place of what base64url does not have.
+# From base64url to the base64 that the library reads; other characters become invalid ones.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/\x00\x00\x00")
-# What text can end with, by its length modulo 4: the last character's unused bits are zero.
+# Possible last characters of a text, by its length modulo 4: the unused bits of the last one are zero.
 _ENDS = ("", (), tuple("AQgw"), tuple("AEIMQUYcgkosw048"))
 
 
 class SealingError(ValueError):
-    """Sealed bytes cannot be opened with this; it tells nothing about the message."""
+    """These keys do not open the sealed bytes; the error tells nothing about the message."""
 
 
-class Lock(NamedTuple):
-    """What a token, with its passphrase if it has one, opens: the seal key and the proof, 32 bytes each."""
+class DerivedKeys(NamedTuple):
+    """What is derived from a token and its passphrase, if it has one: 32 bytes each."""
 
     seal_key: bytes
     proof: bytes
@@ -67,14 +67,16 @@ class Lock(NamedTuple):
 def new_token() -> str:
     """A random token: a secret and its check characters."""
     secret = ""
-    while len(secret) < SECRET_LENGTH:  # four multiples of 62 fit into a byte; what lies above is not used
+    while (
+        len(secret) < SECRET_LENGTH
+    ):  # four multiples of 62 fit into a byte; higher values would make some letters likelier
         secret += "".join([ALPHABET[byte % 62] for byte in secrets.token_bytes(32) if byte < 248])
     secret = secret[:SECRET_LENGTH]
     return secret + _check(secret)
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` is whole: length, alphabet and check characters fit. Says nothing about any note."""
+    """Whether `text` is a complete token: length, alphabet and check characters fit. Such a note need not exist."""
     return _TOKEN.fullmatch(text) is not None and text[SECRET_LENGTH:] == _check(text[:SECRET_LENGTH])
 
 
@@ -85,15 +87,15 @@ def _check(secret: str) -> str:
 
 
 def stretch(token: str, passphrase: str) -> bytes:
-    """PBKDF2 of the passphrase with the token's secret as salt: 32 bytes, and a fifth of a second of a core."""
+    """PBKDF2 of the passphrase with the token's secret as salt: 32 bytes. Takes a core a fifth of a second."""
     words = unicodedata.normalize("NFKC", passphrase).encode("utf-8")
     return hashlib.pbkdf2_hmac("sha256", words, _secret(token), STRETCH_ROUNDS, DIGEST_LENGTH)
 
 
-def lock_of(token: str, stretched: bytes = b"") -> Lock:
-    """The lock of a token that `is_token`, and of what `stretch` made of its passphrase."""
+def derive_keys(token: str, stretched: bytes = b"") -> DerivedKeys:
+    """The keys of a token that `is_token`, and of its passphrase if there is one, as `stretch` returned it."""
     ikm = _secret(token) + stretched
-    return Lock(_derive(ikm, b"note-whisperer/1 seal"), _derive(ikm, b"note-whisperer/1 reveal"))
+    return DerivedKeys(_derive(ikm, b"note-whisperer/1 seal"), _derive(ikm, b"note-whisperer/1 reveal"))
 
 
 def _secret(token: str) -> bytes:
@@ -105,32 +107,32 @@ def _derive(ikm: bytes, info: bytes) -> bytes:
 
 
 def verifier_of(proof: bytes) -> bytes:
-    """SHA-256 of a proof: all that the database may know."""
+    """SHA-256 of a proof: all that the database may know about it."""
     return hashlib.sha256(proof).digest()
 
 
-def seal(lock: Lock, message: str) -> bytes:
-    """Pad and encrypt: 29 + 256 n bytes."""
-    return _seal(lock, message, secrets.token_bytes(NONCE_LENGTH))
+def seal(keys: DerivedKeys, message: str) -> bytes:
+    """Pad and encrypt a message, into 29 + 256 n bytes."""
+    return _seal(keys, message, secrets.token_bytes(NONCE_LENGTH))
 
 
-def _seal(lock: Lock, message: str, nonce: bytes) -> bytes:
+def _seal(keys: DerivedKeys, message: str, nonce: bytes) -> bytes:
     padded = message.encode("utf-8") + b"\x80"
     padded += bytes(-len(padded) % PADDING_MULTIPLE)
-    return VERSION + nonce + AESGCM(lock.seal_key).encrypt(nonce, padded, VERSION)
+    return VERSION + nonce + AESGCM(keys.seal_key).encrypt(nonce, padded, VERSION)
 
 
-def open_sealed(lock: Lock, sealed: bytes) -> str:
-    """Decrypt what `seal` made.
+def open_sealed(keys: DerivedKeys, sealed: bytes) -> str:
+    """Decrypt what `seal` returned.
 
     Raises:
-        SealingError: another lock sealed it, or it was never sealed in this format.
+        SealingError: it was sealed with other keys, or never in this format.
     """
     if not is_sealed(sealed):
         raise SealingError("not sealed in version 1 of the format")
     nonce, encrypted = sealed[1 : 1 + NONCE_LENGTH], sealed[1 + NONCE_LENGTH :]
     try:
-        message, mark, zeros = AESGCM(lock.seal_key).decrypt(nonce, encrypted, VERSION).rpartition(b"\x80")
+        message, mark, zeros = AESGCM(keys.seal_key).decrypt(nonce, encrypted, VERSION).rpartition(b"\x80")
         if not mark or zeros.strip(b"\x00"):
             raise ValueError("no padding")
         return message.decode("utf-8")
@@ -139,26 +141,26 @@ def open_sealed(lock: Lock, sealed: bytes) -> str:
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether `data` has the version and a length of the format; more cannot be known without the token."""
+    """Whether `data` has the version and a length of the format; only the token can tell more."""
     length = len(data) - OVERHEAD
     return length > 0 and length % PADDING_MULTIPLE == 0 and data.startswith(VERSION)
 
 
 def sealed_length(message_bytes: int) -> int:
-    """How many bytes a message of so many bytes of UTF-8 has once it is sealed."""
+    """The bytes of a sealed message whose UTF-8 has `message_bytes`."""
     return OVERHEAD + (message_bytes // PADDING_MULTIPLE + 1) * PADDING_MULTIPLE
 
 
 def to_text(data: bytes) -> str:
-    """Base64url without padding (RFC 4648, section 5)."""
+    """To base64url without padding (RFC 4648, section 5)."""
     return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def from_text(text: str) -> bytes:
-    """The inverse of `to_text`.
+    """From base64url without padding, as `to_text` returns it.
 
     Raises:
-        ValueError: not base64url, or not as `to_text` writes it.
+        ValueError: any other text.
     """
     if not text.endswith(_ENDS[len(text) % 4]):
         raise ValueError("not base64url: stray bits at the end")

@@ -1,4 +1,4 @@
-"""What an operator may set, read from a mapping and checked at once; nothing else reads the environment."""
+"""What an operator may set: read from a mapping and checked at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+MAX_LIFETIME = 30 * 86400  # seconds; keys rest for longer than this before they are leased again
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -17,9 +19,9 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message names the variable and says what it takes."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
-    """One environment variable: its default, how its text is read, and what it is for."""
-    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning})
+def _setting(default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None) -> Any:
+    """One environment variable: its default, how its text is read, what it is for, and how its default is shown."""
+    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown})
 
 
 def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], int | float]:
@@ -65,6 +67,28 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError("takes addresses or networks with commas between them: 10.0.0.0/8, ::1") from None
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _lifetime(text: str) -> int:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) * _UNITS[unit] <= MAX_LIFETIME):
+        raise ValueError("takes a duration from 1s to 30d, such as 5m, 1h or 7d")
+    return int(number) * _UNITS[unit]
+
+
+def _lifetimes(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_lifetime(part.strip()) for part in text.split(",")}))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _default_data_dir() -> Path:
     """PostgreSQL refuses root, so root's data lies where the unprivileged user that runs it can reach."""
     return Path("/var/lib/note-whisperer") if os.geteuid() == 0 else Path("data")
@@ -100,6 +124,15 @@ class Settings:
         None, Path, "Folder of the server's own PostgreSQL: `./data`, for root `/var/lib/note-whisperer`."
     )
     max_message_bytes: int = _setting(65536, _number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8.")
+    lifetimes: tuple[int, ...] = _setting(
+        (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
+        _lifetimes,
+        "Lifetimes that the form offers, commas between them. A client may ask for any up to 30 days.",
+        shown="5m,1h,1d,3d,7d,30d",
+    )
+    default_lifetime: int = _setting(
+        3600, _lifetime, "Lifetime of a note if the client names none; one of `LIFETIMES`.", shown="1h"
+    )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
         _networks,
@@ -119,11 +152,6 @@ class Settings:
         25.0,
         _number(float, 0, 3600),
         "Seconds that requests under way may take once the server is told to stop.",
-    )
-    http_transport: str = _setting(
-        "httptools",
-        _one_of("httptools", "tornado"),
-        "What speaks HTTP: `httptools` (the server's own transport) or `tornado` (Tornado's).",
     )
     log_format: str = _setting("text", _one_of("text", "json"), "`text` or `json` (a JSON object a line).")
     log_level: str = _setting(
@@ -167,14 +195,13 @@ class Settings:
                 f"PUBLIC_URL: is required where HOST ({self.host}) is not a loopback address:"
                 " links are made from it, never from what a request says"
             )
+        if self.default_lifetime not in self.lifetimes:
+            errors.append("DEFAULT_LIFETIME: takes one of LIFETIMES")
         return errors
 
     @property
     def listens_on_loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def local_host(self) -> str:
@@ -213,11 +240,9 @@ def settings_table() -> str:
     """The README's table of settings, in Markdown."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for field in dataclasses.fields(Settings):
-        default = field.default
-        shown = (
-            ""
-            if default in (None, ())
-            else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
-        )
-        rows.append(f"| `{field.name.upper()}` | {shown} | {field.metadata['meaning']} |")
+        shown = field.metadata["shown"]
+        if shown is None and field.default not in (None, ()):
+            shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+        default = f"`{shown}`" if shown else ""
+        rows.append(f"| `{field.name.upper()}` | {default} | {field.metadata['meaning']} |")
     return "\n".join(rows)

@@ -1,126 +1,254 @@
-"""What may stand in a field: each checked once, each error naming the field and its limit."""
+"""The fields of a request's body: each one is declared once, read once, and refused by name.
+
+A body is a form or a JSON object; both become a mapping from names to JSON values. `openapi.json`
+describes the same fields for programs, and a test compares the two.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+from tornado.httputil import HTTPServerRequest
 
 from server import sealing
 from server.messages import Claim
 from server.notes import Note
 from server.problems import Problem
+from server.settings import MAX_LIFETIME, Settings
 
-MIN_LIFETIME = 1
-MAX_LIFETIME = 7 * 24 * 3600
-DEFAULT_LIFETIME = 3600
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+MAX_FORM_FIELDS = 20
 LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
 
+CUT_OFF = (
+    "This link was cut off or mistyped: its token is incomplete. The note, if there is one, is untouched."
+)
+
 Fields = Mapping[str, Any]
+Value = TypeVar("Value")
 
 
-def from_form(fields: Mapping[str, str]) -> Fields:
-    """A form's fields with what JSON would have there: numbers and booleans, where the text is one."""
-    typed: dict[str, Any] = dict(fields)
-    lifetime = fields.get("lifetime", "")
-    if lifetime.isascii() and lifetime.isdigit() and len(lifetime) <= LONGEST_NUMBER:
-        typed["lifetime"] = int(lifetime)
-    if fields.get("has_passphrase") in ("true", "false"):
-        typed["has_passphrase"] = fields["has_passphrase"] == "true"
-    return typed
+class Field(NamedTuple, Generic[Value]):
+    """A field of a form, and the member of JSON with the same name."""
+
+    name: str
+    read: Callable[[str, Any, Settings], Value]  # name and JSON value, None if it is missing; raises Problem
+    has_place: bool = False  # the form has a place beside it for its problem
+
+    def of(self, fields: Fields, settings: Settings) -> Value:
+        """Its value in a body. Raises Problem, 400 or 413, naming the field and its limit."""
+        if self.name in fields and fields[self.name] is None:
+            raise Problem(400, f"The field {self.name} must not be null: leave it out.", self.name)
+        return self.read(self.name, fields.get(self.name), settings)
 
 
-def message_of(fields: Fields, max_bytes: int) -> str:
-    """The message, at most `max_bytes` of UTF-8.
+class MessageToPut(NamedTuple):
+    """What a client that cannot seal sends."""
 
-    Raises:
-        Problem: 400 or 413.
-    """
-    message = _text(fields, "message")
+    message: str
+    passphrase: str
+    lifetime: timedelta
+
+
+def message_to_put(fields: Fields, settings: Settings) -> MessageToPut:
+    """A message that the server is to seal. Raises Problem, 400 or 413."""
+    return MessageToPut(
+        MESSAGE.of(fields, settings), PASSPHRASE.of(fields, settings), LIFETIME.of(fields, settings)
+    )
+
+
+def sealed_note(fields: Fields, settings: Settings) -> Note:
+    """A note that the client sealed itself. Raises Problem, 400 or 413."""
+    return Note(
+        sealed=SEALED.of(fields, settings),
+        verifier=VERIFIER.of(fields, settings),
+        has_passphrase=HAS_PASSPHRASE.of(fields, settings),
+        lifetime=LIFETIME.of(fields, settings),
+    )
+
+
+def claim(fields: Fields, settings: Settings, address: str) -> Claim:
+    """What the client shows for a note: `proof`, or `token` with `passphrase`. Raises Problem, 400."""
+    if (PROOF.name in fields) == (TOKEN.name in fields):
+        raise Problem(400, "Send either the token of the link, or a proof.", TOKEN.name)
+    if PROOF.name in fields:
+        return Claim(proof=PROOF.of(fields, settings), address=address)
+    token = TOKEN.of(fields, settings)
+    return Claim(token=token, passphrase=PASSPHRASE.of(fields, settings), address=address)
+
+
+def _read_message(name: str, value: Any, settings: Settings) -> str:
+    message = _text(name, value)
+    limit = settings.max_message_bytes
     if not message:
-        raise Problem(400, "The message is missing or empty.", "message")
-    if len(message.encode("utf-8")) > max_bytes:
-        raise Problem(413, f"The message may have at most {max_bytes} bytes.", "message")
+        raise Problem(400, "The message is missing or empty.", name)
+    if len(message.encode("utf-8")) > limit:
+        raise Problem(413, f"The message may have at most {limit} bytes.", name)
     return message
 
 
-def passphrase_of(fields: Fields) -> str:
-    """The passphrase; "" is none. Raises Problem, 400."""
-    passphrase = _text(fields, "passphrase")
-    if len(passphrase.encode("utf-8")) > sealing.MAX_PASSPHRASE_BYTES:
-        limit = sealing.MAX_PASSPHRASE_BYTES
-        raise Problem(400, f"The passphrase may have at most {limit} bytes.", "passphrase")
+def _read_passphrase(name: str, value: Any, settings: Settings) -> str:
+    passphrase = _text(name, value)
+    limit = sealing.MAX_PASSPHRASE_BYTES
+    if len(passphrase.encode("utf-8")) > limit:
+        raise Problem(400, f"The passphrase may have at most {limit} bytes.", name)
     return passphrase
 
 
-def lifetime_of(fields: Fields) -> timedelta:
-    """The lifetime, in whole seconds; an hour if none is given. Raises Problem, 400."""
-    value = fields.get("lifetime", DEFAULT_LIFETIME)
-    if type(value) is not int or not MIN_LIFETIME <= value <= MAX_LIFETIME:
-        raise Problem(
-            400,
-            f"The lifetime is a whole number of seconds from {MIN_LIFETIME} to {MAX_LIFETIME}.",
-            "lifetime",
-        )
-    return timedelta(seconds=value)
+def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
+    seconds = settings.default_lifetime if value is None else value
+    if type(seconds) is not int or not 1 <= seconds <= MAX_LIFETIME:
+        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME}.", name)
+    return timedelta(seconds=seconds)
 
 
-def sealed_note_of(fields: Fields, max_message_bytes: int) -> Note:
-    """A note that the client has sealed itself. Raises Problem, 400 or 413."""
-    sealed = _bytes(fields, "sealed")
+def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
+    sealed, limit = _bytes(name, value), settings.max_message_bytes
     if not sealing.is_sealed(sealed):
-        raise Problem(
-            400, "Sealed must be version 1 of the format: 0x01, 12 bytes, and 16 + 256 n bytes.", "sealed"
-        )
-    if len(sealed) > sealing.sealed_length(max_message_bytes):
-        raise Problem(
-            413, f"The message may have at most {max_message_bytes} bytes before it is sealed.", "sealed"
-        )
-    has_passphrase = fields.get("has_passphrase", False)
-    if not isinstance(has_passphrase, bool):
-        raise Problem(400, "The member has_passphrase is true or false.", "has_passphrase")
-    return Note(_digest(fields, "verifier"), sealed, has_passphrase, lifetime_of(fields))
+        layout = "0x01, 12 bytes, and 16 + 256 n bytes"
+        raise Problem(400, f"The field {name} must be version 1 of the format: {layout}.", name)
+    if len(sealed) > sealing.sealed_length(limit):
+        raise Problem(413, f"The message may have at most {limit} bytes before it is sealed.", name)
+    return sealed
 
 
-def claim_of(fields: Fields, address: str) -> Claim:
-    """What somebody shows for a note: `proof`, or `token` with `passphrase`. Raises Problem, 400."""
-    if ("proof" in fields) == ("token" in fields):
-        raise Problem(400, "Send either the token of the link, or a proof.", "token")
-    if "proof" in fields:
-        return Claim(proof=_digest(fields, "proof"), address=address)
-    token = _text(fields, "token")
-    if not sealing.is_token(token):
-        raise Problem(400, CUT_OFF, "token")
-    return Claim(token=token, passphrase=passphrase_of(fields), address=address)
+def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise Problem(400, f"The field {name} must be true or false.", name)
+    return bool(value)
 
 
-CUT_OFF = (
-    "This link was cut off or mistyped: its token is not whole. The note, if there is one, is untouched."
-)
-
-
-def _text(fields: Fields, name: str) -> str:
-    value = fields.get(name, "")
-    if not isinstance(value, str):
-        raise Problem(400, f"The {name} must be a string.", name)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise Problem(
-            400, f"The {name} is not Unicode text: half of a surrogate pair is missing.", name
-        ) from None
-    return value
-
-
-def _digest(fields: Fields, name: str) -> bytes:
-    data = _bytes(fields, name)
+def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
+    data = _bytes(name, value)
     if len(data) != sealing.DIGEST_LENGTH:
-        raise Problem(400, f"The {name} must be {sealing.DIGEST_LENGTH} bytes in base64url.", name)
+        raise Problem(
+            400, f"The field {name} must be {sealing.DIGEST_LENGTH} bytes in base64url without padding.", name
+        )
     return data
 
 
-def _bytes(fields: Fields, name: str) -> bytes:
+def _read_token(name: str, value: Any, settings: Settings) -> str:
+    token = _text(name, value)
+    if not sealing.is_token(token):
+        raise Problem(400, CUT_OFF, name)
+    return token
+
+
+def _text(name: str, value: Any) -> str:
+    text = "" if value is None else value
+    if not isinstance(text, str):
+        raise Problem(400, f"The field {name} must be a string.", name)
     try:
-        return sealing.from_text(_text(fields, name))
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Problem(
+            400, f"The field {name} is not Unicode text: it has half a surrogate pair.", name
+        ) from None
+    return text
+
+
+def _bytes(name: str, value: Any) -> bytes:
+    try:
+        return sealing.from_text(_text(name, value))
     except ValueError:
-        raise Problem(400, f"The {name} must be base64url without padding.", name) from None
+        raise Problem(400, f"The field {name} must be base64url without padding.", name) from None
+
+
+MESSAGE = Field("message", _read_message, has_place=True)
+PASSPHRASE = Field("passphrase", _read_passphrase, has_place=True)
+LIFETIME = Field("lifetime", _read_lifetime, has_place=True)
+SEALED = Field("sealed", _read_sealed)
+VERIFIER = Field("verifier", _read_digest)
+HAS_PASSPHRASE = Field("has_passphrase", _read_boolean)
+TOKEN = Field("token", _read_token)
+PROOF = Field("proof", _read_digest)
+
+# The bodies that there are.
+MESSAGE_FIELDS = (MESSAGE, PASSPHRASE, LIFETIME)
+SEALED_FIELDS = (SEALED, VERIFIER, HAS_PASSPHRASE, LIFETIME)
+CLAIM_FIELDS = (TOKEN, PASSPHRASE, PROOF)
+
+# Of the form, those that have a place for their problem beside them.
+PLACES = tuple(field.name for field in MESSAGE_FIELDS if field.has_place)
+
+
+def media_type_of(request: HTTPServerRequest) -> str:
+    """The body's media type, in lower case, without parameters."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def fields_of(request: HTTPServerRequest, known: tuple[Field[Any], ...]) -> Fields:
+    """The fields of the request's body, if all of them are `known`. The line ends of a form become LF.
+
+    Raises:
+        Problem: 400 or 415.
+    """
+    media_type = media_type_of(request)
+    if media_type == JSON:
+        fields = from_json(request.body)
+    elif media_type == FORM:
+        fields = from_form(request.body)
+    else:
+        raise Problem(415, f"Content-Type must be {JSON} or {FORM}.")
+    names = dict.fromkeys(field.name for field in known)
+    if not fields.keys() <= names.keys():
+        raise Problem(400, f"There is an unknown field. The known ones are {', '.join(names)}.")
+    return fields
+
+
+def from_json(body: bytes) -> Fields:
+    """The members of a JSON object. Raises Problem, 400."""
+    try:
+        fields = _FROM_JSON.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Problem(400, "The body is not UTF-8.") from None
+    except (ValueError, RecursionError):
+        raise Problem(400, "The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise Problem(400, "The body must be a JSON object.")
+    return fields
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Problem(400, "The JSON has a duplicate member.")
+    return members
+
+
+_FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loads makes one for each call
+
+
+def from_form(body: bytes) -> Fields:
+    """A form's fields as JSON would have them: numbers and booleans if the text is one. Raises Problem, 400 or 415."""
+    if body.lstrip().startswith(b"{"):
+        raise Problem(415, f"The body looks like JSON: send it with Content-Type: {JSON}.")
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS
+        )
+    except UnicodeDecodeError:
+        raise Problem(400, "The form is not UTF-8 in URL encoding.") from None
+    except ValueError:
+        raise Problem(400, "The form has too many fields.") from None
+    fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
+    if len(fields) != len(pairs):
+        raise Problem(400, "The form has a duplicate field.")
+    return fields | {
+        field.name: _from_text(fields[field.name])
+        for field in (LIFETIME, HAS_PASSPHRASE)
+        if field.name in fields
+    }
+
+
+def _from_text(text: str) -> Any:
+    """The number or boolean that a form's field stands for, or the text, which its reader refuses."""
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER:
+        return int(text)
+    return {"true": True, "false": False}.get(text, text)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from server import sealing
+from server.clients import refuse_cross_site
 from server.handlers import inputs
-from server.handlers.base import FORM, BaseHandler, refuse_cross_site
+from server.handlers.base import BaseHandler
 from server.messages import Claim, PassphraseNeeded, Revealed, TooManyTries, WrongPassphrase
 from server.negotiation import Format
 from server.notes import Peek, Placed
@@ -29,23 +30,24 @@ class FormHandler(BaseHandler):
 
 
 class PostHandler(BaseHandler):
-    """POST /post : leave a note, sealed by the client, or by the server for clients that cannot."""
+    """POST /post : put a note, sealed by the client, or by the server for clients that cannot seal."""
 
     route = "/post"
     allow = ("POST",)
 
     async def post(self) -> None:
-        fields = self.fields("message", "passphrase", "lifetime", "sealed", "verifier", "has_passphrase")
-        limit = self.service.settings.max_message_bytes
-        if "sealed" in fields or "verifier" in fields:
-            if "message" in fields or "passphrase" in fields:
-                raise Problem(400, "Send either the message, or what you have sealed of it.", "sealed")
-            note = inputs.sealed_note_of(fields, limit)
-            placed = await self.service.messages.leave_sealed(note)
+        settings, messages = self.service.settings, self.service.messages
+        fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS)
+        if inputs.SEALED.name in fields or inputs.VERIFIER.name in fields:
+            if inputs.MESSAGE.name in fields or inputs.PASSPHRASE.name in fields:
+                raise Problem(
+                    400, "Send either the message or the sealed note, not both.", inputs.SEALED.name
+                )
+            note = inputs.sealed_note(fields, settings)
+            placed = await messages.put_sealed(note)
             return self.answer_placed(placed, note.has_passphrase, note.lifetime)
-        message = inputs.message_of(fields, limit)
-        passphrase, lifetime = inputs.passphrase_of(fields), inputs.lifetime_of(fields)
-        placed, token, proof = await self.service.messages.leave(message, passphrase, lifetime)
+        message, passphrase, lifetime = inputs.message_to_put(fields, settings)
+        placed, token, proof = await messages.put(message, passphrase, lifetime)
         self.answer_placed(placed, bool(passphrase), lifetime, token, proof)
 
     def answer_placed(
@@ -56,8 +58,8 @@ class PostHandler(BaseHandler):
         token: str | None = None,
         proof: bytes | None = None,
     ) -> None:
-        """Where the note lies and until when; with its token and proof where the server has sealed it."""
-        url = f"{self.service.settings.public_url}/{placed.key}" + (f"/{token}" if token else "")
+        """The note's URL and expiry; with its token and proof if the server sealed it."""
+        url = f"{self.public_url}/{placed.key}" + (f"/{token}" if token else "")
         if self.format is Format.JSON:
             members = {"url": url, "key": placed.key, "expires_at": timestamp(placed.expires_at)}
             self.answer_json(members, 201)
@@ -77,13 +79,13 @@ class PostHandler(BaseHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        if self.media_type != FORM:
+        if inputs.media_type_of(self.request) != inputs.FORM:
             return super().answer_error_page(problem)
         try:
-            fields = self.fields("message", "passphrase", "lifetime")
+            fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
-        values = {name: value for name, value in fields.items() if name != "passphrase"}
+        values = {name: value for name, value in fields.items() if name != inputs.PASSPHRASE.name}
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
 
@@ -91,14 +93,14 @@ class KeyHandler(BaseHandler):
     """What the handlers under a key share."""
 
     async def peek(self, key: str) -> Peek:
-        """What a confirm page says of the note; Problem, 404, where there is none."""
+        """What the confirm page says about the note. Raises Problem, 404, if there is none."""
         peek = await self.service.messages.peek(key)
         if peek is None:
             raise gone()
         return peek
 
     def answer_confirm(self, key: str, token: str | None, peek: Peek, problem: Problem | None = None) -> None:
-        """The confirm page; with a problem, the status and headers of that."""
+        """The confirm page; with a problem, its status and headers."""
         for name, value in problem.headers.items() if problem else ():
             self.set_header(name, value)
         self.answer_html(
@@ -112,12 +114,13 @@ class KeyHandler(BaseHandler):
         )
 
     def claim(self) -> Claim:
-        """What the body shows for the note; Problem, 400, where it is malformed."""
-        return inputs.claim_of(self.fields("token", "passphrase", "proof"), self.address)
+        """What the body shows for the note. Raises Problem, 400, if it is malformed."""
+        fields = inputs.fields_of(self.request, inputs.CLAIM_FIELDS)
+        return inputs.claim(fields, self.service.settings, self.address)
 
     async def destroy(self, key: str) -> None:
-        """Delete unread: 204, or a page for who asked for one."""
-        if not await claimed(self.service.messages.destroy(key, self.claim())):
+        """Destroy the note unread: 204, or a page for a browser."""
+        if not await with_problems(self.service.messages.destroy(key, self.claim())):
             raise gone()
         if self.format in (Format.PAGE, Format.FRAGMENT):
             self.answer_html("destroyed.html")
@@ -127,7 +130,7 @@ class KeyHandler(BaseHandler):
 
 
 class ConfirmHandler(KeyHandler):
-    """GET /KEY : the confirm page, where a script finds the token behind the #. Destroys nothing."""
+    """GET /KEY : the confirm page, whose script finds the token behind the #. Reveals nothing."""
 
     route = "/KEY"
     allow = ("GET", "HEAD", "DELETE")
@@ -155,9 +158,9 @@ class ConfirmHandler(KeyHandler):
 
     def _how_to_open(self, key: str) -> str:
         return (
-            "A note is here, unread. Its token stands behind the # of the link, and was not sent to this"
-            " server. To read it in a terminal, once, put a / in place of the #:"
-            f" curl {self.service.settings.public_url}/{key}/TOKEN"
+            "There is an unread note here. Its token is behind the # of the link, and was not sent to this"
+            " server. To read the note once in a terminal, replace the # with a /:"
+            f" curl {self.public_url}/{key}/TOKEN"
         )
 
 
@@ -172,7 +175,7 @@ class DestroyHandler(KeyHandler):
 
 
 class TokenHandler(KeyHandler):
-    """GET /KEY/TOKEN : reveals for who plainly asks for data; anybody else gets the confirm page."""
+    """GET /KEY/TOKEN : reveals to a client that plainly asks for data; any other gets the confirm page."""
 
     route = "/KEY/TOKEN"
 
@@ -180,9 +183,9 @@ class TokenHandler(KeyHandler):
         if not sealing.is_token(token):
             raise Problem(404, inputs.CUT_OFF)
         if self.format in (Format.JSON, Format.TEXT) and self.request.method == "GET":
-            refuse_cross_site(self.request, self.service.settings)
+            refuse_cross_site(self.request, self.public_url)
             claim = Claim(token=token, address=self.address)
-            revealed = await claimed(self.service.messages.read(key, claim), passphrase_status=401)
+            revealed = await with_problems(self.service.messages.reveal(key, claim), passphrase_status=401)
             return answer_revealed(self, key, revealed)
         self.answer_confirm(key, token, await self.peek(key))
 
@@ -190,7 +193,7 @@ class TokenHandler(KeyHandler):
 
 
 class EncodedLinkHandler(BaseHandler):
-    """GET /KEY%23TOKEN : a link whose # some mail program encoded."""
+    """GET /KEY%23TOKEN : a link whose # a mail program encoded."""
 
     route = "/KEY%23TOKEN"
 
@@ -209,7 +212,7 @@ class RevealHandler(KeyHandler):
     async def post(self, key: str) -> None:
         claim = self.claim()
         try:
-            revealed = await claimed(self.service.messages.read(key, claim))
+            revealed = await with_problems(self.service.messages.reveal(key, claim))
         except Problem as problem:
             if problem.field != "passphrase" or self.problem_format is not Format.PAGE or not claim.token:
                 raise
@@ -218,11 +221,11 @@ class RevealHandler(KeyHandler):
         answer_revealed(self, key, revealed)
 
 
-async def claimed(work: Awaitable[Result], passphrase_status: int = 403) -> Result:
-    """What came of a claim, with its refusals put into words.
+async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -> Result:
+    """The result of `work`; its refusals become problems.
 
     Args:
-        passphrase_status: the status where a passphrase is needed and none was given.
+        passphrase_status: the status if the note needs a passphrase and none was given.
 
     Raises:
         Problem: 401, 403, 422 or 429.
@@ -233,35 +236,33 @@ async def claimed(work: Awaitable[Result], passphrase_status: int = 403) -> Resu
         headers = {"WWW-Authenticate": 'Passphrase realm="note"'} if passphrase_status == 401 else {}
         raise Problem(
             passphrase_status,
-            "This note has a passphrase, and is untouched. To read it, POST token and passphrase"
+            "This note needs a passphrase. It is untouched. To read it, POST its token and passphrase"
             " to /KEY/reveal.",
             "passphrase",
             headers,
         ) from None
     except WrongPassphrase:
-        raise Problem(403, "The passphrase does not fit; the note is untouched.", "passphrase") from None
+        raise Problem(403, "The passphrase is wrong. The note is untouched.", "passphrase") from None
     except TooManyTries as tries:
         raise Problem(
             429,
-            f"Too many wrong passphrases; the note is untouched. Try again in {tries.seconds} seconds.",
+            f"Too many wrong passphrases. The note is untouched. Try again in {tries.seconds} seconds.",
             "passphrase",
             {"Retry-After": str(tries.seconds)},
         ) from None
     except sealing.SealingError:
-        raise Problem(
-            422, "This note was not sealed as it should have been. Nobody can open it, and it is gone now."
-        ) from None
+        raise Problem(422, "This note was sealed wrongly. Nobody can open it, and it is now gone.") from None
 
 
 def answer_revealed(handler: BaseHandler, key: str, revealed: Revealed | None) -> None:
-    """Show what was read, in the asker's format; the message exactly as it was left."""
+    """Show what was revealed, in the client's format: the message exactly as it was put."""
     if revealed is None:
         raise gone()
     sealed = None if revealed.sealed is None else sealing.to_text(revealed.sealed)
     if handler.format is Format.JSON:
         if sealed is None:
             handler.answer_json({"message": revealed.message})
-        else:  # in base64url there is nothing to escape, and looking for it takes a tenth of the request
+        else:  # base64url has nothing to escape; looking for it would take a tenth of the request
             handler.answer_json_text(f'{{"sealed": "{sealed}"}}')
     elif handler.format is Format.TEXT:
         handler.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]  # one is there

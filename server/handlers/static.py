@@ -1,4 +1,4 @@
-"""Static files, for development and for servers without nginx in front."""
+"""Static files, for a laptop and for servers without nginx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOR_A_WHILE = "public, max-age=3600"
 
 
 class StaticHandler(tornado.web.StaticFileHandler):
-    """GET /static/PATH : a file; for ever where ?v= names what is in it."""
+    """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint."""
 
     route = "/static"
     allow = ("GET", "HEAD")
@@ -32,18 +32,18 @@ class StaticHandler(tornado.web.StaticFileHandler):
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
         if "\0" in absolute_path:
-            raise tornado.web.HTTPError(404)  # the system refuses to look
+            raise tornado.web.HTTPError(404)  # the file system would raise an error
         return super().validate_absolute_path(root, absolute_path)
 
     def set_extra_headers(self, path: str) -> None:
-        # By the file's own path: a URL can say a/../ without end, and each fingerprint is remembered.
+        # By the file's own path: a URL can repeat a/../, and each fingerprint is remembered.
         assert self.absolute_path
         own_path = str(Path(self.absolute_path).relative_to(pages.STATIC.resolve()))
         fits = self.get_query_argument("v", None) == pages.fingerprint(own_path)
         self.set_header("Cache-Control", FOR_EVER if fits else FOR_A_WHILE)
 
     def get_cache_time(self, *_: Any) -> int:
-        return 0  # set_extra_headers says it all
+        return 0  # set_extra_headers sets Cache-Control
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:

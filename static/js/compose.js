@@ -1,4 +1,4 @@
-// The form of a new message: seals it before htmx sends it, and puts the token into the link that comes back.
+// The form for a new message: seals the message before htmx sends it, then adds the token to the link it gets.
 
 export default async function compose(form) {
   const sealing = await import(form.dataset.seal);
@@ -9,7 +9,7 @@ export default async function compose(form) {
   form.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
     if (!sealing.canSeal() && consent.checked) return;
     const fields = Object.fromEntries(ctx.request.body);
-    ctx.request.body = new FormData(); // whatever goes wrong from here on, nothing unsealed is sent
+    ctx.request.body = new FormData(); // if anything fails from here on, nothing unsealed is sent
     ctx.fetch = async (url, request) => {
       ctx.sealed = await sealed(sealing, fields);
       return fetch(url, { ...request, body: new URLSearchParams(ctx.sealed.fields) });
@@ -18,7 +18,7 @@ export default async function compose(form) {
 
   form.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
     for (const { fragment } of ctx.sealed ? tasks : []) {
-      // As properties: the token is in no attribute, and so in nothing that is saved with the page.
+      // Properties, not attributes: a saved page does not contain the token.
       for (const link of fragment.querySelectorAll("[data-link]")) link.value += `#${ctx.sealed.token}`;
       for (const field of fragment.querySelectorAll("[data-proof]")) field.value = ctx.sealed.proof;
     }

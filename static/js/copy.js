@@ -1,4 +1,4 @@
-// A button that copies the field or the text that data-copies names, and says whether it did.
+// A button that copies the field or the text named by data-copies, and tells whether that worked.
 
 export default function copy(button) {
   const source = document.getElementById(button.dataset.copies);
@@ -8,9 +8,9 @@ export default function copy(button) {
     const text = source.value ?? source.textContent;
     const copied = await copiedByApi(text) || copiedBySelection(source, text);
     if (copied) source.dataset.copied = "";
-    button.textContent = copied ? "Copied" : "Now press Ctrl+C";
+    button.textContent = copied ? "Copied" : "Press Ctrl+C";
     const status = document.getElementById("status");
-    status.textContent = copied ? "Copied." : "It is selected: press Ctrl+C to copy it.";
+    status.textContent = copied ? "Copied." : "The text is selected: press Ctrl+C to copy it.";
     setTimeout(() => { button.textContent = label; }, 3000);
   });
 }
@@ -19,7 +19,7 @@ async function copiedByApi(text) {
   return navigator.clipboard?.writeText(text).then(() => true, () => false);
 }
 
-// Where the Clipboard API is missing (an origin that is not secure) or refused.
+// For browsers that lack the Clipboard API (it needs a secure origin) or refuse it.
 function copiedBySelection(source, text) {
   getSelection().selectAllChildren(source);
   source.select?.();

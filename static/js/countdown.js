@@ -1,5 +1,5 @@
-// The time a note has left, running; at the end its section shows that it is gone. Seconds from now, not a
-// time of day: the clock here may be wrong.
+// Counts down the time that a note has left, then shows that the note is gone. The server sends the time as
+// seconds from now, because this computer's clock may be wrong.
 
 export default function countdown(element) {
   const section = element.closest("[data-expires]");

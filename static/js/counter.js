@@ -1,4 +1,4 @@
-// How much of a field's limit is used, in bytes of UTF-8; over it, the form is not sent.
+// Shows how many bytes of UTF-8 a field has used of its limit. Over the limit, the form cannot be sent.
 
 const number = new Intl.NumberFormat("en");
 
@@ -6,7 +6,7 @@ export default function counter(field) {
   const limit = Number(field.dataset.limit);
   const count = document.getElementById(field.dataset.count);
   const problem = document.getElementById(`problem-${field.id}`);
-  const tooLong = `This is too long: the limit is ${number.format(limit)} bytes, and most letters take one.`;
+  const tooLong = `This is too long: the limit is ${number.format(limit)} bytes. Most letters take one byte.`;
 
   function update() {
     const bytes = new TextEncoder().encode(field.value).length;

@@ -1,4 +1,4 @@
-// Wipes what is secret when the page is left, so that the browser's back-forward cache holds nothing of it.
+// Wipes the secrets when the user leaves the page, so that the browser's back-forward cache has none of them.
 
 export default function forget() {
   addEventListener("pagehide", () => {

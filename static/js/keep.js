@@ -1,4 +1,4 @@
-// Warns before the page is closed while the message on it has not been copied: there is no other one.
+// Warns before the page closes if its message has not been copied: there is no other copy.
 
 export default function keep(section) {
   const message = section.querySelector("[data-secret]");

@@ -1,4 +1,4 @@
-// A read-only field whose text is selected as soon as somebody goes there.
+// A read-only field that selects its text when it gets the focus.
 
 export default function link(field) {
   field.addEventListener("focus", () => field.select());

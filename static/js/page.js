@@ -1,8 +1,8 @@
-// What every page needs: htmx under Trusted Types, behaviours loaded where an element asks for one,
-// focus after a swap, and a word where the server gave no usable answer.
+// What every page needs: htmx under Trusted Types, the behaviours that its elements ask for, the focus after
+// a swap, and an error text if the server gives no usable answer.
 (() => {
-  // Fragments are this server's own and never hold a script; nothing is ever evaluated.
-  const refuse = () => { throw new TypeError("scripts are not taken from answers"); };
+  // Fragments come from this server and never contain a script. Nothing is ever evaluated.
+  const refuse = () => { throw new TypeError("an answer must not contain a script"); };
   const rules = {
     createHTML: (html) => (/<script/i.test(html) ? refuse() : html),
     createScript: refuse,
@@ -12,7 +12,7 @@
     init: (api) => api.initSecurity(policy, refuse, refuse),
   });
 
-  // data-behaviour names modules by URL; each one's default export is called with the element, once.
+  // data-behaviour lists the URLs of modules. Each module's default export is called once, with the element.
   function attachBehaviours() {
     for (const element of document.querySelectorAll("[data-behaviour]")) {
       const urls = element.dataset.behaviour.split(/\s+/);
@@ -61,7 +61,7 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    // A proxy's error page has no place here; a 404 of ours is a page of its own.
+    // Show the server's own problems and its 404 page, but not the error page of a proxy.
     if (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget) return;
     event.preventDefault();
     noAnswer(ctx.request.form);

@@ -1,4 +1,4 @@
-// A button that draws the link that data-draws names as a QR code; the library comes with the first click.
+// A button that draws the link named by data-draws as a QR code. The first click loads the library.
 
 const SVG = "http://www.w3.org/2000/svg";
 const QUIET_ZONE = 4; // modules, ISO/IEC 18004

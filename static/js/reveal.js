@@ -1,5 +1,5 @@
-// The confirm page: shows the server a proof in place of the token, on a click of a person's only, and opens
-// what comes back.
+// The confirm page: when a person clicks, sends the server a proof in place of the token and opens the sealed
+// message that it gets.
 
 export default async function reveal(form) {
   const sealing = await import(form.dataset.seal);
@@ -10,7 +10,7 @@ export default async function reveal(form) {
   const fromServer = token.value;
 
   async function readLink() {
-    // Mail and chat programs drag a full stop or a bracket along.
+    // Mail and chat programs may add a full stop or a bracket to the link.
     token.value = fromServer || location.hash.slice(1).match(/^[0-9A-Za-z]*/)[0];
     const whole = await sealing.isToken(token.value);
     document.querySelector("[data-whole]").hidden = !whole;
@@ -18,7 +18,7 @@ export default async function reveal(form) {
     send.disabled = !whole || !(sealing.canSeal() || consent.checked);
   }
 
-  // A submit event is trusted even where a script asked for it; the click before it is not then.
+  // A submit event is trusted even if a script caused it, but then the click before it is not.
   let clicked = false;
   send.addEventListener("click", ({ isTrusted }) => { clicked = isTrusted; });
 

@@ -11,13 +11,13 @@ const VERSION = Uint8Array.of(1);
 const utf8 = (text) => new TextEncoder().encode(text);
 const sha256 = async (data) => new Uint8Array(await crypto.subtle.digest("SHA-256", data));
 
-/** Sealed bytes cannot be opened with this lock; it tells nothing about the message. */
+/** The sealed bytes cannot be opened with this lock. The error says nothing about the message. */
 export class SealingError extends Error {}
 
-/** Whether this browser can seal here: WebCrypto is there on secure origins only. */
+/** Whether this page can seal: browsers have WebCrypto only on secure origins. */
 export const canSeal = () => globalThis.crypto?.subtle !== undefined;
 
-/** 22 characters, drawn uniformly: four multiples of 62 fit into a byte, what lies above is not used. */
+/** 22 characters, drawn uniformly: bytes from 248 (4 * 62) up are discarded. */
 export function newSecret() {
   let secret = "";
   while (secret.length < SECRET_LENGTH) {
@@ -27,19 +27,19 @@ export function newSecret() {
   return secret;
 }
 
-/** The secret with its two check characters: what stands in a link. */
+/** The secret and its two check characters, as in a link. */
 export async function tokenOf(secret) {
   const n = new DataView((await sha256(utf8(secret))).buffer).getUint32(0) % 62 ** 2;
   return secret + ALPHABET[Math.floor(n / 62)] + ALPHABET[n % 62];
 }
 
-/** Whether a token is whole; says nothing about any note. */
+/** Whether a token is complete. Says nothing about any note. */
 export async function isToken(text) {
   if (!/^[0-9A-Za-z]{24}$/.test(text)) return false;
   return !canSeal() || (await tokenOf(text.slice(0, SECRET_LENGTH))) === text;
 }
 
-/** The seal key and the proof that a token opens, with its passphrase if that is not empty. */
+/** Derive the seal key, the proof and the verifier from a token and its passphrase, which may be empty. */
 export async function lockOf(token, passphrase) {
   const secret = utf8(token.slice(0, SECRET_LENGTH));
   const stretched = passphrase ? await stretch(secret, utf8(passphrase.normalize("NFKC"))) : new Uint8Array();
@@ -61,7 +61,7 @@ async function derive(ikm, purpose) {
   return new Uint8Array(await crypto.subtle.deriveBits(how, ikm, 256));
 }
 
-/** Pad and encrypt, as base64url. The nonce is given only to test against vectors. */
+/** Pad and encrypt; gives base64url. Only tests that compare with vectors pass a nonce. */
 export async function seal({ sealKey }, message, nonce = newNonce()) {
   const text = utf8(message);
   const padded = new Uint8Array((Math.floor(text.length / PADDING_MULTIPLE) + 1) * PADDING_MULTIPLE);
@@ -73,7 +73,7 @@ export async function seal({ sealKey }, message, nonce = newNonce()) {
 
 const newNonce = () => crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
 
-/** Decrypt what `seal` made, or throw a SealingError. */
+/** Decrypt the result of `seal`, or throw a SealingError. */
 export async function open({ sealKey }, sealed) {
   try {
     const bytes = fromText(sealed);
@@ -86,7 +86,7 @@ export async function open({ sealKey }, sealed) {
     // A byte order mark is part of the message.
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(padded.subarray(0, end));
   } catch {
-    throw new SealingError("sealed with another token, or not a message");
+    throw new SealingError("sealed with another token, or malformed");
   }
 }
 
@@ -95,7 +95,10 @@ const gcm = (iv) => ({ name: "AES-GCM", iv, additionalData: VERSION });
 function joined(...parts) {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
-  for (const part of parts) whole.set(part, (at += part.length) - part.length);
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
   return whole;
 }
 

@@ -1,1 +1,1 @@
-"""What strangers and attackers send. HOSTILE_REQUESTS says how much of it; `make abuse` sends a lot."""
+"""Hostile requests. HOSTILE_REQUESTS sets how many; `make abuse` sends over 100,000."""

@@ -1,4 +1,4 @@
-"""schemathesis: requests made from the OpenAPI document, right and wrong, are answered as it says."""
+"""schemathesis: valid and invalid requests generated from openapi.json get the answers that it describes."""
 
 import re
 import subprocess
@@ -12,16 +12,16 @@ from tests.abuse.conftest import FRONTS, HOSTILE_REQUESTS, MARKER
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "server/openapi.json"
 
-# In the short form the values at the limits are enough, of one client on one front: how HTTP is read, in
-# which fronts differ, is for test_malformed_http.py.
+# The short run tests only values at the limits, with one client on one front. Fronts differ in how they parse
+# HTTP, which is the job of test_malformed_http.py.
 SHORT = HOSTILE_REQUESTS < 5000
 CLIENTS = {"a program": {"Accept": "application/json"}, "htmx": {"Accept": "text/html", "HX-Request": "true"}}
 
 
 def st(front, folder, headers, *options):
-    """Run schemathesis; how many requests it has made.
+    """Run schemathesis; returns the number of its requests.
 
-    A proxy keeps the operator's addresses in, so they are for servers without one.
+    The operator's routes are left out behind nginx, which does not expose them.
     """
     command = [
         Path(sys.executable).with_name("st"),
@@ -46,7 +46,7 @@ def st(front, folder, headers, *options):
 @pytest.mark.parametrize("front", FRONTS[:1] if SHORT else FRONTS, indirect=True)
 @pytest.mark.parametrize("client", list(CLIENTS)[:1] if SHORT else CLIENTS)
 def test_what_is_made_from_the_document_is_answered_as_it_says(front, tmp_path, client):
-    """Every status, header and body is one that the document names, and what breaks its rules is refused."""
+    """Each status, header and body is in the document, and requests that break its rules are refused."""
     phases = "coverage" if SHORT else "coverage,fuzzing"
 
     count = st(
@@ -54,7 +54,7 @@ def test_what_is_made_from_the_document_is_answered_as_it_says(front, tmp_path, 
         tmp_path,
         CLIENTS[client],
         f"--phases={phases}",
-        f"--max-examples={HOSTILE_REQUESTS // 300}",  # of each operation, and costly to make
+        f"--max-examples={HOSTILE_REQUESTS // 300}",  # per operation; they are slow to generate
     )
 
     front.assert_unmoved()

@@ -1,4 +1,4 @@
-"""What somebody learns who guesses: nothing by words, and nothing by time."""
+"""An attacker who guesses learns nothing, neither from answers nor from their timing."""
 
 import http.client
 import json
@@ -12,11 +12,11 @@ import pytest
 from server import sealing
 from tests.abuse.conftest import FRONTS, HOSTILE_REQUESTS
 
-# A Mann-Whitney test on interleaved samples. Its statistic z is normal with variance 1 where there is no
-# difference, so that |z| > 5 comes by chance once in 1.7 million runs. With n samples of each kind it finds,
-# in 9 runs of 10, any difference by which somebody who compares one answer of each kind is right more often
-# than in 50 % + 6.3 / sqrt(6 n) of all cases: with 400, in 63 %; with 5,000, in 54 %. More samples would
-# find that the database reads one page more where there is a note, which is a hundredth of the time.
+# A Mann-Whitney test on interleaved samples. If there is no difference, its statistic z is normal with
+# variance 1, so |z| > 5 happens by chance once in 1.7 million runs. Suppose an attacker compares one answer
+# of each kind and guesses right in more than 50 % + 6.3 / sqrt(6 n) of all cases: then the test with n
+# samples of each kind fails in 9 runs of 10. That is 63 % with 400 samples, and 54 % with 5,000. More samples
+# would find that the database reads one more page if the note exists, which is a hundredth of the time.
 ALARM = 5
 SHORT = HOSTILE_REQUESTS < 5000
 SAMPLES = 400 if SHORT else min(HOSTILE_REQUESTS // 3, 5000)
@@ -31,13 +31,13 @@ def z_of(a, b):
 
 
 class Guesser:
-    """Asks on one connection, again and again, and takes the time."""
+    """Sends requests on one connection, and measures their time."""
 
     def __init__(self, address):
         self._connection = http.client.HTTPConnection(*address)
 
     def ask(self, key, fields):
-        """Try to reveal: what came, and how many seconds it took."""
+        """Try to reveal a note; returns the answer and its time in seconds."""
         body = urllib.parse.urlencode(fields)
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         start = time.perf_counter()
@@ -59,7 +59,7 @@ def guesser(front):
     guesser.close()
 
 
-# The first asks the database most often.
+# The first claim needs the most statements.
 CLAIMS = {
     "a token and a passphrase": lambda: {"token": sealing.new_token(), "passphrase": "guess"},
     "a token": lambda: {"token": sealing.new_token()},
@@ -68,13 +68,13 @@ CLAIMS = {
 
 
 def test_the_statistic_finds_what_it_says():
-    """The test's own test: alike stays below the alarm, and a difference of the stated size is found."""
+    """The statistic stays below ALARM for equal samples, and finds a difference of the stated size."""
     chance = numpy.random.default_rng(5)
     found = [z_of(chance.gamma(2, size=400), chance.gamma(2, size=400)) for _ in range(300)]
     assert max(map(abs, found)) < ALARM
     assert 0.8 < numpy.std(found) < 1.2
 
-    # Of normal samples this far apart, the greater one is of the second kind in 63 % of all pairs.
+    # With normal samples this far apart, the second is the greater in 63 % of all pairs.
     apart = 0.33 * numpy.sqrt(2)
     found = [z_of(chance.normal(size=400), chance.normal(apart, size=400)) for _ in range(300)]
     assert numpy.mean([abs(z) > ALARM for z in found]) > 0.85
@@ -83,7 +83,7 @@ def test_the_statistic_finds_what_it_says():
 @pytest.mark.parametrize("front", FRONTS[:1], indirect=True)
 @pytest.mark.parametrize("claim", list(CLAIMS)[:1] if SHORT else CLAIMS)
 def test_a_wrong_token_and_no_note_cannot_be_told_apart(front, guesser, claim):
-    """The same bytes, and by time only as stated above."""
+    """Both get the same bytes, and their times differ by less than the test can find."""
     keys = [front.leave()[0] for _ in range(50)]
     chance = random.Random(8)
     seen, seconds = set(), {True: [], False: []}

@@ -1,4 +1,4 @@
-"""Bytes to a server and back: no client library would send what these tests send."""
+"""Sends bytes to a server and reads its answers; client libraries would refuse to send such bytes."""
 
 import asyncio
 import contextlib
@@ -6,19 +6,19 @@ import http.client
 import io
 from typing import NamedTuple
 
-PATIENCE = 15  # seconds for an answer that has to come
+PATIENCE = 60  # seconds for an answer that has to come; a busy machine may need many of them
 
 
 class Answer(NamedTuple):
-    """One answer off the wire."""
+    """One answer."""
 
-    status: int  # 0 where there is none: HTTP/0.9 is a body and nothing else
+    status: int  # 0 for HTTP/0.9, which has only a body
     headers: http.client.HTTPMessage | None
     body: bytes
 
 
 class Outcome(NamedTuple):
-    """What came of some bytes: the answers, whether the server hung up, and all that it has sent."""
+    """The result of an exchange: the answers, whether the server closed the connection, and all its bytes."""
 
     answers: list[Answer]
     closed: bool
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 class _Tape(io.BytesIO):
-    """Data that http.client takes for a socket, and may not close."""
+    """Data that http.client reads like a socket, but cannot close."""
 
     def makefile(self, *_):
         return self
@@ -40,10 +40,10 @@ class _Tape(io.BytesIO):
 
 
 def answers_in(data, closed, method="GET"):
-    """Cut what a server has sent into its answers; 100 Continue is none.
+    """Split the bytes from a server into answers, without any 100 Continue.
 
     Raises:
-        http.client.HTTPException: it is no HTTP, or the last answer is not complete.
+        http.client.HTTPException: the data is not HTTP, or the last answer is not complete.
     """
     tape, answers = _Tape(data), []
     while rest := data[tape.tell() :]:
@@ -62,8 +62,8 @@ def answers_in(data, closed, method="GET"):
 
 
 async def exchange(address, data, answers=1, silence=PATIENCE):
-    """Send bytes on a connection of their own, and read until the server hangs up, has given so many
-    answers, or has stayed silent for so many seconds."""
+    """Send bytes on a new connection, and read until the server closes it, has sent `answers` answers, or
+    has been silent for `silence` seconds."""
     method = "HEAD" if data.startswith(b"HEAD ") else "GET"
     reader, writer = await asyncio.open_connection(*address)
     received, closed, complete = b"", False, []
@@ -96,7 +96,7 @@ async def _send(writer, data):
 
 
 async def exchange_all(address, requests, answers=1, at_once=40, silence=PATIENCE):
-    """`exchange` for a dict of requests, some at a time: the same dict of outcomes."""
+    """`exchange` for each request of a dict, `at_once` at a time; returns the outcomes as a dict."""
     turn = asyncio.Semaphore(at_once)
 
     async def one(data):

@@ -71,27 +71,27 @@ def measure(url: str, count: int, prepared: Path) -> str:
     return f"""\
 ## The key table
 
-`make bench-kgs`, {where}, PostgreSQL {version} with its defaults.
-Database and KGS share the cores.
+`make bench-kgs`, {where}, PostgreSQL {version} with its default settings.
+The database and the KGS share the cores.
 
 | {keys:,} keys | |
 |---|---|
 | `python -m kgs seed` | {seed.seconds:.1f} s, {keys / seed.seconds / 1e6:.1f} million keys a second |
-| plain `COPY` of as many bytes from a file | {copy:.1f} s |
+| plain `COPY` of the same number of bytes from a file | {copy:.1f} s |
 | ratio | {seed.seconds / copy:.2f} |
 | peak memory of `seed` | {seed.peak / MIB:.0f} MiB |
 | table and index | {(table + index) / GIB:.2f} GiB ({table / GIB:.2f} + {index / GIB:.2f}) |
 | `python -m kgs verify` | {verify.seconds:.1f} s |
 | peak memory of `verify` | {verify.peak / MIB:.0f} MiB |
 
-| leases by {LESSEES} clients at once, for {LEASE_SECONDS:.0f} s | a second | one takes |
+| leases by {LESSEES} clients at the same time, for {LEASE_SECONDS:.0f} s | a second | duration of one |
 |---|---|---|
-| from the first block on | {first.rate:,.0f} | {first.milliseconds:.2f} ms |
-| after half of the table has been leased | {half.rate:,.0f} | {half.milliseconds:.2f} ms |
+| from the first block | {first.rate:,.0f} | {first.milliseconds:.2f} ms |
+| after half of the table was leased | {half.rate:,.0f} | {half.milliseconds:.2f} ms |
 
-Seeding and `COPY` take turns, {TURNS} of them, because other work on a machine comes and goes: the KGS
-is started anew in each, and goes on where it stopped. The half is leased by one statement that moves
-the cursor and fills the log: the same rows, but not one transaction each. A lease is 256 keys.
+Seeding and `COPY` alternate in {TURNS} turns, because the load from other work changes. In each turn the KGS
+starts again and continues where it stopped. One statement leases the first half: it moves the cursor and fills
+the log with the same rows, but not in one transaction for each. A lease is 256 keys.
 """
 
 
@@ -218,7 +218,7 @@ def machine() -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     load = os.getloadavg()[0]
     return (
-        f"{day}, {os.cpu_count()} cores with other work of a load of {load:.1f} before it began,\n"
+        f"{day}, {os.cpu_count()} cores, load average {load:.1f} before the start,\n"
         f"{memory / GIB:.0f} GiB, Python {platform.python_version()}"
     )
 

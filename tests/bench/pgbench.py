@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from server import embedded, sealing
-from server.database import Prepared, with_session_settings
+from server.database import PreparedStatement
+from server.database.dsn import with_session_settings
 from server.notes import Notes, base64_of
 from tests.bench import workload
 from tests.bench.load import Run
@@ -29,17 +30,17 @@ KEY = workload.KEY_OF.replace("number", ":number")
 def _put() -> str:
     verifier = base64_of(sealing.verifier_of(workload.PROOF))
     sealed = base64_of(sealing.from_text(workload.sealed_under("abcde")))
-    call = f"EXECUTE {Notes.INSERT.name} ({KEY}, '{verifier}', '{sealed}', 'False', '3600.0')"
-    return _script(Notes.INSERT, call)
+    call = f"EXECUTE {Notes.PUT.name} ({KEY}, '{verifier}', '{sealed}', 'False', '3600.0')"
+    return _script(Notes.PUT, call)
 
 
 def _reveal() -> str:
     verifier = base64_of(sealing.verifier_of(workload.PROOF))
-    call = f"EXECUTE {Notes.DELETE.name} ({KEY}, '{verifier}', gen_random_uuid(), false)"
-    return _script(Notes.DELETE, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
+    call = f"EXECUTE {Notes.REVEAL.name} ({KEY}, '{verifier}', gen_random_uuid(), false)"
+    return _script(Notes.REVEAL, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
 
 
-def _script(statement: Prepared, transaction: str) -> str:
+def _script(statement: PreparedStatement, transaction: str) -> str:
     return SCRIPT.format(**statement._asdict(), transaction=transaction)
 
 
@@ -53,7 +54,7 @@ def run(url: str, kind: str, clients: int, seconds: int, first: int) -> Run:
         script.write_text(_put() if kind.startswith("put") else _reveal())
         defined = {"first": first, "clients": clients, "done": 0}
         subprocess.run(
-            [program, "--no-vacuum", f"--client={clients}", "--jobs=1", f"--time={seconds}"]
+            [str(program), "--no-vacuum", f"--client={clients}", "--jobs=1", f"--time={seconds}"]
             + [f"--define={name}={value}" for name, value in defined.items()]
             + ["--log", f"--log-prefix={folder}/log", f"--file={script}", with_session_settings(url, 5)],
             check=True,

@@ -1,7 +1,7 @@
-"""What a benchmark compares with: `python -m tests.bench.reference empty|constant`.
+"""What a benchmark compares with: `python -m tests.bench.reference full|empty|constant [tornado]`.
 
-`empty` is the server as it is, with a store that stores nothing. `constant` is a bare Tornado handler
-that always answers the same.
+`full` is the server as it is; `empty` has a store that stores nothing; `constant` is a bare Tornado handler
+that always answers the same. With `tornado`, Tornado's own HTTP server takes the place of our transport.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 
 import tornado.web
 
-from server import logs, sealing, serving
+from server import logs, process, sealing
+from server.httpd.transport import Limits, Server
 from server.notes import Note, Notes, Peek, Placed
 from server.settings import Settings
-from server.transport import Limits
 from tests.bench import workload
+from tests.server.httpd.oracle import TornadoServer
 
 
 class EmptyNotes(Notes):
@@ -33,13 +34,13 @@ class EmptyNotes(Notes):
         return None
 
     async def reveal(self, key: str, verifier: bytes) -> bytes | None:
-        return SEALED if verifier == workload.LOCK.verifier else sealing.from_text(workload.sealed_under(key))
+        return SEALED if verifier == workload.KEYS.verifier else sealing.from_text(workload.sealed_under(key))
 
     async def purge(self) -> int:
         return 0
 
 
-SEALED = sealing.seal(workload.LOCK, workload.MESSAGE)
+SEALED = sealing.seal(workload.KEYS, workload.MESSAGE)
 
 
 class Constant(tornado.web.RequestHandler):
@@ -47,9 +48,9 @@ class Constant(tornado.web.RequestHandler):
         self.finish("constant")
 
 
-async def _constant(settings: Settings) -> None:
+async def _constant(settings: Settings, transport: type[Server] | type[TornadoServer]) -> None:
     application = tornado.web.Application([("/", Constant)], log_function=lambda handler: None)
-    server = serving.TRANSPORTS[settings.http_transport](application, Limits(settings.max_body_bytes))
+    server = transport(application, Limits(settings.max_body_bytes))
     await server.listen(settings.port, settings.host)
     await asyncio.Event().wait()
 
@@ -57,8 +58,11 @@ async def _constant(settings: Settings) -> None:
 if __name__ == "__main__":
     settings = Settings.from_env(os.environ)
     logs.set_up(settings.log_format, settings.log_level)
-    if sys.argv[1] == "empty":
-        serving.Notes = EmptyNotes  # type: ignore[misc]  # takes the place of the class
-        asyncio.run(serving.serve(settings))
+    transport = TornadoServer if sys.argv[2:] == ["tornado"] else Server
+    if sys.argv[1] == "constant":
+        asyncio.run(_constant(settings, transport))
     else:
-        asyncio.run(_constant(settings))
+        process.Server = transport  # type: ignore[attr-defined, assignment]  # takes the place of the class
+        if sys.argv[1] == "empty":
+            process.Notes = EmptyNotes  # type: ignore[attr-defined]  # likewise
+        asyncio.run(process.serve(settings))

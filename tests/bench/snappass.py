@@ -79,9 +79,10 @@ def running(folder: Path) -> Iterator[SnapPass]:
         "warning",
     ]
     settings = {"REDIS_PORT": str(redis_port), "NO_SSL": "True"}
-    with process(redis, stdout=subprocess.DEVNULL) as store, process(
-        [*gunicorn, "snappass.main:app"], **settings
-    ) as web:
+    with (
+        process(redis, stdout=subprocess.DEVNULL) as store,
+        process([*gunicorn, "snappass.main:app"], settings) as web,
+    ):
         wait_for(f"http://127.0.0.1:{port}/")
         system = SnapPass("SnapPass", [("127.0.0.1", port)], {"server": [web.pid], "Redis": [store.pid]})
         system.python, system.redis_port = python, redis_port

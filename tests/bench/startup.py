@@ -34,18 +34,21 @@ def measure(rounds: int) -> dict[str, Any]:
         first = [_make_run(Path(folder, f"run-{number}")) for number in range(rounds)]
         again = [_make_run(Path(folder, f"run-{number}")) for number in range(rounds)]
     return {
-        "process, databases are there": statistics.median(started),
-        "process waits, databases come": statistics.median(waited),
-        "make run, first": statistics.median(first),
-        "make run, again": statistics.median(again),
+        "server process, databases already running": statistics.median(started),
+        "server process, databases started after it": statistics.median(waited),
+        "`make run`, first start": statistics.median(first),
+        "`make run`, later start": statistics.median(again),
     }
 
 
 def _server(postgres: embedded.Postgres, port: int) -> Any:
-    urls = {"KEY_DB_URL": postgres.url(schema.KEY_DB), "MSG_DB_URL": postgres.url(schema.MSG_DB)}
-    return systems.process(
-        [sys.executable, "-m", "server"], stderr=subprocess.DEVNULL, PORT=str(port), LOG_LEVEL="error", **urls
-    )
+    environment = {
+        "PORT": str(port),
+        "KEY_DB_URL": postgres.url(schema.KEY_DB),
+        "MSG_DB_URL": postgres.url(schema.MSG_DB),
+        "LOG_LEVEL": "error",
+    }
+    return systems.process([sys.executable, "-m", "server"], environment, stderr=subprocess.DEVNULL)
 
 
 def _after_start(postgres: embedded.Postgres) -> float:
@@ -70,13 +73,8 @@ def _make_run(data: Path) -> float:
     """From the command to the first page."""
     port = free_port()
     began = time.monotonic()
-    with systems.process(
-        ["make", "--silent", "run"],
-        stdout=subprocess.DEVNULL,
-        PORT=str(port),
-        DATA_DIR=str(data),
-        HOST="127.0.0.1",
-    ):
+    environment = {"PORT": str(port), "DATA_DIR": str(data), "HOST": "127.0.0.1"}
+    with systems.process(["make", "--silent", "run"], environment, stdout=subprocess.DEVNULL):
         return _until(f"http://127.0.0.1:{port}/") - began
 
 

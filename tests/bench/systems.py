@@ -54,13 +54,16 @@ def _cpu_seconds(pid: int) -> float:
 
 @contextlib.contextmanager
 def process(
-    command: Sequence[str], stdout: int | None = None, stderr: int | None = None, **environment: str
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended when it is no longer needed."""
     running = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ | (environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -93,7 +96,6 @@ def server(
     postgres: embedded.Postgres,
     processes: int = 1,
     module: Sequence[str] = ("server",),
-    **settings: str,
 ) -> Iterator[System]:
     """Server processes of ours, each on a port of its own, or of a reference built from it."""
     assert postgres.process
@@ -103,11 +105,12 @@ def server(
             stack.enter_context(
                 process(
                     [sys.executable, "-m", *module],
-                    PORT=str(port),
-                    KEY_DB_URL=postgres.url(schema.KEY_DB),
-                    MSG_DB_URL=postgres.url(schema.MSG_DB),
-                    LOG_LEVEL="error",
-                    **settings,
+                    {
+                        "PORT": str(port),
+                        "KEY_DB_URL": postgres.url(schema.KEY_DB),
+                        "MSG_DB_URL": postgres.url(schema.MSG_DB),
+                        "LOG_LEVEL": "error",
+                    },
                 )
             )
             for port in ports

@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from server import sealing
-from server.serving import TRANSPORTS
+from server.httpd.transport import Server
 from tests.bench import plot, report, throughput, workload
 from tests.bench.load import Exhausted, Job, Void, drive
 from tests.bench.reference import SEALED
-from tests.server.test_transport import Site
+from tests.server.httpd.test_transport import Site
 
 RESULT = {
     "system": throughput.OURS,
@@ -33,7 +33,7 @@ needs_wrk = pytest.mark.skipif(
 @needs_wrk
 def test_right_answers_are_counted():
     """A run says how many answers a second there were."""
-    with Site(TRANSPORTS["httptools"]) as site:
+    with Site(Server) as site:
         job = Job("GET /?size=3 HTTP/1.1\r\nHost: here\r\n\r\n", "", 200, "xxx")
         assert drive(job, [("127.0.0.1", site.port)], 2, 1).rate > 0
 
@@ -42,7 +42,7 @@ def test_right_answers_are_counted():
 @pytest.mark.parametrize(("status", "answer"), [(201, "xxx"), (200, "yyy")])
 def test_a_wrong_answer_makes_the_run_void(status, answer):
     """Another status, or another body."""
-    with Site(TRANSPORTS["httptools"]) as site:
+    with Site(Server) as site:
         job = Job("GET /?size=3 HTTP/1.1\r\nHost: here\r\n\r\n", "", status, answer)
         with pytest.raises(Void):
             drive(job, [("127.0.0.1", site.port)], 2, 1)
@@ -51,7 +51,7 @@ def test_a_wrong_answer_makes_the_run_void(status, answer):
 @needs_wrk
 def test_an_answer_to_somebody_else_makes_the_run_void():
     """An answer has to hold an id that was asked for."""
-    with Site(TRANSPORTS["httptools"]) as site:
+    with Site(Server) as site:
         job = Job(
             "GET /?size=5&id=", " HTTP/1.1\r\nHost: here\r\n\r\n", 200, "", "", True, ["abcde"] * 100_000
         )
@@ -62,7 +62,7 @@ def test_an_answer_to_somebody_else_makes_the_run_void():
 @needs_wrk
 def test_a_run_without_enough_notes_does_not_count():
     """Each reveal needs a note of its own."""
-    with Site(TRANSPORTS["httptools"]) as site:
+    with Site(Server) as site:
         job = Job("GET /?size=5&id=", " HTTP/1.1\r\nHost: here\r\n\r\n", 200, "xxxxx", ids=["abcde"])
         with pytest.raises(Exhausted):
             drive(job, [("127.0.0.1", site.port)], 1, 1)
@@ -72,7 +72,7 @@ def test_the_notes_of_the_benchmark_keep_to_the_format():
     """What a client has sealed has the format's length, and what the server opens can be opened."""
     assert sealing.is_sealed(sealing.from_text(workload.sealed_under("aB3_-")))
     assert sealing.is_token(workload.TOKEN)
-    assert sealing.open_sealed(workload.LOCK, SEALED) == workload.MESSAGE
+    assert sealing.open_sealed(workload.KEYS, SEALED) == workload.MESSAGE
 
 
 def test_keys_of_the_benchmark_are_the_same_in_sql(postgres):

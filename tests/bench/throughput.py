@@ -29,7 +29,7 @@ EMPTY = "(a) empty store"
 PGBENCH = "(b) pgbench"
 CONSTANT = "(c) constant"
 SNAPPASS = "(d) SnapPass"
-ON_TORNADO = ", Tornado's transport"
+ON_TORNADO = " on Tornado's server"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,22 +105,19 @@ def _bench(names: set[str]) -> Iterator[_Bench]:
         folder.chmod(0o755)
         postgres = stack.enter_context(systems.database())
         seeding.ensure_ahead(postgres.url(schema.KEY_DB), systems.KEYS)
-        tornado = {"HTTP_TRANSPORT": "tornado"}
-        empty, constant = ("tests.bench.reference", "empty"), ("tests.bench.reference", "constant")
+        reference = "tests.bench.reference"
         running: dict[str, System] = {}
-        for name, behind, processes, module, settings in (
-            (OURS, NGINX, 1, ("server",), {}),
-            (OURS_2, NGINX_2, 2, ("server",), {}),
-            (OURS + ON_TORNADO, None, 1, ("server",), tornado),
-            (EMPTY, None, 1, empty, {}),
-            (EMPTY + ON_TORNADO, None, 1, empty, tornado),
-            (CONSTANT, None, 1, constant, {}),
-            (CONSTANT + ON_TORNADO, None, 1, constant, tornado),
+        for name, behind, processes, module in (
+            (OURS, NGINX, 1, ("server",)),
+            (OURS_2, NGINX_2, 2, ("server",)),
+            (OURS + ON_TORNADO, None, 1, (reference, "full", "tornado")),
+            (EMPTY, None, 1, (reference, "empty")),
+            (EMPTY + ON_TORNADO, None, 1, (reference, "empty", "tornado")),
+            (CONSTANT, None, 1, (reference, "constant")),
+            (CONSTANT + ON_TORNADO, None, 1, (reference, "constant", "tornado")),
         ):
             if name in names or behind in names:
-                running[name] = stack.enter_context(
-                    systems.server(name, postgres, processes, module, **settings)
-                )
+                running[name] = stack.enter_context(systems.server(name, postgres, processes, module))
             if behind in names:
                 assert behind
                 www = folder / f"nginx-{processes}"

@@ -15,7 +15,7 @@ from tests.bench.load import Job, post
 
 MESSAGE = ("The quick brown fox jumps over the lazy dog. " * 23)[:1000]
 TOKEN = "0i9FCcjCuydimGFKFQzyckpc"  # of every note that the server opens
-LOCK = sealing.lock_of(TOKEN)
+KEYS = sealing.derive_keys(TOKEN)
 PROOF = bytes(32)  # of every note that a client has sealed
 
 # Sealed by a client, as far as the server can know; each is different, since its key is in it.
@@ -81,7 +81,7 @@ def fill(url: str, kind: str, start: int, end: int, lifetime: int = 3600) -> Non
     """Put notes from number `start` up to `end` straight into the table, for reveals of this kind."""
     verifier, sealed = sealing.verifier_of(PROOF), None
     if kind.endswith("server"):
-        verifier, sealed = LOCK.verifier, sealing.seal(LOCK, MESSAGE)
+        verifier, sealed = KEYS.verifier, sealing.seal(KEYS, MESSAGE)
     with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(FILL, (verifier, sealed, HEAD, TAIL, sealed, lifetime, start, end - 1))
 

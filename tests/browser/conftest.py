@@ -1,4 +1,4 @@
-"""A real Chromium, a real server, and between them a recorder of every byte that leaves the browser."""
+"""A real Chromium and a real server; between them, a recorder of every byte that the browser sends."""
 
 import base64
 import contextlib
@@ -14,16 +14,20 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from server import schema
 from tests.server_process import serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
-# Names of other sites, and of this one over plain http, where a browser has no WebCrypto.
+# Names of another site, and of this one over plain http, where browsers have no WebCrypto.
 OTHER_SITE = "other.test"
 INSECURE_HOST = "notes.test"
+
+# Milliseconds for what has to come; a busy machine may need many of them.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 ARGUMENTS = [
     "--disable-gpu",
@@ -31,13 +35,13 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    "--renderer-process-limit=1",  # a process for each page costs more than all the rest of a test
+    "--renderer-process-limit=1",  # a process for each page takes longer than the rest of a test
     f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP {INSECURE_HOST} 127.0.0.1",
 ]
 
 
 def chromium_path(playwright):
-    """CHROMIUM, then the usual names, then Playwright's own; None where there is none."""
+    """The first that exists of $CHROMIUM, the usual names, and Playwright's own; None if there is none."""
     named = os.environ.get("CHROMIUM")
     if named:
         return named
@@ -48,7 +52,7 @@ def chromium_path(playwright):
     return own if Path(own).exists() else None
 
 
-# For this package only, not for the session: while Playwright runs, no other event loop can in this thread.
+# Package scope, not session: while Playwright runs, no other event loop can run in this thread.
 @pytest.fixture(scope="package")
 def playwright():
     with sync_playwright() as running:
@@ -64,7 +68,7 @@ def browser(playwright):
     launched = playwright.chromium.launch(
         executable_path=path,
         args=ARGUMENTS + as_root,
-        # Playwright turns the back-forward cache off; what it would keep is what we look for.
+        # Playwright turns the back-forward cache off, but these tests check what it keeps.
         ignore_default_args=["--disable-back-forward-cache"],
     )
     yield launched
@@ -72,10 +76,10 @@ def browser(playwright):
 
 
 class Recorder:
-    """A way to the server that keeps what the browser sends, or that leads nowhere for a while."""
+    """A proxy in front of the server that records what the browser sends, and can cut the connection."""
 
     def __init__(self):
-        self.sent = b""
+        self.sent = bytearray()  # extended by a thread for each connection, which is atomic
         self.cut = False
         self.upstream = None
         outer = self
@@ -95,7 +99,7 @@ class Recorder:
             back = threading.Thread(target=self._pump, args=(server, browser), daemon=True)
             back.start()
             while data := browser.recv(65536):
-                self.sent += data
+                self.sent.extend(data)
                 if self.cut:
                     return
                 server.sendall(data)
@@ -125,7 +129,7 @@ class Recorder:
 
 @pytest.fixture(scope="package")
 def databases(postgres, seeded_key_db_url):
-    """The settings that name the databases of all tests of the browser."""
+    """The settings that name the databases; all browser tests share them."""
     connection = psycopg2.connect(postgres.url("postgres"))
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -133,7 +137,12 @@ def databases(postgres, seeded_key_db_url):
     connection.close()
     msg_db_url = postgres.url("browser_msg_db")
     schema.migrate(msg_db_url, schema.MSG_DB)
-    return {"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": msg_db_url, "LOG_LEVEL": "warning"}
+    return {
+        "KEY_DB_URL": seeded_key_db_url,
+        "MSG_DB_URL": msg_db_url,
+        "DB_TIMEOUT": str(PATIENCE // 1000),
+        "LOG_LEVEL": "warning",
+    }
 
 
 @pytest.fixture(scope="package")
@@ -148,7 +157,8 @@ def _way(databases):
 @pytest.fixture
 def recorder(_way):
     """The way to the server: what the browser sends in this test is kept."""
-    _way.sent, _way.cut = b"", False
+    _way.sent.clear()
+    _way.cut = False
     return _way
 
 
@@ -159,7 +169,7 @@ def url(recorder):
 
 
 class Visitor:
-    """Somebody with a browser of their own; what goes wrong in it fails the test, unless it was foreseen."""
+    """A person with a browser. An error in the browser fails the test, unless the test has foreseen it."""
 
     def __init__(self, context, url):
         self.url = url
@@ -177,7 +187,7 @@ class Visitor:
             self.troubles.append(message.text)
 
     def foresee(self, *words):
-        """Errors in the console with these words belong to the test."""
+        """Expect errors in the console that contain these words."""
         self.foreseen += words
 
     def open(self, path="/"):
@@ -186,35 +196,45 @@ class Visitor:
         return self.page
 
     def write(self, message, passphrase="", lifetime=None):
-        """Write a message with the form and have it sealed; the link."""
+        """Write a message in the form and seal it; returns the link."""
         page = self.open("/")
         page.fill("#message", message)
         page.fill("#passphrase", passphrase)
         if lifetime:
             page.select_option("#lifetime", lifetime)
         page.click("[data-send]")
-        page.wait_for_selector("#link")
+        self.wait_for_swap()
         return page.input_value("#link")
 
     def reveal(self, passphrase=None):
-        """On a confirm page: open the message, and give its text."""
+        """On a confirm page, open the message; returns its text."""
         if passphrase is not None:
             self.page.fill("#passphrase", passphrase)
         self.page.click("[data-send]")
+        self.wait_for_swap()
         self.page.wait_for_selector("#text:not(:empty)")
         return self.page.text_content("#text")
 
+    def wait_for_swap(self):
+        """Until an answer has taken the page's place: the last act of that is to give its heading the focus."""
+        self.page.wait_for_selector("[data-focus]:focus")
+
+    def wait_for_form(self):
+        """Until everything on the form works: scripts attach one by one, and the first frame gives the focus."""
+        for part in ("[data-send]:enabled", "#message[data-attached]:focus", "#passphrase[data-attached]"):
+            self.page.wait_for_selector(part)
+
     def leave(self):
-        """Close the page; what went wrong and was not foreseen."""
+        """Close the page; returns the errors that were not foreseen."""
         with contextlib.suppress(Error):
-            self.page.evaluate("0")  # it may still have something to say
+            self.page.evaluate("0")  # lets pending console events arrive
         self.page.close()
         return [trouble for trouble in self.troubles if not any(words in trouble for words in self.foreseen)]
 
 
 def new_context(browser, **options):
     context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     context.add_init_script(
         "addEventListener('securitypolicyviolation', (event) =>"
         " console.error('CSP', event.violatedDirective, event.blockedURI, event.sample))"
@@ -224,7 +244,7 @@ def new_context(browser, **options):
 
 @pytest.fixture
 def visit(browser, url):
-    """Make visitors, each with a browser of their own: `visit(origin, **options of the context)`."""
+    """Make visitors, each with a separate browser context: `visit(origin, **context_options)`."""
     visitors = []
 
     def arrive(origin=url, **options):
@@ -245,7 +265,7 @@ def _context(browser):
 
 @pytest.fixture
 def visitor(_context, url):
-    """One visitor in a tab of their own; for whoever sets up more than a page, there is `visit`."""
+    """A visitor with a new tab. Tests that set up more than a page use `visit`."""
     visitor = Visitor(_context, url)
     yield visitor
     _context.clear_permissions()
@@ -253,7 +273,7 @@ def visitor(_context, url):
 
 
 def ask(url, fields=None, **headers):
-    """A request without a browser: (status, body)."""
+    """Send a request without a browser; returns (status, body)."""
     data = None if fields is None else urllib.parse.urlencode(fields).encode()
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
@@ -265,12 +285,12 @@ def ask(url, fields=None, **headers):
 
 
 def leave(url, message, **fields):
-    """Leave a message without a browser, sealed by the server: the link, with a /."""
+    """Put a message without a browser, sealed by the server; returns the link, which has a /."""
     status, link = ask(f"{url}/post", {"message": message, **fields}, Accept="text/plain")
     assert status == 201
     return link.strip()
 
 
 def hashed(link):
-    """A link with a / as the same link with a #."""
+    """Change the / before the token in a link to a #."""
     return "#".join(link.rsplit("/", 1))

@@ -1,4 +1,4 @@
-"""Pictures of every page by day and by night, for docs/screens/: `make screens`. Not a test."""
+"""Takes the screenshots in docs/screens, of each page in light and dark: `make screens`. Not a test."""
 
 from pathlib import Path
 
@@ -36,10 +36,10 @@ PAGES = [form, share, confirm, revealed, states.confirm_cut_off, states.gone, st
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", PAGES, ids=lambda state: state.__name__)
 def test_screens(visit, state, scheme):
-    """One picture each, as wide as a small laptop's window."""
+    """A screenshot of each page, as wide as the window of a small laptop."""
     visitor = visit(viewport={"width": 900, "height": 700}, color_scheme=scheme)
     state(visitor)
-    if state is share:  # where the link would stand on a server that is not a test's
+    if state is share:  # a link as on a real server, not a test's
         link = "https://notes.example.org/Ab3_x#8aspm4G7VmSUfOoD6V1vrOXo"
         visitor.page.evaluate("(link) => { document.querySelector('#link').value = link; }", link)
     visitor.page.screenshot(path=FOLDER / f"{state.__name__}-{scheme}.png", full_page=True)

@@ -1,4 +1,4 @@
-"""What another site makes a browser send is refused, and nothing else is (docs/decisions/0006)."""
+"""Requests that another site makes a browser send are refused, and no others (docs/decisions/0006)."""
 
 import http.server
 import threading
@@ -13,7 +13,7 @@ TOKEN_FORM = """<!doctype html><form method="post" action="{action}">
 
 @pytest.fixture
 def other_site():
-    """Another site, which serves whatever `.page` holds."""
+    """Another site, which serves the text in `.page`."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -23,7 +23,7 @@ def other_site():
             self.wfile.write(server.page.encode())
 
         def log_message(self, *_):
-            """Nothing on the terminal."""
+            """Print nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.url = f"http://{OTHER_SITE}:{server.server_address[1]}/"
@@ -37,7 +37,7 @@ def other_site():
 
 @pytest.mark.parametrize("act", ["reveal", "destroy"])
 def test_a_form_on_another_site_is_refused(visitor, other_site, act):
-    """Somebody who knows a link cannot make another person's browser read or destroy the note."""
+    """A site that knows a link cannot make a visitor's browser reveal or destroy the note."""
     visitor.foresee("403", "favicon")
     link = leave(visitor.url, "hello")
     address, token = link.rsplit("/", 1)
@@ -49,7 +49,7 @@ def test_a_form_on_another_site_is_refused(visitor, other_site, act):
 
 
 def test_a_form_on_another_site_leaves_no_message(visitor, other_site):
-    """Nor can it leave messages in somebody's name."""
+    """Another site cannot make a visitor's browser put a message."""
     visitor.foresee("403", "favicon")
     other_site.page = f"""<form method="post" action="{visitor.url}/post">
         <input name="message" value="x"><button>Go</button></form>"""
@@ -59,7 +59,7 @@ def test_a_form_on_another_site_leaves_no_message(visitor, other_site):
 
 
 def test_a_link_on_another_site_leads_to_the_confirm_page(visitor, other_site):
-    """Following a link is no request that changes anything: it works from everywhere."""
+    """A link on another site works, because following it changes nothing."""
     link = leave(visitor.url, "hello")
     visitor.foresee("favicon")
     other_site.page = f'<a href="{link}">Read</a>'
@@ -74,7 +74,7 @@ def test_a_link_on_another_site_leads_to_the_confirm_page(visitor, other_site):
     ids=str,
 )
 def test_what_marks_a_request_of_another_site_is_refused(url, headers):
-    """Sec-Fetch-Site, or in its absence Origin, gives another site away: 403, and the note stays."""
+    """If Sec-Fetch-Site, or without it Origin, names another site, the answer is 403, and the note stays."""
     link = leave(url, "hello")
     address, token = link.rsplit("/", 1)
     assert ask(f"{address}/reveal", {"token": token}, **headers)[0] == 403

@@ -1,10 +1,11 @@
-"""The whole way, from one person's browser to another's, in every mode."""
+"""A message's whole way, from one person's browser to another's, in each mode."""
 
 import hashlib
 import re
 from urllib.parse import parse_qsl
 
 import pytest
+from playwright.sync_api import expect
 
 from server import sealing
 from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave
@@ -19,7 +20,7 @@ FULL = "many bytes ünto " * 3854 + "." * 6 + "\u202eשלום\n"
 
 
 def test_message_passphrase_and_token_never_leave_the_browser(visitor, visit, recorder):
-    """Of all that both browsers send, nothing holds the message, the passphrase or the token."""
+    """Nothing that either browser sends contains the message, the passphrase or the token."""
     sender, reader = visitor, visit()
     link = sender.write("the heron stands at dawn", "willow bark tea")
     reader.open(link)
@@ -41,7 +42,7 @@ def test_only_four_fields_are_posted(visitor):
 
 
 def test_what_a_recorder_would_find_if_it_were_sent(visitor, recorder):
-    """The recorder does see what is sent: a message that the form of another mode posts."""
+    """The recorder works: it finds a message that a client sends unsealed."""
     leave(visitor.url, "the heron stands at dawn")
     assert recorder.holds("the heron stands at dawn")
 
@@ -49,7 +50,7 @@ def test_what_a_recorder_would_find_if_it_were_sent(visitor, recorder):
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 @pytest.mark.parametrize("message", [ODD, FULL], ids=["odd", "64 KiB"])
 def test_a_message_comes_back_exactly(visitor, visit, message, scripts):
-    """White space, emoji, markup, right-to-left text and 64 KiB arrive as they were typed."""
+    """White space, emoji, markup, right-to-left text and 64 KiB come back as they were typed."""
     writer = visitor if scripts else visit(java_script_enabled=False)
     if scripts:
         link = writer.write(message)
@@ -65,7 +66,7 @@ def test_a_message_comes_back_exactly(visitor, visit, message, scripts):
 
 
 def test_with_scripts_the_link_has_its_token_behind_a_hash(visitor):
-    """The browser seals, and the token is in no attribute of the page, nor in the address bar."""
+    """The token is behind the # of the link, but in no attribute of the page and not in the address bar."""
     link = visitor.write("hello")
     assert LINK.fullmatch(link)
     assert link.split("#")[1] not in visitor.page.content()
@@ -73,7 +74,7 @@ def test_with_scripts_the_link_has_its_token_behind_a_hash(visitor):
 
 
 def test_without_scripts_whole_pages_do_the_same(visit):
-    """A form without JavaScript, with a passphrase: link, confirm page, wrong passphrase, message, gone."""
+    """Without JavaScript, each step works: link, confirm page, wrong passphrase, message, gone."""
     visitor = visit(java_script_enabled=False)
     page = visitor.open("/")
     assert not page.is_visible("[data-send]")
@@ -85,7 +86,7 @@ def test_without_scripts_whole_pages_do_the_same(visit):
     visitor.foresee("403", "404")
     page.fill("#passphrase", "simsim")
     page.click("noscript button")
-    assert "does not fit" in page.text_content("main")
+    expect(page.locator("main")).to_contain_text("does not fit")
     page = visitor.open(link)
     page.fill("#passphrase", "sesame")
     page.click("noscript button")
@@ -95,7 +96,7 @@ def test_without_scripts_whole_pages_do_the_same(visit):
 
 
 def test_without_scripts_a_link_with_a_hash_says_what_to_do(visitor, visit):
-    """The server never saw the token: the page tells how to let it open the note, and that works."""
+    """The page says how to let the server open the note, and that works."""
     link = visitor.write("hello")
     reader = visit(java_script_enabled=False)
     page = reader.open(link)
@@ -106,10 +107,10 @@ def test_without_scripts_a_link_with_a_hash_says_what_to_do(visitor, visit):
 
 
 def test_with_scripts_a_link_with_a_slash_is_opened_in_the_browser(visitor, recorder):
-    """What the server sealed opens the same way: it gets a proof, and the address bar keeps no token."""
+    """The browser opens a note that the server sealed; it sends only a proof and hides the token."""
     link = leave(visitor.url, "from a terminal", passphrase="sesame")
     page = visitor.open(link)
-    recorder.sent = b""
+    recorder.sent.clear()
     assert visitor.reveal("sesame") == "from a terminal"
     assert page.url == link.rsplit("/", 1)[0]
     assert not recorder.holds(link.rsplit("/", 1)[1])
@@ -124,13 +125,13 @@ def test_a_link_whose_hash_was_encoded_opens(visitor):
 
 
 def test_what_a_chat_program_appends_to_a_link_does_no_harm(visitor):
-    """A full stop or a bracket behind the token is not part of it."""
+    """A full stop or a bracket after the token is ignored."""
     visitor.open(hashed(leave(visitor.url, "hello")) + ").")
     assert visitor.reveal() == "hello"
 
 
 def test_of_two_tabs_that_race_one_reads(visitor, visit):
-    """Both send their reveal at once: one shows the message, the other that there is none."""
+    """Of two tabs that reveal at once, one shows the message; the other says that there is none."""
     link = visitor.write("only for one")
     readers = [visitor, visit()]
     held = []
@@ -145,13 +146,13 @@ def test_of_two_tabs_that_race_one_reads(visitor, visit):
     for route in held:
         route.continue_()
     for reader in readers:
-        reader.page.wait_for_selector("h1:not(:text('Somebody'))")
+        reader.page.wait_for_selector("h1:not(:text('Someone'))")
     headings = sorted(reader.page.text_content("h1") for reader in readers)
     assert headings == ["There is no message here", "Your message"]
 
 
 def test_on_a_phone(visit, playwright):
-    """The whole way on a phone, by touch."""
+    """Writing and reading a message works on a phone, by touch."""
     phone = {**playwright.devices["iPhone 13"]}
     phone.pop("default_browser_type")
     visitor = visit(**phone)
@@ -163,7 +164,7 @@ def test_on_a_phone(visit, playwright):
 
 
 def test_without_webcrypto_the_server_seals_only_after_a_choice(visit, recorder):
-    """On a plain http address nothing can be sent before somebody agrees that the server seals and opens."""
+    """On plain http, nothing is sent until the person agrees that the server seals or opens the message."""
     visitor = visit(f"http://{INSECURE_HOST}:{recorder.port}")
     visitor.foresee("Cross-Origin-Opener-Policy header has been ignored")
     page = visitor.open("/")
@@ -187,9 +188,9 @@ def test_without_webcrypto_the_server_seals_only_after_a_choice(visit, recorder)
 
 
 def test_a_note_that_was_sealed_wrongly_says_so(visitor):
-    """Bytes that do not open are gone, and the page tells it instead of showing nothing."""
+    """If the sealed bytes do not open, the page says that the message is destroyed and cannot be opened."""
     token = sealing.new_token()
-    lock = sealing.lock_of(token)
+    lock = sealing.derive_keys(token)
     fields = {"sealed": sealing.to_text(b"\x01" + bytes(284)), "verifier": sealing.to_text(lock.verifier)}
     assert lock.verifier == hashlib.sha256(lock.proof).digest()
     status, link = ask(f"{visitor.url}/post", fields, Accept="text/plain")

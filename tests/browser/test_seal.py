@@ -1,4 +1,4 @@
-"""static/js/seal.js: the sealed format in the browser, held to the same vectors as server/sealing.py."""
+"""static/js/seal.js: the sealed format in the browser, tested with the vectors of server/sealing.py."""
 
 import json
 from pathlib import Path
@@ -26,12 +26,12 @@ REPRODUCE = """async ([url, vector]) => {
 
 @pytest.fixture
 def sealing(visitor):
-    """A page and the URL of seal.js there."""
+    """A page, and the URL of seal.js on it."""
     return visitor.open("/"), visitor.url + asset("js/seal.js")
 
 
 def test_the_browser_reproduces_every_vector(sealing):
-    """Token, proof, verifier and sealed bytes are those of the vectors, and each opens to its message."""
+    """Token, proof, verifier and sealed bytes equal those of the vectors, and each vector opens."""
     page, url = sealing
     made = [page.evaluate(REPRODUCE, [url, vector]) for vector in VECTORS]
     names = ("token", "proof", "verifier", "sealed")
@@ -40,7 +40,7 @@ def test_the_browser_reproduces_every_vector(sealing):
 
 
 def test_a_mangled_token_is_told_from_a_whole_one(sealing):
-    """A token with a letter missing, too many, changed or foreign is not whole."""
+    """A token with a missing, extra, changed or invalid character is not complete."""
     page, url = sealing
     token = VECTORS[0]["token"]
     mangled = [token[:-1], token + "a", token[::-1], "-" + token[1:], "", token[:5] + "0" + token[6:]]
@@ -50,7 +50,7 @@ def test_a_mangled_token_is_told_from_a_whole_one(sealing):
 
 
 def test_secrets_are_drawn_from_the_whole_alphabet(sealing):
-    """Two thousand secrets have 22 characters each, all 62 about equally often, and none twice."""
+    """Two thousand secrets are distinct, have 22 characters, and use all 62 about equally often."""
     page, url = sealing
     secrets = page.evaluate(
         "async (url) => { const {newSecret} = await import(url);"
@@ -67,7 +67,7 @@ def test_secrets_are_drawn_from_the_whole_alphabet(sealing):
 
 @pytest.mark.parametrize("place", [0, 1, 20, -1])
 def test_sealed_bytes_that_were_changed_are_not_opened(sealing, place):
-    """One changed byte, in the version, the nonce or the text, gives an error that tells nothing."""
+    """One changed byte in the version, the nonce or the text gives an error without details."""
     page, url = sealing
     failure = page.evaluate(
         """async ([url, vector, place]) => {
@@ -83,7 +83,7 @@ def test_sealed_bytes_that_were_changed_are_not_opened(sealing, place):
 
 
 def test_a_byte_order_mark_is_part_of_the_message(sealing):
-    """Decoders like to drop it; a message that begins with one keeps it."""
+    """A message that begins with a byte order mark keeps it, although decoders drop it by default."""
     page, url = sealing
     opened = page.evaluate(
         """async ([url, token, message]) => {

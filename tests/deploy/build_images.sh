@@ -116,6 +116,7 @@ for target in server kgs nginx; do
         done
         curl --silent --insecure --header 'Accept: application/json' https://127.0.0.1:8443/ | grep -q '"status": 502' ||
             fail "nginx: does not answer"
+        # shellcheck disable=SC2016  # the shell in the container expands it
         run "$container" -- sh -c 'kill -QUIT "$(cat /tmp/nginx.pid)"'
         wait
         ;;

@@ -47,7 +47,7 @@ NAMES = {
     "restart_the_database_at_once": "immediate shutdown of the database, and a restart",
     "freeze_the_database": "SIGSTOP of the whole database for up to a second",
     "freeze_a_backend": "SIGSTOP of one backend for up to a second",
-    "break_conversations": "a second of conversations broken at random",
+    "break_conversations": "conversations broken at random for a second",
     "cut_all_connections": "all connections to the database cut at once",
     "silence_the_network": "all connections to the database black-holed for up to a second",
     "kill_a_server": "SIGKILL of a server process",
@@ -110,23 +110,23 @@ async def faults(base: Base, rounds: int) -> tuple[str, bool]:
         "| fault, under load from 16 clients against two server processes | times |",
         "|---|---|",
         *sorted(f"| {NAMES[kind]} | {times} |" for kind, times in done.items()),
-        f"| a conversation broken at random, within the above | {sprung.total()} |",
-        f"| a client that leaves without its answer | {counts['reveals that the client left']} |",
+        f"| a conversation broken at random during these faults | {sprung.total()} |",
+        f"| a client that disconnects before its answer | {counts['reveals that the client left']} |",
         "",
-        "| what came of it | count |",
+        "| result | count |",
         "|---|---|",
         f"| notes whose link was handed out | {counts['put placed']} |",
-        f"| of these shown exactly once, with their content | {counts['note shown once']} |",
-        "| of these taken by a reveal whose answer nobody got (its client left, or its server died) |"
+        f"| of these shown exactly once, with the right content | {counts['note shown once']} |",
+        "| of these taken by a reveal whose answer reached nobody (its client disconnected, or its server died) |"
         f" {counts['note taken by a reveal whose answer nobody got']} |",
         "| of these taken by a reveal that was refused after nine timeouts |"
         f" {counts['note taken by a reveal that never learned of it']} |",
         f"| of these lost | {counts['note lost']} |",
         f"| puts refused with 503 | {counts['put refused']} |",
-        f"| reveals refused with 503, and the note untouched or counted above | {counts['reveal refused']} |",
+        f"| reveals refused with 503; the note is untouched or counted above | {counts['reveal refused']} |",
         f"| reveals without any answer | {counts['reveal unknown']} |",
-        f"| reveals answered 404, each after another reader's | {counts['reveal gone']} |",
-        f"| reveals with a wrong token, all 404 | {counts['guess gone']} |",
+        f"| reveals answered with 404, each after another reader's reveal | {counts['reveal gone']} |",
+        f"| reveals with a wrong token, all answered with 404 | {counts['guess gone']} |",
         f"| slowest answer | {slowest:.1f} s |",
         "",
         *points_table(broken.counts),
@@ -174,7 +174,7 @@ async def break_every_point(base: Base, rounds: int) -> Verdict:
 
 
 def points_table(counts: Counter[str]) -> Iterator[str]:
-    yield "| the conversation with the database broken at each point | cut | black-holed | delivered late |"
+    yield "| where the conversation with the database breaks | cut | black-holed | delivered late |"
     yield "|---|---|---|---|"
     for statement, moment in itertools.product(("put", "reveal", "commit", "receipts"), Moment):
         by_way = [counts[f"{statement}-{moment.name.lower()}-{how.name.lower()}"] for how in Break]
@@ -217,8 +217,8 @@ async def round_of(
     with Proxy(("127.0.0.1", cluster.port)) as proxy:
         environment = base.environment | {"MSG_DB_URL": proxy.url("msg_db")}
         with stack.servers(2, environment, base.folder) as servers:
-            doing = Faults(cluster, proxy, servers, seed, frozen_seconds=TIMEOUT)
             load = Load([server.port for server in servers], seed, leavers=0.03)
+            doing = Faults(cluster, proxy, servers, load.history, seed, frozen_seconds=TIMEOUT)
             async with under_load(load, clients=16):
                 for kind in kinds:
                     await doing.do(kind)
@@ -261,12 +261,12 @@ async def drill(base: Base) -> tuple[str, bool]:
         "",
         *(f"- {violation}" for violation in violations[:20]),
         "",
-        "| death noticed after | standby promoted after | first put after | notes put | shown once |"
+        "| failure detected after | standby promoted after | first put after | notes put | shown once |"
         " answer lost | refused and gone | puts refused | slowest answer |",
         "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "What `/readyz` said in the last one, in seconds from the primary's death:",
+        "What `/readyz` answered in the last drill, in seconds since the primary's death:",
         "",
         "```",
         *story.detail,
@@ -294,7 +294,7 @@ async def soak(base: Base, requests: int) -> tuple[str, bool]:
     grown = after.resident_bytes / before.resident_bytes - 1
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d}, {requests} requests in {(time.monotonic() - start) / 60:.0f} minutes,"
-        f" {failed} answered with 5xx. After the first {WARM_UP}, resident memory grew by"
+        f" {failed} answered with 5xx. After the first {WARM_UP} requests, resident memory grew by"
         f" {100 * grown:.1f} %.",
         "",
         "| requests | resident memory | file descriptors | database connections |",

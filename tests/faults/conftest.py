@@ -10,6 +10,8 @@ from tests.faults.proxy import Proxy, socket_of
 
 # Of the servers under test: a fifth of the default, so that what takes seconds takes less of them.
 TIMEOUT = 1.0
+# Where no timeout is to come: one that a busy machine does not reach.
+PATIENT = 30.0
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +52,15 @@ class Pair:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def on_standby(self, sql: str) -> list[tuple[object, ...]]:
+        """What the standby answers from all that is on its disk by now, which it may not have replayed yet."""
+        ((received,),) = self.standby.execute("SELECT pg_last_wal_receive_lsn()")
+        deadline = time.monotonic() + 30
+        while self.standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{received}'") != [(True,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return self.standby.execute(sql, "msg_db")
+
     def promote(self) -> None:
         """Let the standby be the database, alone."""
         self.standby.execute("SELECT pg_promote(true, 30)")
@@ -61,9 +69,7 @@ class Pair:
 
     def stop(self) -> None:
         for cluster in (self.standby, self.primary):
-            with contextlib.suppress(OSError):
-                cluster.thaw()
-            cluster.stop(signal.SIGQUIT)
+            cluster.end()
 
 
 @contextlib.contextmanager
@@ -97,7 +103,7 @@ async def fail_over(pair: Pair, proxy: Proxy, server: ServerProcess, load: Load,
     """Kill the primary, promote the standby, move the address, and watch.
 
     Args:
-        detection: seconds until somebody notices that the primary is dead.
+        detection: seconds until somebody notices that the primary is dead; it has shown in /readyz by then.
     """
     start = time.monotonic()
     story = Story()
@@ -120,6 +126,8 @@ async def fail_over(pair: Pair, proxy: Proxy, server: ServerProcess, load: Load,
     await asyncio.to_thread(pair.primary.kill)
     watching = asyncio.create_task(watch())
     await asyncio.sleep(detection)
+    while not story.unready or story.unready[-1][1]:
+        await asyncio.sleep(0.02)
     await asyncio.to_thread(pair.promote)
     proxy.upstream = ("127.0.0.1", pair.standby.port)
     proxy.refusing = False

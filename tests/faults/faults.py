@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from tests.faults.history import History, Outcome
 from tests.faults.proxy import Break, Moment, Proxy, Trap
 from tests.faults.stack import Cluster, ServerProcess
 
@@ -20,9 +21,15 @@ class Faults:
     """All kinds of faults, done to one database behind a proxy and to the servers before it."""
 
     def __init__(
-        self, cluster: Cluster, proxy: Proxy, servers: list[ServerProcess], seed: int, frozen_seconds: float
+        self,
+        cluster: Cluster,
+        proxy: Proxy,
+        servers: list[ServerProcess],
+        history: History,
+        seed: int,
+        frozen_seconds: float,
     ) -> None:
-        self.cluster, self.proxy, self.servers = cluster, proxy, servers
+        self.cluster, self.proxy, self.servers, self.history = cluster, proxy, servers, history
         self.frozen_seconds = frozen_seconds
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
@@ -107,7 +114,8 @@ class Faults:
         await asyncio.sleep(self.frozen_seconds)
 
     async def fill_the_disk(self) -> None:
-        """Until nothing can be written; then room is made."""
+        """Until nothing can be written and a put is refused for it; then room is made."""
+        calls_before = len(self.history.calls)
         ballast = self.cluster.folder / "ballast"
         with open(ballast, "wb", buffering=0) as file:
             try:
@@ -116,6 +124,11 @@ class Faults:
             except OSError:
                 pass
         await asyncio.sleep(self.frozen_seconds)
+        while not any(
+            call.kind == "put" and call.outcome is Outcome.REFUSED
+            for call in self.history.calls[calls_before:]
+        ):
+            await asyncio.sleep(0.05)
         ballast.unlink()
         await asyncio.sleep(0.1)
         assert self.cluster.process

@@ -9,11 +9,12 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from tests.faults.history import Call, History, Note, Outcome
 
 Fields = Mapping[str, object]
+Waiting = Callable[[], Awaitable[object]]
 
 # Of a client that waits for an answer; longer than any answer may take.
 PATIENCE = 120.0
@@ -28,12 +29,12 @@ class Client:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(
-        self, method: str, path: str, fields: Fields | None = None, leave_after: float | None = None
+        self, method: str, path: str, fields: Fields | None = None, leave_after: Waiting | None = None
     ) -> tuple[int, bytes]:
         """Send a request and read its answer.
 
         Args:
-            leave_after: seconds after which to hang up without having read anything.
+            leave_after: what to wait for before hanging up without having read anything.
 
         Raises:
             OSError, EOFError: there was no whole answer.
@@ -48,7 +49,7 @@ class Client:
             reader, writer = self._streams
             writer.write(head.encode() + b"\r\n" + body)
             if leave_after is not None:
-                await asyncio.sleep(leave_after)
+                await leave_after()
                 raise EOFError("left")
             async with asyncio.timeout(PATIENCE):
                 return await self._answer(reader)
@@ -73,7 +74,7 @@ class Client:
 
 
 async def fetch(
-    port: int, method: str, path: str, fields: Fields | None = None, leave_after: float | None = None
+    port: int, method: str, path: str, fields: Fields | None = None, leave_after: Waiting | None = None
 ) -> tuple[int, bytes]:
     """As `Client.ask`, over a connection of its own."""
     client = Client(port)
@@ -140,8 +141,9 @@ class Load:
     async def _read(self, client: Client, note: Note) -> None:
         if self._random.random() < 0.05:
             await self._guess(client, note)
-        leave_after = self._random.uniform(0, 0.02) if self._random.random() < self._leavers else None
-        await _reveal(self.history, client, note, leave_after)
+        moment = self._random.uniform(0, 0.02)
+        leaves = self._random.random() < self._leavers
+        await _reveal(self.history, client, note, (lambda: asyncio.sleep(moment)) if leaves else None)
 
     async def _guess(self, client: Client, note: Note) -> None:
         """The same key with the token of some other note."""
@@ -175,7 +177,7 @@ class Load:
 
 
 async def _reveal(
-    history: History, client: Client, note: Note, leave_after: float | None = None
+    history: History, client: Client, note: Note, leave_after: Waiting | None = None
 ) -> Outcome | None:
     call = history.begin("reveal", note.number)
     try:
@@ -210,7 +212,7 @@ def _end(call: Call, outcome: Outcome, why: str = "") -> None:
 
 
 @contextlib.asynccontextmanager
-async def under_load(load: Load, clients: int):
+async def under_load(load: Load, clients: int) -> AsyncIterator[None]:
     """The load runs while the body does; then every note is asked for once more."""
     running = asyncio.create_task(load.run(clients))
     try:

@@ -35,11 +35,11 @@ CONNECT = "connect"
 class Moment(enum.Enum):
     """Where in a statement's life its conversation breaks."""
 
-    UNSENT = "it reached the proxy, and nothing of it the database"
-    HALF_SENT = "half of it reached the database"
-    SENT = "all of it reached the database, which may or may not have begun"
-    ANSWERED = "the database has answered, and nothing of that came through"
-    HALF_ANSWERED = "half of the answer came through"
+    UNSENT = "the statement reached the proxy, but not the database"
+    HALF_SENT = "half of the statement reached the database"
+    SENT = "the whole statement reached the database, which may have begun it"
+    ANSWERED = "the database answered, but nothing reached the server"
+    HALF_ANSWERED = "half of the answer reached the server"
 
 
 class Break(enum.Enum):

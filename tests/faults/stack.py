@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -24,7 +25,7 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 def name_of(url: str) -> str:
     """The name of the database that a URL means."""
-    return parse_dsn(url)["dbname"]
+    return str(parse_dsn(url)["dbname"])
 
 
 class Cluster:
@@ -74,7 +75,7 @@ class Cluster:
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs as its user."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [self.programs / program, *arguments],
             capture_output=True,
             text=True,
@@ -87,7 +88,7 @@ class Cluster:
 
     def start(self, wait: float = 30.0) -> None:
         options = [f"-c{name}={value}" for name, value in self.configuration.items()]
-        folders = ["-D", self.data, "-k", self.folder]
+        folders = [f"-D{self.data}", f"-k{self.folder}"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", *folders, "-p", str(self.port), *options],
@@ -113,7 +114,7 @@ class Cluster:
     def url(self, database: str) -> str:
         return f"postgresql://{embedded.SUPERUSER}@127.0.0.1:{self.port}/{database}?sslmode=disable"
 
-    def execute(self, sql: str, database: str = "postgres") -> list[tuple]:
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.url(database))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -142,7 +143,9 @@ class Cluster:
         deadline = time.monotonic() + 30
         while not pids and time.monotonic() < deadline:
             with contextlib.suppress(psycopg2.OperationalError):  # it may be recovering
-                pids = [pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")]
+                pids = [
+                    pid for pid, in self.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'msg_db'")
+                ]
         return pids
 
     def signal_all(self, number: int) -> None:
@@ -158,9 +161,13 @@ class Cluster:
 
     def kill(self) -> None:
         """SIGKILL to everything at once, as when the machine dies."""
+        assert self.process
+        self.process.send_signal(
+            signal.SIGSTOP
+        )  # a process that it forks from here on would outlive the others
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         pids = self.processes()
         self.signal_all(signal.SIGKILL)
-        assert self.process
         self.process.wait()
         _wait_for_the_end_of(pids)
 
@@ -169,6 +176,14 @@ class Cluster:
         if self.process and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(60)
+
+    def end(self) -> None:
+        """Stop for good, and leave nothing behind."""
+        with contextlib.suppress(OSError):
+            self.thaw()
+        if self.process and self.process.poll() == -signal.SIGKILL:
+            self.start()  # this removes the shared memory of the one that was killed
+        self.stop(signal.SIGQUIT)
 
 
 def _wait_for_the_end_of(pids: list[int]) -> None:
@@ -189,14 +204,12 @@ def cluster(folder: Path, programs: Path, clock: bool = False, **configuration: 
     """A running cluster with an empty msg-db."""
     cluster = Cluster(folder, programs, clock, **configuration)
     cluster.create()
-    cluster.start()
     try:
+        cluster.start()
         cluster.create_msg_db()
         yield cluster
     finally:
-        with contextlib.suppress(OSError):
-            cluster.thaw()
-        cluster.stop(signal.SIGQUIT)
+        cluster.end()
 
 
 class ServerProcess:

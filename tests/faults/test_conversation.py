@@ -12,7 +12,7 @@ import pytest
 from server.database import Database, Unavailable
 from server.keys import ALPHABET
 from server.notes import Note, Notes
-from tests.faults.conftest import TIMEOUT
+from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.proxy import CONNECT, Break, Moment, Trap
 
 pytestmark = pytest.mark.gen_test(timeout=120)
@@ -59,9 +59,16 @@ def a_note(proof):
 @contextlib.asynccontextmanager
 async def opened(url, first_key=0, timeout=TIMEOUT):
     """Notes over connections of their own."""
+    async with opened_with_database(url, first_key, timeout) as (notes, _):
+        yield notes
+
+
+@contextlib.asynccontextmanager
+async def opened_with_database(url, first_key=0, timeout=TIMEOUT):
+    """The same, and their database."""
     database = Database(url, 3, timeout)
     try:
-        yield Notes(database, Keys(first_key))
+        yield Notes(database, Keys(first_key)), database
     finally:
         await database.close()
 
@@ -123,7 +130,7 @@ async def test_a_reveal_is_exactly_once_wherever_its_conversation_breaks(
 ):
     """Each point, each way, on the first try and on the one after a lost COMMIT: one reader is shown it."""
     url = through_proxy
-    async with opened(msg_db_url) as steady:
+    async with opened(msg_db_url, timeout=PATIENT) as steady:
         cases = FIRST_TRY + SECOND_TRY
         placed = [await steady.put(a_note("")) for _ in cases]
         await set_verifiers(msg_db_url)
@@ -158,13 +165,13 @@ async def set_verifiers(url):
 async def test_a_group_is_exactly_once_wherever_its_conversation_breaks(msg_db_url, proxy, through_proxy):
     """Readers of ten notes share statements, some with a wrong proof; each note keeps to one reader."""
     url = through_proxy
-    async with opened(msg_db_url) as steady:
+    async with opened(msg_db_url, timeout=PATIENT) as steady:
         wrong = []
         for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE)):
             placed = [await steady.put(a_note("")) for _ in range(10)]
             await set_verifiers(msg_db_url)
             proxy.arm(trap := Trap("commit", moment, how, placed[5].key.encode()))
-            async with opened(url) as notes:
+            async with opened(url, timeout=PATIENT) as notes:
                 guesses = [asyncio.create_task(notes.reveal(place.key, verifier("no"))) for place in placed]
                 got = await asyncio.gather(*(attempt(notes, place.key) for place in placed for _ in range(2)))
                 guessed = await asyncio.gather(*guesses, return_exceptions=True)
@@ -193,10 +200,8 @@ async def put_wrongly(url, broken_url, proxy, first_key):
     numbers = [first_key + 1000 * n for n in range(len(PUTS))]
     results = await asyncio.gather(*map(put, numbers, PUTS))
     wrong = []
-    async with opened(url, timeout=5.0) as steady:
-        twice = await steady._database.execute(
-            "SELECT verifier FROM note GROUP BY verifier HAVING count(*) > 1"
-        )
+    async with opened_with_database(url, timeout=PATIENT) as (steady, database):
+        twice = await database.execute("SELECT verifier FROM note GROUP BY verifier HAVING count(*) > 1")
         for number, trap, result in zip(numbers, PUTS, results):
             if isinstance(result, Unavailable):
                 continue
@@ -217,9 +222,9 @@ async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_mos
     url = through_proxy
 
     async def use(trap):
-        async with opened(url) as notes:
+        async with opened_with_database(url) as (notes, database):
             await attempt(notes, "first")
-            return await notes.peek("other"), notes._database.in_use
+            return await notes.peek("other"), database.in_use
 
     for trap in CONNECTS:
         proxy.arm(Trap(trap.statement, trap.moment, trap.how))
@@ -230,14 +235,16 @@ async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_mos
 
 async def test_a_connection_that_breaks_while_it_plans_costs_nothing(msg_db_url, proxy, through_proxy):
     """Wherever preparing a statement breaks, it is prepared again, and nothing is lost or stored twice."""
-    points = [Trap("prepare", moment, how) for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE))]
+    points = [
+        Trap("prepare", moment, how) for moment, how in itertools.product(Moment, (Break.CUT, Break.LATE))
+    ]
     for number, trap in enumerate(points):
-        async with opened(through_proxy, 1000 * number) as notes:
+        async with opened(through_proxy, 1000 * number, PATIENT) as notes:
             proxy.arm(trap)
             placed = await notes.put(a_note(str(number)))
             proxy.arm(other := Trap("prepare", trap.moment, trap.how))
 
             assert await notes.reveal(placed.key, verifier(str(number))) == SEALED
             assert trap.sprung.is_set() and other.sprung.is_set(), trap.name
-    async with opened(msg_db_url) as steady:
-        assert await steady._database.execute("SELECT count(*) FROM note") == [(0,)]
+    async with opened_with_database(msg_db_url, timeout=PATIENT) as (_, database):
+        assert await database.execute("SELECT count(*) FROM note") == [(0,)]

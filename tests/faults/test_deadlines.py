@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import socket
+import threading
 import time
 import urllib.request
+from collections import Counter
 
 import pytest
 
@@ -63,7 +65,7 @@ async def test_without_the_msg_db_every_request_ends_in_time(server, proxy, outa
 
     assert {status for status, _ in answers} == {503}
     assert max(seconds for _, seconds in answers) < BOUND
-    assert alive[0] == 200 and alive[1] < 1
+    assert alive[0] == 200 and alive[1] < min(seconds for _, seconds in answers)
     proxy.heal()
     status = 503
     while status == 503:
@@ -112,8 +114,11 @@ async def test_after_an_outage_all_connections_are_used_again_and_none_is_leaked
         answers = await asyncio.gather(*(fetch(server.port, "GET", path) for path in paths))
         assert {status for status, _ in answers} == {200}
 
-    _, page = await fetch(server.port, "GET", "/metrics")
-    assert b'note_whisperer_connections_in_use{database="msg_db"} 0.0' in page
+    page = b""
+    while (
+        b'note_whisperer_connections_in_use{database="msg_db"} 0.0' not in page
+    ):  # or it works in the background
+        _, page = await fetch(server.port, "GET", "/metrics")
     assert 1 <= proxy.connections <= 8
 
 
@@ -148,9 +153,9 @@ async def test_the_key_db_may_be_away_as_long_as_the_keys_last(seeded_key_db_url
             while again == 503:
                 again, _ = await post_anything(server)
 
-    statuses = [status for status, _ in answers]
+    statuses = Counter(status for status, _ in answers)
     assert before == 200
-    assert statuses == [201] * ahead + [503] * (len(statuses) - ahead)
+    assert statuses == {201: ahead, 503: len(answers) - ahead}
     assert (ready, json.loads(story)["key_db"], json.loads(story)["msg_db"]) == (503, False, True)
     assert read == 200
     assert again == 201
@@ -207,20 +212,26 @@ async def test_a_name_is_looked_up_anew_for_each_connection(proxy, through_proxy
 
 async def test_a_name_service_that_hangs_does_not_stop_the_loop(monkeypatch):
     """Looking a database's name up takes place outside of the loop, and has an end."""
+    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
     def hang(*_, **__):
-        time.sleep(2 * TIMEOUT)
+        began.set()
+        may_end.wait(60)
+        ended.set()
         raise OSError("no answer")
 
     monkeypatch.setattr("socket.getaddrinfo", hang)
-    monkeypatch.setattr(database, "CONNECT_TIMEOUT", TIMEOUT)
+    monkeypatch.setattr("server.database.connection.CONNECT_TIMEOUT", TIMEOUT)
     db = database.Database("postgresql://db.invalid/x", 1, TIMEOUT)
     asking = asyncio.create_task(db.execute("SELECT 1"))
-    longest = 0.0
-    while not asking.done():
-        start = time.monotonic()
-        await asyncio.sleep(0.01)
-        longest = max(longest, time.monotonic() - start)
+    while not began.is_set():
+        await asyncio.sleep(0.005)
+    in_the_loop = ended.is_set()
 
-    assert isinstance(asking.exception(), database.Unavailable)
-    assert longest < TIMEOUT / 2
+    with pytest.raises(database.Unavailable):
+        await asking
+
+    assert not in_the_loop
+    assert not ended.is_set()
+    may_end.set()
     await db.close()

@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
-from server.notes import COMMIT_PATIENCE
+from server.notes import MAX_COMMIT_WAIT
 from tests.faults import history, stack
-from tests.faults.conftest import TIMEOUT
+from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.failover import fail_over, pair
 from tests.faults.load import Load, under_load
 from tests.faults.proxy import Proxy
 from tests.faults.test_conversation import SEALED, a_note, attempt, opened
 
 BOUND = 15 * TIMEOUT + 1
-UNKNOWN_AFTER = min(COMMIT_PATIENCE, 9 * TIMEOUT) - 1
+UNKNOWN_AFTER = min(MAX_COMMIT_WAIT, 9 * TIMEOUT) - 1
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,9 @@ async def while_the_standby_is_frozen(pair, work):
 async def test_a_put_that_a_standby_was_not_waited_for_is_not_handed_out_yet(primary_and_standby):
     """PostgreSQL says so in a warning only; the put is repeated, and found, once the standby has it."""
     url = primary_and_standby.primary.url("msg_db")
-    async with opened(url, 5000, timeout=5.0) as notes:
+    async with opened(url, 5000, PATIENT) as notes:
         placed, too_soon = await while_the_standby_is_frozen(primary_and_standby, notes.put(a_note("proof")))
-        on_standby = primary_and_standby.standby.execute(
-            f"SELECT count(*) FROM note WHERE key = '{placed.key}'", "msg_db"
-        )
+        on_standby = primary_and_standby.on_standby(f"SELECT count(*) FROM note WHERE key = '{placed.key}'")
 
         assert not too_soon
         assert on_standby == [(1,)]
@@ -57,14 +55,12 @@ async def test_a_put_that_a_standby_was_not_waited_for_is_not_handed_out_yet(pri
 async def test_a_reveal_that_a_standby_was_not_waited_for_is_not_shown_yet(primary_and_standby):
     """It is shown once the standby knows as well: after a failover nobody reads it again."""
     url = primary_and_standby.primary.url("msg_db")
-    async with opened(url, 6000, timeout=5.0) as notes:
+    async with opened(url, 6000, PATIENT) as notes:
         placed = await notes.put(a_note("proof"))
         sealed, too_soon = await while_the_standby_is_frozen(
             primary_and_standby, attempt(notes, placed.key, "proof")
         )
-        on_standby = primary_and_standby.standby.execute(
-            f"SELECT count(*) FROM note WHERE key = '{placed.key}'", "msg_db"
-        )
+        on_standby = primary_and_standby.on_standby(f"SELECT count(*) FROM note WHERE key = '{placed.key}'")
 
         assert not too_soon
         assert sealed == SEALED

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from server.notes import COMMIT_PATIENCE
+from server.notes import MAX_COMMIT_WAIT
 from tests.faults import history, stack, tmpfs
-from tests.faults.conftest import TIMEOUT
+from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.faults import Faults
 from tests.faults.load import Load, under_load
 from tests.faults.proxy import Proxy
@@ -19,7 +19,7 @@ from tests.faults.test_conversation import a_note, attempt, opened
 # 15 timeouts for a reveal whose COMMIT was sent (docs/reliability.md), and a second for a busy machine.
 BOUND = 15 * TIMEOUT + 1
 # Only after nine timeouts may a refusal be about a note that is gone.
-UNKNOWN_AFTER = min(COMMIT_PATIENCE, 9 * TIMEOUT) - 1
+UNKNOWN_AFTER = min(MAX_COMMIT_WAIT, 9 * TIMEOUT) - 1
 
 
 KINDS = [
@@ -45,9 +45,11 @@ async def under_faults(kinds, cluster, key_db_url, folder, seed=1):
             "DB_TIMEOUT": str(TIMEOUT),
         }
         with stack.servers(2, environment, folder) as servers:
-            faults = Faults(cluster, proxy, servers, seed, frozen_seconds=TIMEOUT)
             load = Load([server.port for server in servers], seed, leavers=0.03)
+            faults = Faults(cluster, proxy, servers, load.history, seed, frozen_seconds=TIMEOUT)
             async with under_load(load, clients=16):
+                while len(load.history.notes) < 100:
+                    await asyncio.sleep(0.01)
                 for kind in kinds:
                     await faults.do(kind)
                     await asyncio.sleep(0.2)
@@ -85,7 +87,7 @@ async def test_a_jumping_clock_costs_no_note(folder, programs, seeded_key_db_url
     """The database's clock jumps by an hour and back under load: no note of a week is lost, and the
     receipts of a moment ago, which a lost answer may be waiting for, are not purged."""
     with stack.cluster(folder / "clock", programs, clock=True) as cluster:
-        async with opened(cluster.url("msg_db")) as notes:
+        async with opened(cluster.url("msg_db"), timeout=PATIENT) as notes:
             await notes.purge()
             placed = await notes.put(a_note("proof"))
             await attempt(notes, placed.key, "proof")

@@ -8,10 +8,10 @@ import time
 import psycopg2
 import pytest
 
-from server.database import Unavailable, with_session_settings
-from server.notes import _Asked
+from server.database import Unavailable
+from server.database.dsn import with_session_settings
 from tests.faults import stack
-from tests.faults.conftest import TIMEOUT
+from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.test_conversation import a_note, attempt, opened, verifier
 
 pytestmark = pytest.mark.gen_test(timeout=60)
@@ -29,21 +29,23 @@ async def until_two_wait(connection):
     while waiting < 2:
         await asyncio.sleep(0.005)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
             ((waiting,),) = cursor.fetchall()
 
 
 async def test_two_groups_never_wait_for_each_other(msg_db_url):
     """They ask for the same notes in opposite orders, and meet in the middle: no deadlock."""
     name = stack.name_of(msg_db_url)
-    async with opened(msg_db_url) as one, opened(msg_db_url) as other:
+    async with opened(msg_db_url, 0, PATIENT) as one, opened(msg_db_url, 0, PATIENT) as other:
         placed = [await one.put(a_note("proof")) for _ in range(9)]
-        asked = [_Asked(place.key, verifier("proof")) for place in placed]
         with contextlib.closing(psycopg2.connect(msg_db_url)) as middle, middle.cursor() as cursor:
             cursor.execute("SELECT FROM note WHERE key = %s FOR UPDATE", (placed[4].key,))
             groups = [
-                asyncio.create_task(one._delete(asked)),
-                asyncio.create_task(other._delete(asked[::-1])),
+                asyncio.gather(*(one.reveal(place.key, verifier("proof")) for place in placed)),
+                asyncio.gather(*(other.reveal(place.key, verifier("proof")) for place in placed[::-1])),
             ]
             await until_two_wait(middle)
             middle.rollback()

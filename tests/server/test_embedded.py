@@ -5,9 +5,9 @@ import pwd
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 
@@ -85,6 +85,7 @@ def test_a_long_path_still_gets_a_socket(data_dir):
 
     with embedded.running(deep) as postgres:
         assert _value(postgres.url("msg_db"), "SELECT 1") == 1
+    assert not postgres.socket_folder.exists()
 
 
 PARENT = """
@@ -106,15 +107,12 @@ def test_it_stops_when_its_parent_is_killed(data_dir):
         stdout=subprocess.PIPE,
         text=True,
     )
-    postgres = int(parent.stdout.readline())
+    postgres = psutil.Process(int(parent.stdout.readline()))
 
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
 
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{postgres}").exists() and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not Path(f"/proc/{postgres}").exists()
+    assert psutil.wait_procs([postgres], timeout=30) == ([postgres], [])
     with embedded.running(data_dir) as again:
         assert _value(again.url("key_db"), "SELECT 1") == 1
 

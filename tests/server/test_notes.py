@@ -1,4 +1,4 @@
-"""Notes are put safely, revealed to exactly one reader, and gone when they have expired."""
+"""Notes are put safely, revealed to exactly one reader, and gone once they have expired."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server import notes as notes_module
-from server.database import Connection, Database, Unavailable
+from server.database import Database
 from server.keys import ALPHABET, OutOfKeys
-from server.notes import PURGE_BATCH, Note, Notes, _Asked
+from server.notes import MAX_REVEALED_BYTES, PURGE_BATCH, Note, Notes
+from tests.faults import stack
+from tests.faults.proxy import Break, Moment, Proxy, Trap, socket_of
 
 pytestmark = pytest.mark.gen_test
 
@@ -22,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 
 class Keys:
-    """As many keys as anybody likes."""
+    """An endless supply of keys, `first` first."""
 
     def __init__(self, *first):
         letters = random.Random(1)
@@ -90,7 +91,7 @@ async def test_a_peek_tells_and_changes_nothing(msg_db_url):
 
 
 async def test_a_wrong_proof_destroys_nothing(msg_db_url):
-    """The row goes only where key and verifier fit."""
+    """The row is deleted only if key and verifier fit."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
 
@@ -100,8 +101,8 @@ async def test_a_wrong_proof_destroys_nothing(msg_db_url):
         assert await count(database) == 1
 
 
-async def test_destroying_takes_a_note_unread(msg_db_url):
-    """Afterwards nobody can read it."""
+async def test_destroying_deletes_a_note_unread(msg_db_url):
+    """Afterwards nobody can reveal it."""
     async with opened(msg_db_url) as (notes, _):
         placed = await notes.put(a_note())
 
@@ -109,8 +110,8 @@ async def test_destroying_takes_a_note_unread(msg_db_url):
         assert await notes.reveal(placed.key, verifier(b"proof")) is None
 
 
-async def test_an_expired_note_cannot_be_read_though_it_is_still_there(msg_db_url):
-    """From the very second it expires it is as good as gone."""
+async def test_an_expired_note_cannot_be_revealed_before_the_purge(msg_db_url):
+    """It counts as gone from the very second in which it expires."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
         await expire(database, placed.key)
@@ -154,29 +155,29 @@ async def test_readers_in_several_processes_share_no_note(msg_db_url):
 
 @pytest.mark.parametrize("right_first", [True, False])
 async def test_a_right_and_a_wrong_proof_in_one_group(msg_db_url, right_first):
-    """Two callers ask for one key: the one with the right proof gets the note, in either order."""
+    """Of two callers with the same key, the one with the right proof gets the note, in either order."""
     async with opened(msg_db_url) as (notes, _):
         placed = await notes.put(a_note())
         proofs = [b"proof", b"wrong"] if right_first else [b"wrong", b"proof"]
 
-        got = await notes._delete([_Asked(placed.key, verifier(proof)) for proof in proofs])
+        got = await asyncio.gather(*(notes.reveal(placed.key, verifier(proof)) for proof in proofs))
 
     expected = [a_note().sealed, None] if right_first else [None, a_note().sealed]
     assert got == expected
 
 
-async def test_the_same_proof_twice_in_one_group_reads_once(msg_db_url):
-    """Two callers with the same link in one statement: one of them gets the note."""
+async def test_the_same_proof_twice_in_one_group_reveals_once(msg_db_url):
+    """Of two callers with the same link in one statement, one gets the note."""
     async with opened(msg_db_url) as (notes, _):
         placed = await notes.put(a_note())
 
-        got = await notes._delete([_Asked(placed.key, verifier(b"proof"))] * 2)
+        got = await asyncio.gather(*(notes.reveal(placed.key, verifier(b"proof")) for _ in range(2)))
 
     assert sorted(got, key=str) == sorted([None, a_note().sealed], key=str)
 
 
 async def test_puts_share_statements_and_keep_their_own_keys(msg_db_url):
-    """Many at once: each caller's note lies under the key that it was told."""
+    """Of many puts at once, each caller's note is under the key that the caller got."""
     async with opened(msg_db_url) as (notes, database):
         placed = await asyncio.gather(*(notes.put(a_note(proof=b"%d" % n)) for n in range(200)))
         rows = dict(await database.execute("SELECT key, verifier FROM note"))
@@ -187,7 +188,7 @@ async def test_puts_share_statements_and_keep_their_own_keys(msg_db_url):
 
 
 async def test_a_key_in_use_is_not_overwritten(msg_db_url):
-    """A clash, which only a restored key-db can bring about, takes another key."""
+    """After a clash, which only a restored key-db can cause, the note gets another key."""
     async with opened(msg_db_url, "AAAAA", "AAAAA", "BBBBB") as (notes, _):
         first = await notes.put(a_note(proof=b"first"))
         second = await notes.put(a_note(proof=b"second"))
@@ -196,8 +197,8 @@ async def test_a_key_in_use_is_not_overwritten(msg_db_url):
         assert await notes.reveal("AAAAA", verifier(b"first")) is not None
 
 
-async def test_a_clash_within_one_group_is_sorted_out_too(msg_db_url):
-    """The same key twice in one statement is refused by the database, and tried singly."""
+async def test_a_clash_within_one_group_is_resolved_too(msg_db_url):
+    """The database refuses the same key twice in one statement, and each note is tried by itself."""
     async with opened(msg_db_url, "AAAAA", "AAAAA", "BBBBB") as (notes, _):
         placed = await asyncio.gather(notes.put(a_note(b"1")), notes.put(a_note(b"2")))
 
@@ -205,17 +206,17 @@ async def test_a_clash_within_one_group_is_sorted_out_too(msg_db_url):
 
 
 async def test_a_put_that_is_repeated_finds_itself(msg_db_url):
-    """Where the answer to a put was lost, sending it again neither fails nor doubles it."""
-    async with opened(msg_db_url) as (notes, database):
-        first = await notes._insert([("AAAAA", a_note())])
-        again = await notes._insert([("AAAAA", a_note())])
+    """If the answer to a put was lost, sending it again neither fails nor stores a second note."""
+    async with opened(msg_db_url, "AAAAA", "AAAAA") as (notes, database):
+        first = await notes.put(a_note())
+        again = await notes.put(a_note())
 
         assert again == first
         assert await count(database) == 1
 
 
 async def test_a_note_that_the_database_refuses_fails_alone(msg_db_url):
-    """Others in its group are stored."""
+    """The other notes in its group are stored."""
     async with opened(msg_db_url) as (notes, database):
         bad = Note(b"too short", b"", False, HOUR)
 
@@ -228,7 +229,7 @@ async def test_a_note_that_the_database_refuses_fails_alone(msg_db_url):
 
 
 async def test_without_a_key_nothing_is_stored(msg_db_url):
-    """Running dry is said, and harms nobody."""
+    """The caller gets OutOfKeys, and nothing else happens."""
 
     class Dry:
         async def take(self):
@@ -241,100 +242,88 @@ async def test_without_a_key_nothing_is_stored(msg_db_url):
 
 
 @pytest.fixture
-def lost_commits(monkeypatch):
-    """Loses the answer to as many COMMITs as its `left` says, as a broken network would: each either
-    after the database has executed it, or before it got there."""
-
-    class Lost:
-        left = 0
-        arrives = True
-
-    query = Connection.query
-
-    async def lossy(self, statement, parameters=(), begin=False):
-        if statement != Notes.COMMIT or not Lost.left:
-            return await query(self, statement, parameters, begin)
-        Lost.left -= 1
-        if Lost.arrives:
-            await query(self, statement, parameters, begin)
-        self.close()
-        raise Unavailable("connection lost")
-
-    monkeypatch.setattr(Connection, "query", lossy)
-    return Lost
+def proxy(msg_db_url):
+    """A proxy in front of the msg-db, which can break the conversation."""
+    with Proxy(socket_of(msg_db_url)) as proxy:
+        yield proxy
 
 
-@pytest.mark.parametrize("arrives", [True, False])
+@pytest.fixture
+def proxy_url(proxy, msg_db_url):
+    """The URL of the msg-db behind the proxy."""
+    return proxy.url(stack.name_of(msg_db_url))
+
+
+@pytest.mark.parametrize("moment", [Moment.ANSWERED, Moment.UNSENT])
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_lost_answer_to_commit_loses_no_note(msg_db_url, lost_commits, arrives, times):
+async def test_a_lost_answer_to_commit_loses_no_note(proxy_url, proxy, moment, times):
     """Whether the COMMIT took effect or not, the reader gets the note, and nobody else ever does."""
-    async with opened(msg_db_url) as (notes, database):
+    async with opened(proxy_url) as (notes, _):
         placed = await notes.put(a_note())
-        lost_commits.left, lost_commits.arrives = times, arrives
+        traps = [proxy.arm(Trap("commit", moment, Break.CUT)) for _ in range(times)]
 
         assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
         assert await notes.reveal(placed.key, verifier(b"proof")) is None
+        assert all(trap.sprung.is_set() for trap in traps)
 
 
-async def test_a_lost_answer_does_not_show_what_another_reader_got(msg_db_url, lost_commits, monkeypatch):
-    """Where the lost COMMIT never arrived and somebody else was faster, the first reader gets nothing."""
-    async with opened(msg_db_url) as (notes, _), opened(msg_db_url) as (other, _):
+async def test_a_lost_commit_does_not_show_what_another_reader_got(msg_db_url, proxy_url, proxy):
+    """If the COMMIT never arrived and another reader was faster, the first reader gets nothing."""
+
+    def lose_the_commit(statement):
+        if statement != "commit":
+            return None
+        proxy.refusing = True  # so that the first reader cannot try again before the other one
+        return Trap("commit", Moment.UNSENT, Break.CUT)
+
+    async with opened(proxy_url) as (notes, _), opened(msg_db_url) as (other, _):
         placed = await notes.put(a_note())
-        lost_commits.left, lost_commits.arrives = 1, False
-        got = []
+        proxy.choose = lose_the_commit
+        first = asyncio.create_task(notes.reveal(placed.key, verifier(b"proof")))
+        while not proxy.sprung:
+            await asyncio.sleep(0.005)
 
-        async def somebody_else_is_faster(self):
-            got.append(await other.reveal(placed.key, verifier(b"proof")))
-
-        monkeypatch.setattr(notes_module, "RETRY_INTERVAL", 0)
-        attempt = Notes._attempt
-
-        async def attempt_after_somebody_else(self, group, sent, deadline):
-            if self is notes and sent and not got:
-                await somebody_else_is_faster(self)
-            return await attempt(self, group, sent, deadline)
-
-        monkeypatch.setattr(Notes, "_attempt", attempt_after_somebody_else)
-
-        assert await notes.reveal(placed.key, verifier(b"proof")) is None
-        assert got == [a_note().sealed]
+        assert await other.reveal(placed.key, verifier(b"proof")) == a_note().sealed
+        proxy.choose = None
+        proxy.refusing = False
+        assert await first is None
 
 
-async def test_a_group_with_a_lost_answer_gives_each_its_own(msg_db_url, lost_commits):
-    """Receipts cover the whole group: hits, misses and wrong proofs alike."""
-    async with opened(msg_db_url) as (notes, _):
+async def test_a_group_with_a_lost_answer_gives_each_reader_its_own(proxy_url, proxy):
+    """Receipts cover the whole group: notes, missing notes and wrong proofs alike."""
+    async with opened(proxy_url) as (notes, _):
         placed = [await notes.put(a_note(b"%d" % n, fill=b"%d" % n)) for n in range(3)]
-        asked = [_Asked(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed)]
-        asked.insert(1, _Asked(placed[0].key, verifier(b"wrong")))
-        lost_commits.left = 1
+        reveals = [(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed)]
+        reveals.insert(1, (placed[0].key, verifier(b"wrong")))
+        trap = proxy.arm(Trap("commit", Moment.ANSWERED, Break.CUT))
 
-        got = await notes._delete(asked)
+        got = await asyncio.gather(*(notes.reveal(*reveal) for reveal in reveals))
 
+    assert trap.sprung.is_set()
     assert got == [b"\x01" + b"0" * 284, None, b"\x01" + b"1" * 284, b"\x01" + b"2" * 284]
 
 
-async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url, monkeypatch):
-    """A failed transaction ends without an error; its rows are not shown but taken anew."""
-    query, answers = Connection.query, []
+async def test_a_commit_that_answers_rollback_is_no_commit(msg_db_url):
+    """A failed transaction ends without an error; its rows are not shown but revealed again."""
 
-    async def rolled_back_once(self, statement, parameters=(), begin=False):
-        if statement == Notes.COMMIT and not answers:
-            statement = "ROLLBACK"
-        result = await query(self, statement, parameters, begin)
-        answers.append(self.status)
-        return result
+    class RollingBackOnce(Notes):
+        commits = iter(["ROLLBACK"])
 
-    async with opened(msg_db_url) as (notes, database):
+        @property
+        def COMMIT(self):
+            return next(self.commits, Notes.COMMIT)
+
+    async with opened(msg_db_url) as (_, database):
+        notes = RollingBackOnce(database, Keys())
         placed = await notes.put(a_note())
-        answers.clear()
-        monkeypatch.setattr(Connection, "query", rolled_back_once)
 
         assert await notes.reveal(placed.key, verifier(b"proof")) == a_note().sealed
         assert await count(database) == 0
+        assert await database.execute("SELECT count(*) FROM receipt") == [(1,)]
 
 
 async def test_a_reveal_that_meets_a_repeated_put_shows_the_note(msg_db_url):
-    """A put that finds itself there writes the row anew: a reveal that has waited for that takes the new one."""
+    """A put that finds itself writes the row again; a reveal that waited for it reveals the new row."""
     waits = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -353,15 +342,15 @@ async def test_a_reveal_that_meets_a_repeated_put_shows_the_note(msg_db_url):
 
 
 async def test_a_reveal_that_finds_nothing_leaves_no_receipt(msg_db_url):
-    """Guessing costs the database no write."""
+    """Guessing keys writes nothing to the database."""
     async with opened(msg_db_url) as (notes, database):
         await notes.reveal("nokey", verifier(b"proof"))
 
         assert await database.execute("SELECT count(*) FROM receipt") == [(0,)]
 
 
-async def test_the_purge_removes_what_has_expired_and_nothing_else(msg_db_url):
-    """Expired notes go, living ones stay."""
+async def test_the_purge_deletes_expired_notes_only(msg_db_url):
+    """Notes that are alive stay."""
     async with opened(msg_db_url) as (notes, database):
         placed = [await notes.put(a_note()) for _ in range(3)]
         await expire(database, placed[0].key, placed[1].key)
@@ -382,7 +371,7 @@ async def test_the_purge_works_in_batches(msg_db_url):
 
 
 async def test_one_process_purges_at_a_time(msg_db_url):
-    """While another one holds the lock, a purge leaves everything to it."""
+    """While another process holds the lock, a purge does nothing."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
         await expire(database, placed.key)
@@ -393,7 +382,7 @@ async def test_one_process_purges_at_a_time(msg_db_url):
         assert await notes.purge() == 1
 
 
-async def test_a_note_that_is_being_revealed_does_not_hold_up_the_purge(msg_db_url):
+async def test_a_reveal_in_progress_does_not_hold_up_the_purge(msg_db_url):
     """Locked rows are skipped."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
@@ -405,7 +394,7 @@ async def test_a_note_that_is_being_revealed_does_not_hold_up_the_purge(msg_db_u
 
 
 async def test_receipts_live_ten_minutes(msg_db_url):
-    """The purge removes older ones."""
+    """The purge deletes older receipts."""
     async with opened(msg_db_url) as (notes, database):
         for minutes in (9, 11):
             placed = await notes.put(a_note())
@@ -421,40 +410,35 @@ async def test_receipts_live_ten_minutes(msg_db_url):
         assert await database.execute("SELECT count(*) FROM receipt") == [(1,)]
 
 
-async def test_large_notes_are_revealed_a_few_at_a_time(msg_db_url, monkeypatch):
-    """What a group brings into memory is bounded, though nobody knows the length of a note before."""
-    async with opened(msg_db_url) as (notes, database):
+async def test_large_notes_are_revealed_a_few_at_a_time(msg_db_url):
+    """A group brings a bounded number of bytes into memory, though the length of a note is not known before."""
+    async with opened(msg_db_url) as (_, database):
+        notes = Notes(database, Keys(), max_sealed_bytes=MAX_REVEALED_BYTES // 2)
         placed = [await notes.put(a_note(b"%d" % n)) for n in range(6)]
-        few = Notes(database, Keys(), longest=notes_module.MAX_ANSWER_BYTES // 2)
-        groups, delete = [], few._reveals._commit
 
-        async def counted(group):
-            groups.append(len(group))
-            return await delete(group)
-
-        monkeypatch.setattr(few._reveals, "_commit", counted)
         got = await asyncio.gather(
-            *(few.reveal(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed))
+            *(notes.reveal(place.key, verifier(b"%d" % n)) for n, place in enumerate(placed))
         )
 
-    assert got == [a_note().sealed] * 6
-    assert max(groups) == 2
+        assert got == [a_note().sealed] * 6
+        receipts_of_groups = await database.execute("SELECT count(*) FROM receipt")
+        assert receipts_of_groups == [(3,)]
 
 
 async def test_statements_find_notes_by_their_key(msg_db_url):
-    """However many notes there are, and were when a connection planned its statements: by the index."""
+    """Statements use the index, however many notes there are, and were when they were planned."""
     many = """
     INSERT INTO note
     SELECT lpad(n::text, 5, '0'), sha256(''),
             '\\x01' || decode(repeat('00', 284), 'hex'), false, now() + interval '1 hour'
     FROM generate_series(1, 20000) AS n
     """
-    asked = ",".join(f"{n:05}" for n in range(64))
+    keys = ",".join(f"{n:05}" for n in range(64))
     verifiers = ",".join(["AAAA"] * 64)
     statements = {
         Notes.PEEK: "('00001')",
         Notes.HAS_PASSPHRASE: "('00001')",
-        Notes.DELETE: f"('{asked}', '{verifiers}', '{uuid.uuid4()}', false)",
+        Notes.REVEAL: f"('{keys}', '{verifiers}', '{uuid.uuid4()}', false)",
     }
     for fills in ((), ("VACUUM ANALYZE note",), (many,), ("ANALYZE note",), ("TRUNCATE note",)):
         async with opened(msg_db_url) as (_, database):

@@ -11,6 +11,7 @@ import pytest
 from server import pages
 from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, remaining, utc
 from server.problems import Problem
+from server.settings import Settings
 
 LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
 TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
@@ -46,7 +47,7 @@ VENDORED = {
 @pytest.fixture(scope="module")
 def rendered():
     """Renders pages with the default limits."""
-    return Pages(max_message_bytes=65536)
+    return Pages(Settings(max_message_bytes=65536))
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
@@ -166,7 +167,7 @@ def test_the_token_of_a_sealed_message_is_in_no_page_as_served(rendered):
 
 def test_the_limit_on_the_page_is_the_setting():
     """MAX_MESSAGE_BYTES stands in the form, for the counter and in words."""
-    page = Pages(max_message_bytes=1500).page("form.html", values={}, problem=None)
+    page = Pages(Settings(max_message_bytes=1500)).page("form.html", values={}, problem=None)
     assert 'data-limit="1500"' in page
     assert "Up to 1,500 bytes" in page
 

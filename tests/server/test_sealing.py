@@ -1,4 +1,4 @@
-"""The sealed format, version 1, held to the vectors that the browser is held to as well."""
+"""The sealed format, version 1, held to the same vectors as the browser's script."""
 
 import collections
 import json
@@ -14,9 +14,9 @@ VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "sealing-v1.jso
 TOKEN = VECTORS[0]["token"]
 
 
-def _lock(vector):
+def _keys(vector):
     passphrase = vector["passphrase"]
-    return sealing.lock_of(
+    return sealing.derive_keys(
         vector["token"], sealing.stretch(vector["token"], passphrase) if passphrase else b""
     )
 
@@ -24,24 +24,24 @@ def _lock(vector):
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))
 def test_vectors(vector):
     """Every vector gives its seal key, proof, verifier and sealed bytes, and opens to its message."""
-    lock = _lock(vector)
+    keys = _keys(vector)
 
-    assert lock.seal_key.hex() == vector["seal_key"]
-    assert sealing.to_text(lock.proof) == vector["proof"]
-    assert sealing.to_text(lock.verifier) == vector["verifier"]
-    sealed = sealing._seal(lock, vector["message"], bytes.fromhex(vector["nonce"]))
+    assert keys.seal_key.hex() == vector["seal_key"]
+    assert sealing.to_text(keys.proof) == vector["proof"]
+    assert sealing.to_text(keys.verifier) == vector["verifier"]
+    sealed = sealing._seal(keys, vector["message"], bytes.fromhex(vector["nonce"]))
     assert sealing.to_text(sealed) == vector["sealed"]
-    assert sealing.open_sealed(lock, sealed) == vector["message"]
+    assert sealing.open_sealed(keys, sealed) == vector["message"]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))
-def test_tokens_of_vectors_are_whole(vector):
+def test_tokens_of_vectors_are_complete(vector):
     """The check characters of every vector's token fit."""
     assert sealing.is_token(vector["token"])
 
 
-def test_new_tokens_are_whole_and_differ():
-    """A thousand new tokens are whole, and no two are the same."""
+def test_new_tokens_are_complete_and_differ():
+    """A thousand new tokens are complete, and no two are the same."""
     tokens = {sealing.new_token() for _ in range(1000)}
 
     assert len(tokens) == 1000
@@ -49,7 +49,7 @@ def test_new_tokens_are_whole_and_differ():
 
 
 def test_secrets_are_uniform():
-    """Each of the 62 characters stands equally often in secrets (chi-squared, p > 0.00001)."""
+    """Each of the 62 characters is equally frequent in secrets (chi-squared, p > 0.00001)."""
     counts = collections.Counter("".join(sealing.new_token()[:22] for _ in range(20_000)))
     expected = 20_000 * 22 / 62
 
@@ -72,14 +72,14 @@ def test_secrets_are_uniform():
         TOKEN.swapcase(),
     ],
 )
-def test_mangled_tokens_are_told_from_whole_ones(mangled):
+def test_mangled_tokens_are_recognised(mangled):
     """A wrong length, a strange letter or check characters that do not fit make a token mangled."""
     assert not sealing.is_token(mangled)
 
 
 @given(st.integers(0, 23), st.sampled_from(sealing.ALPHABET))
 def test_one_changed_character_mangles_a_token(position, letter):
-    """A token with one letter mistyped is never taken for a whole one, save by chance of 1 in 3844."""
+    """A token with one mistyped letter is recognised, unless its check characters fit by a chance of 1 in 3844."""
     changed = TOKEN[:position] + letter + TOKEN[position + 1 :]
 
     check_fits_by_chance = position < 22 and sealing._check(changed[:22]) == changed[22:]
@@ -87,50 +87,50 @@ def test_one_changed_character_mangles_a_token(position, letter):
 
 
 @given(st.text())
-def test_what_is_sealed_opens_to_the_same(message):
+def test_a_sealed_message_opens_to_the_same(message):
     """Any message comes back exactly, in 29 + 256 n bytes."""
-    lock = sealing.lock_of(TOKEN)
+    keys = sealing.derive_keys(TOKEN)
 
-    sealed = sealing.seal(lock, message)
+    sealed = sealing.seal(keys, message)
 
-    assert sealing.open_sealed(lock, sealed) == message
+    assert sealing.open_sealed(keys, sealed) == message
     assert len(sealed) == sealing.sealed_length(len(message.encode()))
     assert sealing.is_sealed(sealed)
 
 
 def test_a_message_that_ends_like_its_padding_comes_back():
     """Characters whose bytes look like the padding are not taken for it."""
-    lock = sealing.lock_of(TOKEN)
+    keys = sealing.derive_keys(TOKEN)
 
     for message in ("\x00", "a\x00\x00", "\u0080\x00", "\u0800"):
-        assert sealing.open_sealed(lock, sealing.seal(lock, message)) == message
+        assert sealing.open_sealed(keys, sealing.seal(keys, message)) == message
 
 
 def test_the_same_message_is_sealed_differently_each_time():
     """The nonce is random."""
-    lock = sealing.lock_of(TOKEN)
+    keys = sealing.derive_keys(TOKEN)
 
-    assert sealing.seal(lock, "hello") != sealing.seal(lock, "hello")
+    assert sealing.seal(keys, "hello") != sealing.seal(keys, "hello")
 
 
 @given(st.integers(0, 284), st.integers(1, 255))
 def test_a_changed_byte_does_not_open(position, change):
     """Version, nonce, text and tag are all authenticated."""
-    lock = sealing.lock_of(TOKEN)
-    sealed = bytearray(sealing.seal(lock, "hello world"))
+    keys = sealing.derive_keys(TOKEN)
+    sealed = bytearray(sealing.seal(keys, "hello world"))
     sealed[position] ^= change
 
     with pytest.raises(sealing.SealingError):
-        sealing.open_sealed(lock, bytes(sealed))
+        sealing.open_sealed(keys, bytes(sealed))
 
 
 def test_another_token_does_not_open():
     """A note opens with its own token only, and its proof fits no other."""
-    lock, other = sealing.lock_of(TOKEN), sealing.lock_of(sealing.new_token())
+    keys, other = sealing.derive_keys(TOKEN), sealing.derive_keys(sealing.new_token())
 
-    assert lock.proof != other.proof
+    assert keys.proof != other.proof
     with pytest.raises(sealing.SealingError):
-        sealing.open_sealed(other, sealing.seal(lock, "hello"))
+        sealing.open_sealed(other, sealing.seal(keys, "hello"))
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_another_token_does_not_open():
 )
 def test_sealed_bytes_without_a_message_do_not_open(padded):
     """No padding mark, something behind it, or no UTF-8 before it: an error, not a message."""
-    lock = sealing.lock_of(TOKEN)
+    keys = sealing.derive_keys(TOKEN)
     nonce = bytes(12)
-    sealed = b"\x01" + nonce + sealing.AESGCM(lock.seal_key).encrypt(nonce, padded, b"\x01")
+    sealed = b"\x01" + nonce + sealing.AESGCM(keys.seal_key).encrypt(nonce, padded, b"\x01")
 
     with pytest.raises(sealing.SealingError):
-        sealing.open_sealed(lock, sealed)
+        sealing.open_sealed(keys, sealed)
 
 
 @pytest.mark.parametrize(

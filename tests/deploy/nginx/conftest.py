@@ -23,7 +23,8 @@ import pytest
 
 from kgs import seeding
 from server import schema
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
+from tests.server_process import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -46,11 +47,7 @@ def pytest_collection_modifyitems(items):
 
 def free_ports(count):
     """Ports of 127.0.0.1 that nobody uses."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    return [free_port() for _ in range(count)]
 
 
 def wait_for(condition, what, seconds=START_SECONDS):
@@ -286,9 +283,9 @@ def folders():
 
 
 @pytest.fixture(scope="session")
-def databases(postgres, _templates):
+def databases(postgres):
     """URLs of a key-db with keys and a msg-db, for server processes that outlive a test."""
-    key_db_url, msg_db_url = (_copy_of(postgres, name) for name in (schema.KEY_DB, schema.MSG_DB))
+    key_db_url, msg_db_url = (fresh_database(postgres, name) for name in (schema.KEY_DB, schema.MSG_DB))
     seeding.ensure_ahead(key_db_url, KEYS)
     return key_db_url, msg_db_url
 

@@ -70,17 +70,19 @@ def everything_that_may_be_asked(nginx, key, token):
     yield raw(nginx, f"GET /{key}/{token}\r\n".encode())  # HTTP/0.9
     yield raw(nginx, f"/{key}/{token} HTTP/1.1\r\n\r\n".encode())
     yield raw(nginx, f"GET /{key}/{token} HTTP/7.0\r\n\r\n".encode())
-    yield raw(nginx, f"GET /{key}/{token}\x00 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    yield raw(nginx, f"GET /{key}/../../../{token} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    yield raw(nginx, f"GET /{key}/%zz{token} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    yield raw(nginx, f"GET /{key}/{token}\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    yield raw(nginx, f"GET /{key}/../../../{token} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    yield raw(nginx, f"GET /{key}/%zz{token} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     yield raw(nginx, f"GET http://{key}.example/{key}/{token} HTTP/1.1\r\nHost: {token}\r\n\r\n".encode())
     yield raw(nginx, f"GET /{key}/{token} HTTP/1.1\r\n\r\n".encode())  # no Host
     yield raw(nginx, f"{line}Host: {token}\r\n\r\n".encode())  # two
     yield raw(nginx, f"{line}{token}\r\n\r\n".encode())  # no header
-    yield raw(nginx, f"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: {token}\r\n\r\n{MESSAGE}".encode())
+    yield raw(
+        nginx, f"POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Length: {token}\r\n\r\n{MESSAGE}".encode()
+    )
     yield raw(
         nginx,
-        f"POST /{key} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{MESSAGE}{token}".encode(),
+        f"POST /{key} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{MESSAGE}{token}".encode(),
     )
     yield ask("GET", f"/{key}/{token}", headers={**text, "User-Agent": f"{token}{MESSAGE}"})  # reveals
     yield ask("GET", f"/{key}/{token}", headers=text)

@@ -43,9 +43,9 @@ def render(folders):
 
 
 @pytest.mark.parametrize("settings", MODES.values(), ids=MODES)
-def test_nginx_and_gixy_find_nothing(render, certificate, settings):
+def test_nginx_and_gixy_find_nothing(render, certificate, folders, settings):
     """nginx loads the configuration of every mode without a warning, and gixy finds no issue in it."""
-    folder, done = render(**settings, **certificate, TEMP_DIR="/tmp", ACCESS_LOG="/dev/null")
+    folder, done = render(**settings, **certificate, TEMP_DIR=str(folders()), ACCESS_LOG="/dev/null")
     assert (done.returncode, done.stderr) == (0, "")
     configuration = folder / "nginx.conf"
     checked = subprocess.run(

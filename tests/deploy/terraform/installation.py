@@ -11,6 +11,8 @@ from pathlib import Path
 
 import boto3
 
+from tests.server_process import free_port
+
 REPOSITORY = Path(__file__).parents[3]
 DEPLOY_VENV = REPOSITORY / ".venv-deploy"
 PROVIDER = "registry.terraform.io/hashicorp/aws/5.100.0/linux_amd64"
@@ -58,7 +60,7 @@ class Emulator:
     """An AWS account of its own, empty but for the operator's key pair."""
 
     def __init__(self, log):
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [DEPLOY_VENV / "bin/python", Path(__file__).with_name("aws_emulator.py")]
         with open(log, "w") as output:
@@ -100,12 +102,6 @@ class Emulator:
                 break
             time.sleep(0.1)
         raise RuntimeError("the AWS emulator does not start")
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Terraform:

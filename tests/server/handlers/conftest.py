@@ -14,15 +14,14 @@ from tornado.ioloop import IOLoop
 from server import schema, sealing
 from server.app import make_app
 from server.database import Database
-from server.handlers.base import Service
+from server.httpd.transport import Limits, Server
 from server.keys import KeyLeaser
 from server.messages import Messages
 from server.notes import Notes
 from server.pages import Pages
-from server.serving import TRANSPORTS
+from server.service import Service
 from server.settings import Settings
-from server.transport import Limits
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server_process import free_port
 
 PUBLIC_URL = "https://notes.test"
@@ -43,14 +42,14 @@ def io_loop():
 
 
 @pytest.fixture(scope="session")
-def handlers_msg_db_url(postgres, _templates):
+def handlers_msg_db_url(postgres):
     """One msg-db for all handlers' tests: each knows its own notes by their keys."""
-    return _copy_of(postgres, schema.MSG_DB)
+    return fresh_database(postgres, schema.MSG_DB)
 
 
 @asynccontextmanager
 async def serviced(key_db_url, msg_db_url, **environment):
-    """What handlers work with, as server/serving.py makes it."""
+    """What handlers work with, as server/process.py makes it."""
     settings = Settings.from_env(
         {"PUBLIC_URL": PUBLIC_URL, "KEY_DB_URL": key_db_url, "MSG_DB_URL": msg_db_url, **environment}
     )
@@ -59,7 +58,7 @@ async def serviced(key_db_url, msg_db_url, **environment):
     keys = KeyLeaser(key_db)
     messages = Messages(Notes(msg_db, keys))
     try:
-        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings.max_message_bytes))
+        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings))
     finally:
         await keys.stop()
         messages.close()
@@ -101,7 +100,7 @@ def base_url(http_port):
 
 @pytest.fixture(scope="module")
 def http_server(io_loop, app, service, http_port):
-    """The application behind the transport that is the default."""
+    """The application behind the server's own transport."""
     listener = listening(app, service, http_port)
     yield io_loop.run_sync(listener.__aenter__)
     io_loop.run_sync(lambda: listener.__aexit__(None, None, None))
@@ -110,8 +109,7 @@ def http_server(io_loop, app, service, http_port):
 @asynccontextmanager
 async def listening(app, service, port):
     """The application on a port."""
-    transport = TRANSPORTS[service.settings.http_transport]
-    server = transport(app, Limits(service.settings.max_body_bytes))
+    server = Server(app, Limits(service.settings.max_body_bytes))
     await server.listen(port, "127.0.0.1")
     try:
         yield server
@@ -153,7 +151,7 @@ class Site:
     async def leave_sealed(self, message="hello", has_passphrase=False, sealed=None):
         """Leave a note that is sealed already: its key, its token and its lock."""
         token = sealing.new_token()
-        lock = sealing.lock_of(token)
+        lock = sealing.derive_keys(token)
         fields = {
             "sealed": sealing.to_text(sealed or sealing.seal(lock, message)),
             "verifier": sealing.to_text(lock.verifier),

@@ -6,12 +6,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from server import schema, sealing, stretching
+from server import passphrases, schema, sealing
 from server.app import make_app
-from server.handlers.base import SECURITY_HEADERS, BaseHandler, is_trusted, network_of
+from server.clients import is_trusted, network_of
+from server.handlers.base import SECURITY_HEADERS, BaseHandler
+from server.passphrases import MAX_WRONG
 from server.problems import Problem
-from server.stretching import MAX_WRONG
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server.handlers.askers import (
     BROWSER,
     COMPLAINANTS,
@@ -33,10 +34,14 @@ pytestmark = pytest.mark.gen_test
 # Bad input: status, field, words; the same for a form and for JSON, where both can be as bad.
 
 NO_MESSAGE = (400, "message", "The message is missing or empty.")
-BAD_LIFETIME = (400, "lifetime", "The lifetime is a whole number of seconds from 1 to 604800.")
+BAD_LIFETIME = (400, "lifetime", "The lifetime is a whole number of seconds from 1 to 2592000.")
 NOT_JSON = (400, None, "The body is not JSON.")
-TWICE = (400, None, "A member stands twice in the JSON.")
-BAD_SEALED = (400, "sealed", "Sealed must be version 1 of the format: 0x01, 12 bytes, and 16 + 256 n bytes.")
+TWICE = (400, None, "The JSON has a duplicate member.")
+BAD_SEALED = (
+    400,
+    "sealed",
+    "The field sealed must be version 1 of the format: 0x01, 12 bytes, and 16 + 256 n bytes.",
+)
 GOOD_SEALED = "AQ" + "A" * 378
 DIGEST = "A" * 43
 
@@ -55,18 +60,30 @@ BAD_INPUT = {
     "a member twice, further in": (JSON, b'{"message": {"a": 1, "a": 2}}', TWICE),
     "no message": (JSON, b"{}", NO_MESSAGE),
     "an empty message": (JSON, b'{"message": ""}', NO_MESSAGE),
-    "a message of null": (JSON, b'{"message": null}', (400, "message", "The message must be a string.")),
-    "a number as message": (JSON, b'{"message": 17}', (400, "message", "The message must be a string.")),
-    "an object as message": (JSON, b'{"message": {}}', (400, "message", "The message must be a string.")),
+    "a message of null": (
+        JSON,
+        b'{"message": null}',
+        (400, "message", "The field message must not be null: leave it out."),
+    ),
+    "a number as message": (
+        JSON,
+        b'{"message": 17}',
+        (400, "message", "The field message must be a string."),
+    ),
+    "an object as message": (
+        JSON,
+        b'{"message": {}}',
+        (400, "message", "The field message must be a string."),
+    ),
     "half a surrogate pair": (
         JSON,
         b'{"message": "\\ud83d"}',
-        (400, "message", "The message is not Unicode text: half of a surrogate pair is missing."),
+        (400, "message", "The field message is not Unicode text: it has half a surrogate pair."),
     ),
     "a list as passphrase": (
         JSON,
         b'{"message": "x", "passphrase": ["x"]}',
-        (400, "passphrase", "The passphrase must be a string."),
+        (400, "passphrase", "The field passphrase must be a string."),
     ),
     "a passphrase that is too long": (
         JSON,
@@ -75,37 +92,42 @@ BAD_INPUT = {
     ),
     "a lifetime of 0": (JSON, b'{"message": "x", "lifetime": 0}', BAD_LIFETIME),
     "a negative lifetime": (JSON, b'{"message": "x", "lifetime": -1}', BAD_LIFETIME),
-    "a lifetime of more than a week": (JSON, b'{"message": "x", "lifetime": 604801}', BAD_LIFETIME),
+    "a lifetime of more than thirty days": (JSON, b'{"message": "x", "lifetime": 2592001}', BAD_LIFETIME),
     "a fraction as lifetime": (JSON, b'{"message": "x", "lifetime": 3600.0}', BAD_LIFETIME),
     "not a number as lifetime": (JSON, b'{"message": "x", "lifetime": NaN}', BAD_LIFETIME),
     "infinity as lifetime": (JSON, b'{"message": "x", "lifetime": 1e999}', BAD_LIFETIME),
     "a boolean as lifetime": (JSON, b'{"message": "x", "lifetime": true}', BAD_LIFETIME),
     "text as lifetime": (JSON, b'{"message": "x", "lifetime": "3600"}', BAD_LIFETIME),
-    "null as lifetime": (JSON, b'{"message": "x", "lifetime": null}', BAD_LIFETIME),
+    "null as lifetime": (
+        JSON,
+        b'{"message": "x", "lifetime": null}',
+        (400, "lifetime", "The field lifetime must not be null: leave it out."),
+    ),
     "an unknown member": (
         JSON,
         b'{"message": "x", "ttl": 3600}',
         (
             400,
             None,
-            "Unknown field; known here: message, passphrase, lifetime, sealed, verifier, has_passphrase.",
+            "There is an unknown field. The known ones are message, passphrase, lifetime, sealed, verifier,"
+            " has_passphrase.",
         ),
     ),
     "sealed and not": (
         JSON,
         b'{"message": "x", "sealed": "AQ"}',
-        (400, "sealed", "Send either the message, or what you have sealed of it."),
+        (400, "sealed", "Send either the message or the sealed note, not both."),
     ),
     "a verifier alone": (JSON, b'{"verifier": "x"}', BAD_SEALED),
     "sealed with padding": (
         JSON,
         b'{"sealed": "AQ==", "verifier": ""}',
-        (400, "sealed", "The sealed must be base64url without padding."),
+        (400, "sealed", "The field sealed must be base64url without padding."),
     ),
     "sealed in another alphabet": (
         JSON,
         b'{"sealed": "A+//", "verifier": ""}',
-        (400, "sealed", "The sealed must be base64url without padding."),
+        (400, "sealed", "The field sealed must be base64url without padding."),
     ),
     "sealed of another version": (JSON, f'{{"sealed": "Ag{GOOD_SEALED[2:]}"}}'.encode(), BAD_SEALED),
     "sealed too short": (JSON, f'{{"sealed": "{GOOD_SEALED[:-4]}"}}'.encode(), BAD_SEALED),
@@ -113,26 +135,26 @@ BAD_INPUT = {
     "sealed, and no verifier": (
         JSON,
         f'{{"sealed": "{GOOD_SEALED}"}}'.encode(),
-        (400, "verifier", "The verifier must be 32 bytes in base64url."),
+        (400, "verifier", "The field verifier must be 32 bytes in base64url without padding."),
     ),
     "a verifier that is too long": (
         JSON,
         f'{{"sealed": "{GOOD_SEALED}", "verifier": "{DIGEST}A"}}'.encode(),
-        (400, "verifier", "The verifier must be 32 bytes in base64url."),
+        (400, "verifier", "The field verifier must be 32 bytes in base64url without padding."),
     ),
     "text as has_passphrase": (
         JSON,
         f'{{"sealed": "{GOOD_SEALED}", "verifier": "{DIGEST}", "has_passphrase": "true"}}'.encode(),
-        (400, "has_passphrase", "The member has_passphrase is true or false."),
+        (400, "has_passphrase", "The field has_passphrase must be true or false."),
     ),
     "1 as has_passphrase": (
         JSON,
         f'{{"sealed": "{GOOD_SEALED}", "verifier": "{DIGEST}", "has_passphrase": 1}}'.encode(),
-        (400, "has_passphrase", "The member has_passphrase is true or false."),
+        (400, "has_passphrase", "The field has_passphrase must be true or false."),
     ),
     "no form": (FORM, b"", NO_MESSAGE),
     "an empty message in a form": (FORM, b"message=", NO_MESSAGE),
-    "a field twice": (FORM, b"message=a&message=b", (400, None, "A field stands twice in the form.")),
+    "a field twice": (FORM, b"message=a&message=b", (400, None, "The form has a duplicate field.")),
     "a form that is not UTF-8": (
         FORM,
         b"message=%ff",
@@ -158,7 +180,7 @@ BAD_INPUT = {
     "yes as has_passphrase": (
         FORM,
         f"sealed={GOOD_SEALED}&verifier={DIGEST}&has_passphrase=yes".encode(),
-        (400, "has_passphrase", "The member has_passphrase is true or false."),
+        (400, "has_passphrase", "The field has_passphrase must be true or false."),
     ),
     "another form": (
         "multipart/form-data; boundary=x",
@@ -346,14 +368,16 @@ REFUSED_SITES = {
     "half an IPv6 address": {"Origin": "http://["},
     "our host without a scheme": {"Origin": "notes.test"},
     "a file": {"Origin": "file://"},
+    "another port of this machine": {"Host": "localhost:81", "Origin": "http://localhost:82"},
 }
 ACCEPTED_SITES = {
     "no browser": {},
     "this site": {"Sec-Fetch-Site": "same-origin"},
     "somebody who typed it": {"Sec-Fetch-Site": "none"},
     "this site behind a proxy that changes Host": {"Origin": PUBLIC_URL},
-    "this site by the name it was asked by": {"Host": "other.test:81", "Origin": "http://other.test:81"},
-    "this site in other letters": {"Host": "Other.test", "Origin": "http://other.test"},
+    "this machine by the name it was asked by": {"Host": "localhost:81", "Origin": "http://localhost:81"},
+    "this machine in other letters": {"Host": "Localhost", "Origin": "http://localhost"},
+    "this machine by its address": {"Host": "[::1]:81", "Origin": "http://[::1]:81"},
     "an old browser told to send no referrer": {"Origin": "null"},
     "this site, where its pages send no origin": {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
 }
@@ -401,10 +425,40 @@ async def test_a_page_may_be_looked_at_from_anywhere(site, row):
 # Who is believed
 
 
+OTHER_HOSTS = (
+    "evil.test",
+    "evil.test:443",
+    "notes.test.evil.test",
+    "192.0.2.7",
+    "localhost.evil.test",
+    "[2001:db8::1]",
+)
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_another_host_name_is_not_served(site, host, method):
+    """421: a name that somebody else points at this server gets no page, and is no \"same site\"."""
+    key, token = await site.leave()
+    body = f"token={token}" if method == "POST" else None
+    headers = {"Host": host, "Origin": f"http://{host}"}
+
+    answer = await site.ask(method, f"/{key}/reveal" if body else f"/{key}", headers, body)
+
+    assert answer.code == 421
+    assert await site.holds(key)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_operations_are_served_under_any_host_name(site, path):
+    """A health check names the machine."""
+    assert (await site.ask("GET", path, {"Host": "10.0.0.7:8080"})).code == 200
+
+
 @table(
     {
-        "Host": {"Host": "evil.test"},
-        "Host with a port": {"Host": "evil.test:81"},
+        "Host with a port": {"Host": "notes.test:81"},
+        "Host in other letters": {"Host": "NOTES.test"},
         "X-Forwarded-Host": {"X-Forwarded-Host": "evil.test"},
         "Forwarded": {"Forwarded": "host=evil.test;proto=http"},
         "X-Forwarded-Proto": {"X-Forwarded-Proto": "evil"},
@@ -519,17 +573,17 @@ async def test_a_mistake_of_ours_is_a_500_that_tells_nothing(site, row):
 
     assert answer.code == 500
     assert answer.headers["Content-Type"] == content_type
-    assert b"Something went wrong here. It has been logged." in answer.body
+    assert b"Something went wrong on the server. It has been logged." in answer.body
     assert b"hidden" not in answer.body
     assert b"Traceback" not in answer.body
     assert _security_headers_of(answer) == {}
 
 
 @pytest.fixture(scope="module")
-def stranded(io_loop, postgres, _templates):
+def stranded(io_loop, postgres):
     """A server without keys, and with a msg-db that is not there."""
     port = free_port()
-    without_keys = _copy_of(postgres, schema.KEY_DB)
+    without_keys = fresh_database(postgres, schema.KEY_DB)
     away = f"postgresql://127.0.0.1:{free_port()}/away"
     making = serviced(without_keys, away, DB_TIMEOUT="0.1")
     service = io_loop.run_sync(making.__aenter__)
@@ -573,7 +627,7 @@ async def test_when_too_many_passphrases_are_stretched_the_rest_come_again(site,
     """503 with Retry-After, and the note stays."""
     key, token = await site.leave()
     locked, _, _ = await site.leave_sealed(has_passphrase=True)
-    monkeypatch.setattr(stretching, "MAX_STRETCHES", 0)
+    monkeypatch.setattr(passphrases, "MAX_STRETCHES", 0)
 
     for path, fields in (
         ("/post", {"message": "hello", "passphrase": "x"}),

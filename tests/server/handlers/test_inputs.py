@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from server import sealing
 from server.handlers import inputs
-from server.handlers.base import _form_fields, _json_fields
 from server.problems import Problem
+from server.settings import MAX_LIFETIME, Settings
 
 MAX_BYTES = 300
+SETTINGS = Settings(max_message_bytes=MAX_BYTES)
 
 # What JSON can hold, with lone surrogates and NUL in its strings, as attackers would send it.
 TEXTS = st.text(st.characters(codec=None, categories=None), max_size=20)
@@ -49,11 +50,13 @@ FIELDS = st.fixed_dictionaries(
 def test_whatever_stands_in_the_fields_is_taken_or_refused(fields):
     """Each reader of a field gives what its contract says, or a problem of the asker's."""
     readers = (
-        lambda: inputs.message_of(fields, MAX_BYTES),
-        lambda: inputs.passphrase_of(fields),
-        lambda: inputs.lifetime_of(fields),
-        lambda: inputs.sealed_note_of(fields, MAX_BYTES),
-        lambda: inputs.claim_of(fields, "192.0.2.1"),
+        lambda: inputs.message_to_put(fields, SETTINGS),
+        lambda: inputs.sealed_note(fields, SETTINGS),
+        lambda: inputs.claim(fields, SETTINGS, "192.0.2.1"),
+        *(
+            lambda field=field: field.of(fields, SETTINGS)
+            for field in inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS + inputs.CLAIM_FIELDS
+        ),
     )
     for reader in readers:
         try:
@@ -71,26 +74,26 @@ def test_a_message_is_any_text_up_to_the_limit_in_bytes(text):
     """Counted in UTF-8, not in characters."""
     length = len(text.encode())
     if 0 < length <= MAX_BYTES:
-        assert inputs.message_of({"message": text}, MAX_BYTES) == text
+        assert inputs.MESSAGE.of({"message": text}, SETTINGS) == text
     else:
         with pytest.raises(Problem) as refusal:
-            inputs.message_of({"message": text}, MAX_BYTES)
+            inputs.MESSAGE.of({"message": text}, SETTINGS)
         assert refusal.value.status == (413 if length else 400)
 
 
 @given(st.integers())
 @example(0)
 @example(1)
-@example(604800)
-@example(604801)
-def test_a_lifetime_is_a_second_to_a_week(seconds):
+@example(MAX_LIFETIME)
+@example(MAX_LIFETIME + 1)
+def test_a_lifetime_is_a_second_to_thirty_days(seconds):
     """As JSON's number and as a form's text."""
-    for fields in ({"lifetime": seconds}, inputs.from_form({"lifetime": str(seconds)})):
-        if 1 <= seconds <= 604800:
-            assert inputs.lifetime_of(fields) == timedelta(seconds=seconds)
+    for fields in ({"lifetime": seconds}, inputs.from_form(b"lifetime=%d" % seconds)):
+        if 1 <= seconds <= MAX_LIFETIME:
+            assert inputs.LIFETIME.of(fields, SETTINGS) == timedelta(seconds=seconds)
         else:
             with pytest.raises(Problem):
-                inputs.lifetime_of(fields)
+                inputs.LIFETIME.of(fields, SETTINGS)
 
 
 @given(st.binary(max_size=1200), st.binary(min_size=32, max_size=32), st.booleans())
@@ -103,11 +106,11 @@ def test_a_sealed_note_has_the_format_s_version_and_length(sealed, verifier, has
         "has_passphrase": has_passphrase,
     }
     if sealed[:1] == b"\x01" and len(sealed) in (29 + 256, 29 + 512):
-        note = inputs.sealed_note_of(fields, MAX_BYTES)
+        note = inputs.sealed_note(fields, SETTINGS)
         assert (note.sealed, note.verifier, note.has_passphrase) == (sealed, verifier, has_passphrase)
     else:
         with pytest.raises(Problem):
-            inputs.sealed_note_of(fields, MAX_BYTES)
+            inputs.sealed_note(fields, SETTINGS)
 
 
 @given(st.text(max_size=60))
@@ -117,7 +120,7 @@ def test_a_sealed_note_has_the_format_s_version_and_length(sealed, verifier, has
 def test_a_proof_is_32_bytes_written_in_the_one_way(text):
     """Base64url without padding, as the browser writes it."""
     try:
-        claim = inputs.claim_of({"proof": text}, "")
+        claim = inputs.claim({"proof": text}, SETTINGS, "")
     except Problem as problem:
         assert problem.field == "proof"
     else:
@@ -130,7 +133,7 @@ def test_a_token_with_a_changed_character_is_cut_off_or_mistyped(token, place, c
     """The check characters find nearly every change: about one in 3,844 slips through, and fits no note."""
     mangled = token[:place] + character + token[place + 1 :]
     try:
-        claim = inputs.claim_of({"token": mangled}, "")
+        claim = inputs.claim({"token": mangled}, SETTINGS, "")
     except Problem as problem:
         assert problem.status == 400
         assert problem.detail == inputs.CUT_OFF
@@ -143,7 +146,7 @@ def test_a_token_with_a_changed_character_is_cut_off_or_mistyped(token, place, c
 def test_any_bytes_are_json_of_an_object_or_refused(body):
     """The parser of JSON raises problems and nothing else."""
     try:
-        fields = _json_fields(body)
+        fields = inputs.from_json(body)
     except Problem as problem:
         assert problem.status == 400
     else:
@@ -155,7 +158,7 @@ def test_any_bytes_are_json_of_an_object_or_refused(body):
 def test_an_object_without_doubles_is_what_json_says(members):
     """Refusing doubles changes nothing else."""
     body = json.dumps(members).encode()
-    parsed = _json_fields(body)
+    parsed = inputs.from_json(body)
 
     assert json.dumps(parsed) == json.dumps(json.loads(body))
 
@@ -164,7 +167,7 @@ def test_an_object_without_doubles_is_what_json_says(members):
 def test_any_bytes_are_a_form_or_refused(body):
     """The parser of forms raises problems and nothing else; what it gives is clean text."""
     try:
-        fields = _form_fields(body)
+        fields = inputs.from_form(body)
     except Problem as problem:
         assert problem.status in (400, 415)
     else:
@@ -179,7 +182,7 @@ def test_a_form_says_what_was_written_with_line_feeds(fields):
     body = urlencode(fields).encode()
     expected = {name: value.replace("\r\n", "\n") for name, value in fields.items()}
 
-    assert _form_fields(body) == expected
+    assert inputs.from_form(body) == expected
 
 
 @given(body=st.binary(max_size=100), content_type=st.sampled_from(["json", "x-www-form-urlencoded"]))

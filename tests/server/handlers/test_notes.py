@@ -13,7 +13,7 @@ import pytest
 
 from server import sealing
 from server.app import make_app
-from server.stretching import MAX_WRONG
+from server.passphrases import MAX_WRONG
 from tests.server.handlers import askers
 from tests.server.handlers.askers import (
     BROWSER,
@@ -37,7 +37,7 @@ from tests.server_process import free_port
 pytestmark = pytest.mark.gen_test
 
 LINK = re.compile(rf"{PUBLIC_URL}/([A-Za-z0-9_-]{{5}})/([0-9A-Za-z]{{24}})")
-GONE = "There is no such note. It may have been read or have expired, or never existed."
+GONE = "There is no such note. It was read, it expired, or it never existed."
 
 
 # GET /
@@ -111,7 +111,7 @@ async def test_a_message_left_gets_a_link(site, row):
 @table({"JSON": {}, "a page": BROWSER, "htmx": HTMX, "text": TEXT_CLIENT})
 async def test_a_note_sealed_by_its_client_gets_a_link_without_a_token(site, row):
     """The URL ends with the key: only the client knows what belongs after its #."""
-    lock = sealing.lock_of(sealing.new_token())
+    lock = sealing.derive_keys(sealing.new_token())
     fields = {
         "sealed": sealing.to_text(sealing.seal(lock, "hello")),
         "verifier": sealing.to_text(lock.verifier),
@@ -255,7 +255,7 @@ async def test_a_get_says_how_to_send_the_passphrase(site):
         assert answer.code == 401
         assert "WWW-Authenticate" in answer.headers
         assert answer.headers["Content-Type"] == content_type
-        assert "POST token and passphrase to /KEY/reveal" in answer.body.decode()
+        assert "POST its token and passphrase to /KEY/reveal" in answer.body.decode()
     assert await site.holds(key)
 
 
@@ -332,7 +332,7 @@ async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
     """303 to /KEY#TOKEN, on this site whatever the Host header says."""
     key, token = await site.leave()
 
-    answer = await site.ask("GET", f"/{key}%23{token}", {**row, "Host": "evil.test"})
+    answer = await site.ask("GET", f"/{key}%23{token}", {**row, "Host": "NOTES.test:81"})
 
     assert answer.code == 303
     assert answer.headers["Location"] == f"/{key}#{token}"
@@ -417,7 +417,7 @@ async def test_a_proof_that_does_not_fit_is_told_from_a_dead_link_where_there_is
 
     assert answer.code == 403
     assert answer.headers["Content-Type"] == content_type
-    assert "The passphrase does not fit; the note is untouched." in answer.body.decode()
+    assert "The passphrase is wrong. The note is untouched." in answer.body.decode()
     assert await site.holds(key)
 
 
@@ -473,13 +473,13 @@ async def test_after_ten_wrong_proofs_an_address_has_to_wait(site):
 @table({"JSON": JSON_CLIENT, "text": TEXT_CLIENT, "a browser": BROWSER, "htmx": HTMX})
 async def test_a_note_sealed_wrongly_is_gone_and_said_to_be(site, row):
     """422: what its sealer sent fits the token, and does not open with it."""
-    other = sealing.seal(sealing.lock_of(sealing.new_token()), "hello")
+    other = sealing.seal(sealing.derive_keys(sealing.new_token()), "hello")
     key, token, _ = await site.leave_sealed(sealed=other)
 
     answer = await site.ask("POST", f"/{key}/reveal", row, f"token={token}")
 
     assert answer.code == 422
-    assert "gone now" in answer.body.decode()
+    assert "now gone" in answer.body.decode()
     assert not await site.holds(key)
 
 
@@ -664,13 +664,13 @@ class _Reader:
 def _by_post(key, token):
     body = urlencode({"token": token})
     return (
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n"
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 
 def _by_get(key, token):
-    return f"GET /{key}/{token} HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n".encode()
+    return f"GET /{key}/{token} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n".encode()
 
 
 async def test_of_twenty_readers_exactly_one_reads(site, seeded_key_db_url, handlers_msg_db_url, http_port):

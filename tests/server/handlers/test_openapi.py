@@ -8,15 +8,15 @@ import pytest
 
 import server
 from server.handlers import inputs
-from server.handlers.openapi import DOCUMENT
+from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
 from server.keys import KEY_PATTERN
 from server.sealing import sealed_length
-from server.settings import Settings
+from server.settings import MAX_LIFETIME, Settings
 
 pytestmark = pytest.mark.gen_test
 
-DESCRIBED = json.loads(DOCUMENT)
+DESCRIBED = json.loads(OPENAPI)
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 
@@ -86,15 +86,27 @@ async def test_the_document_s_limits_are_the_server_s():
 
     message, lifetime = (schemas["Message"]["properties"][name] for name in ("message", "lifetime"))
     assert message["maxLength"] == Settings.max_message_bytes
-    assert (lifetime["minimum"], lifetime["maximum"]) == (inputs.MIN_LIFETIME, inputs.MAX_LIFETIME)
-    assert lifetime["default"] == inputs.DEFAULT_LIFETIME
+    assert (lifetime["minimum"], lifetime["maximum"]) == (1, MAX_LIFETIME)
+    assert lifetime["default"] == Settings.default_lifetime
     assert schemas["Sealed"]["minLength"] == -(-sealed_length(0) * 4 // 3)
     assert DESCRIBED["components"]["parameters"]["key"]["schema"]["pattern"] == f"^{KEY_PATTERN}$"
 
 
+async def test_the_document_s_fields_are_the_server_s():
+    """Each body has the fields that are declared for it, and no other."""
+    schemas = DESCRIBED["components"]["schemas"]
+    described = {
+        name: set(schemas[name]["properties"]) for name in ("Message", "SealedNote", "ByToken", "ByProof")
+    }
+
+    assert described["Message"] == {field.name for field in inputs.MESSAGE_FIELDS}
+    assert described["SealedNote"] == {field.name for field in inputs.SEALED_FIELDS}
+    assert described["ByToken"] | described["ByProof"] == {field.name for field in inputs.CLAIM_FIELDS}
+
+
 async def test_every_reference_in_the_document_leads_somewhere():
     """No $ref dangles, and no component is unused."""
-    used = set(re.findall(r'"#/components/([a-zA-Z]+/[a-zA-Z0-9]+)"', DOCUMENT.decode()))
+    used = set(re.findall(r'"#/components/([a-zA-Z]+/[a-zA-Z0-9]+)"', OPENAPI.decode()))
 
     defined = {f"{kind}/{name}" for kind, members in DESCRIBED["components"].items() for name in members}
     assert used == defined

@@ -12,7 +12,7 @@ from server import schema, sealing
 from server.app import make_app
 from server.handlers.base import BaseHandler
 from server.handlers.static import StaticHandler
-from tests.conftest import _copy_of
+from tests.conftest import fresh_database
 from tests.server.handlers.askers import BROWSER, CURL, HTMX, JSON_CLIENT, TEXT_CLIENT
 from tests.server.handlers.conftest import Site, listening, serviced
 from tests.server.test_logs import logged  # noqa: F401
@@ -101,12 +101,12 @@ async def _everything(site, secrets):
         f"GET /{key}/{token}\r\n\r\n",
         f"GET /{key}/{token} HTTP/1.1\r\nHost: {MESSAGE}, {MESSAGE}\r\n\r\n",
         f"GET /{key}/{token} HTTP/1.1\r\n{MESSAGE}\r\n\r\n",
-        f"{MESSAGE} /{key}/{token} HTTP/1.1\r\nHost: x\r\n\r\n",
-        f"GET /{key}/{token}?" + "a=b&" * 2000 + " HTTP/1.1\r\nHost: x\r\n\r\n",
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nContent-Length: {token}\r\n\r\ntoken={token}",
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\ntoken={token}\r\n",
-        f"POST /{key}/reveal HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\ntoken={token}",
-        f"GET /{key}/{token} HTTP/1.1\r\nHost: x\r\nX: {MESSAGE * 1000}\r\n\r\n",
+        f"{MESSAGE} /{key}/{token} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"GET /{key}/{token}?" + "a=b&" * 2000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nContent-Length: {token}\r\n\r\ntoken={token}",
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\ntoken={token}\r\n",
+        f"POST /{key}/reveal HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\ntoken={token}",
+        f"GET /{key}/{token} HTTP/1.1\r\nHost: localhost\r\nX: {MESSAGE * 1000}\r\n\r\n",
     ]
     for data in malformed:
         await _ask_raw(site.base_url, data.encode())
@@ -136,15 +136,15 @@ async def test_no_request_leaves_a_secret_in_the_log(site, log):
 
 
 async def test_a_statement_that_the_database_refuses_is_not_quoted(
-    http_client, log, postgres, seeded_key_db_url, handlers_msg_db_url, _templates
+    http_client, log, postgres, seeded_key_db_url, handlers_msg_db_url
 ):
     """PostgreSQL's own words repeat the statement with what it was given."""
-    msg_db_url = _copy_of(postgres, schema.MSG_DB)
+    msg_db_url = fresh_database(postgres, schema.MSG_DB)
     with psycopg2.connect(msg_db_url) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE note RENAME COLUMN verifier TO proof")
     connection.close()
     key = "Ab3_x"
-    lock = sealing.lock_of(sealing.new_token())
+    lock = sealing.derive_keys(sealing.new_token())
     proof, verifier = sealing.to_text(lock.proof), lock.verifier
     async with serviced(seeded_key_db_url, msg_db_url) as service:
         await service.keys.start()
