@@ -41,7 +41,9 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if REPOSITORY / "tests/deploy/nginx" in item.path.parents:
                 item.add_marker(
-                    pytest.mark.skip(reason="nginx is not installed (apt-get install nginx-light libnginx-mod-stream)")
+                    pytest.mark.skip(
+                        reason="nginx is not installed (apt-get install nginx-light libnginx-mod-stream)"
+                    )
                 )
 
 

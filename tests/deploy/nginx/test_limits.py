@@ -136,7 +136,9 @@ def test_a_page_and_its_files_pass_and_a_flood_of_files_does_not(slow, address):
     assert statuses(slow, 1, "GET", file, [next(_addresses)]) == [200]
 
 
-@pytest.mark.parametrize(("path", "other", "name"), [("/post", "/", "puts"), ("/AAAAA/reveal", "/post", "reads")])
+@pytest.mark.parametrize(
+    ("path", "other", "name"), [("/post", "/", "puts"), ("/AAAAA/reveal", "/post", "reads")]
+)
 def test_requests_under_way_are_counted_by_client(servers, start_nginx, address, path, other, name):
     """One client may have so many puts and so many reads at once; neither limits the other, or a neighbour."""
     nginx = start_nginx(servers, TLS="off", BALANCERS="127.0.0.1", **UNLIMITED | {"MEMORY": "128"})
@@ -195,7 +197,9 @@ def test_a_client_cannot_name_its_own_address(site):
     """What a client writes in the form of the PROXY protocol is no valid request, and nginx logs the real address."""
     before = len(site.access_log())
     with socket.create_connection(("127.0.0.1", site.http_port)) as connection:
-        connection.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.sendall(
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
         assert b"400 Bad Request" in connection.recv(65536)
     wait_for(lambda: len(site.access_log()) > before, "nothing is logged")
     assert site.access_log()[-1]["network"] == "127.0.0.0/24"

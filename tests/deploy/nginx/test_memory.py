@@ -15,9 +15,15 @@ MIB = 1 << 20
 KIB = {"connections": 128, "reads": 512, "puts": 224}  # as site.envsh counts
 ADDRESSES = 16  # each may have a sixteenth
 LONGEST = "\x01" * 65536  # six times as long in JSON
-LONGEST_FILE = "/static/" + max(
-    (path for path in (REPOSITORY / "static").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
-).relative_to(REPOSITORY / "static").as_posix()
+LONGEST_FILE = (
+    "/static/"
+    + max(
+        (path for path in (REPOSITORY / "static").rglob("*") if path.is_file()),
+        key=lambda path: path.stat().st_size,
+    )
+    .relative_to(REPOSITORY / "static")
+    .as_posix()
+)
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 BODY_BYTES = 401_000
 
@@ -60,9 +66,7 @@ class Stranger:
         plain = socket.create_connection(("127.0.0.1", nginx.https_port), source_address=(source, 0))
         self._socket = stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
         self._streams = itertools.count(1, 2)
-        self._socket.sendall(
-            PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))
-        )
+        self._socket.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)))
 
     def get(self, path):
         """Ask for this, in a head that is as long as nginx takes it."""

@@ -202,7 +202,9 @@ def test_limits_follow_the_memory(render):
 
 
 def _main(folder):
-    return "".join((folder / "conf.d" / name).read_text() for name in ("main/process.conf", "front/stream.conf"))
+    return "".join(
+        (folder / "conf.d" / name).read_text() for name in ("main/process.conf", "front/stream.conf")
+    )
 
 
 def test_the_list_of_fingerprints_is_the_servers(render):
