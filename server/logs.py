@@ -1,7 +1,7 @@
-"""What is logged, and how: text or JSON lines, which name the route of a request and never what was asked.
+"""What is logged, and how: lines of text or JSON, which name the route of a request but never its URL or body.
 
-An exception is logged with its type and the lines it came through, without its own words: those may
-quote what a client sent.
+An exception is logged with its type and its stack, without its message, which may quote what a client
+sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, severity, text."""
+    """A line for people: time, severity, message."""
 
     converter = staticmethod(time.gmtime)
 
@@ -37,7 +37,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(TextFormatter):
-    """The same as a JSON object a line, for machines."""
+    """The same for machines: one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         members = {
@@ -56,12 +56,12 @@ def set_up(format_: str, level: str) -> None:
 
     Args:
         format_: "text" or "json".
-        level: least severity that is logged, in lower case.
+        level: the lowest severity that is logged, in lower case.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # Tornado's own words quote request lines and URLs, asyncio's the arguments of what failed.
+    # Tornado's messages quote request lines and URLs; asyncio's quote the arguments of a failed call.
     for name in ("tornado.access", "tornado.general", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -69,12 +69,12 @@ def set_up(format_: str, level: str) -> None:
 
 
 def log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The loop's exception handler: what failed without anybody waiting for it."""
+    """The loop's exception handler: log the failure of a task that nothing waits for."""
     log.error("a background task failed", exc_info=context.get("exception"))
 
 
 def log_request(handler: tornado.web.RequestHandler) -> None:
-    """Count a finished request, and log it at debug: nginx keeps the access log, at a tenth of the cost."""
+    """Count a finished request. Log it for debugging only: nginx keeps the access log at a tenth of the cost."""
     request = handler.request
     route = getattr(handler, "route", "other")
     method = request.method if request.method in handler.SUPPORTED_METHODS else "other"

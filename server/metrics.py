@@ -1,4 +1,4 @@
-"""What Prometheus may ask about one server process; nothing in it names a note."""
+"""Metrics of one server process for Prometheus; none of them names a note."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ REQUESTS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 NOTES_PUT = Counter("note_whisperer_notes_put", "Notes stored.", registry=REGISTRY)
-NOTES_REVEALED = Counter("note_whisperer_notes_revealed", "Notes read and deleted.", registry=REGISTRY)
-NOTES_DESTROYED = Counter("note_whisperer_notes_destroyed", "Notes deleted unread.", registry=REGISTRY)
-NOTES_REFUSED = Counter(
-    "note_whisperer_notes_refused", "Reveals for which no note fitted.", registry=REGISTRY
-)
+NOTES_REVEALED = Counter("note_whisperer_notes_revealed", "Notes revealed.", registry=REGISTRY)
+NOTES_DESTROYED = Counter("note_whisperer_notes_destroyed", "Notes destroyed unread.", registry=REGISTRY)
+NOTES_REFUSED = Counter("note_whisperer_notes_refused", "Reveals that fitted no note.", registry=REGISTRY)
 NOTES_EXPIRED = Counter("note_whisperer_notes_expired", "Notes purged unread.", registry=REGISTRY)
 KEYS_AHEAD = Gauge("note_whisperer_keys_ahead", "Keys that this process holds in memory.", registry=REGISTRY)
 KEYS_LEFT = Gauge(
@@ -32,9 +30,9 @@ CONNECTIONS_IN_USE = Gauge(
 )
 
 
-@functools.cache  # `labels` takes as long as `observe`
+@functools.cache  # because `labels` takes as long as `observe`
 def requests(route: str, method: str, status: int) -> Histogram:
-    """The histogram of one kind of request; there are a few dozen."""
+    """The histogram of one kind of request, of which there are a few dozen."""
     return REQUESTS.labels(route, method, status)
 
 
@@ -42,5 +40,5 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition() -> bytes:
-    """All metrics in Prometheus' text format, version 0.0.4."""
+    """All metrics, in version 0.0.4 of Prometheus' text format."""
     return generate_latest(REGISTRY)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -34,12 +36,22 @@ KEYS_LEFT_INTERVAL = 60.0
 SCHEMA_INTERVAL = 0.25  # seconds until a database that was unavailable is asked again
 
 
+class ListenError(RuntimeError):
+    """The server cannot listen on a port; the message says why."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if error.errno is not None and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno)  # asyncio puts other words around it
+        super().__init__(f"cannot listen on {host}, port {port}: {reason}")
+
+
 async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in progress.
 
     Raises:
         SchemaError: a database is not at the version that this program needs.
-        OSError: the port cannot be listened on.
+        ListenError: the port is in use, or the host is unknown.
     """
     assert settings.key_db_url and settings.msg_db_url
     loop = asyncio.get_running_loop()
@@ -54,7 +66,10 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
     service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings))
     server = Server(make_app(service), Limits(settings.max_body_bytes))
-    await server.listen(settings.port, settings.host)
+    try:
+        await server.listen(settings.port, settings.host)
+    except OSError as error:
+        raise ListenError(settings.host, settings.port, error) from None
     on_listening()
 
     background = [

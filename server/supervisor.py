@@ -1,101 +1,107 @@
-"""The parent of server processes: starts them, restarts one that dies, hands SIGTERM on and waits.
+"""The parent of server processes: starts them, restarts one that dies, passes SIGTERM on and waits.
 
-It runs where there is more to keep than one process: several processes, or a PostgreSQL of our own.
+It runs if there are several server processes, or an embedded PostgreSQL beside them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from server import linux
+from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
 TICK = 0.1
-RESTART_AFTER = 1.0  # seconds after the last start; a process that dies at once does not spin
+RESTART_AFTER = 1.0  # seconds after the last start, so that a process that dies at once does not spin
+STOP_MARGIN = 5.0  # seconds that a process gets to stop, beyond those for the requests in progress
+
 DONE = 0
+FAILED = 1
+REFUSED = 78  # EX_CONFIG of sysexits.h: starting again would not help
 
 
-def supervise(environments: Sequence[Mapping[str, str]], stop_within: float, tick: Callable[[], None]) -> int:
-    """Keep one `python -m server` running for each environment until SIGTERM or SIGINT.
+def supervise(
+    settings: Settings, environment: Mapping[str, str], tick: Callable[[], None] = lambda: None
+) -> int:
+    """Keep one server process running for each port until SIGTERM or SIGINT.
 
     Args:
-        environments: what differs from our own environment, for each process.
-        stop_within: seconds that the processes get to stop by themselves.
-        tick: called about ten times a second; may raise to stop everything.
+        environment: of the processes, but for their number and their port. A database URL that it
+            leaves to a file is not in it: each process reads the file itself.
+        tick: called about ten times a second; if it raises, everything stops.
 
     Returns:
-        The exit code: 0, or 1 if a process refused to start.
+        The exit code: DONE, or FAILED if a process refused to start.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    children = [_Child(environment) for environment in environments]
+    processes = [_Process(_environment(settings, environment, port)) for port in settings.ports]
     try:
         while not stop.wait(TICK):
             tick()
-            for child in children:
-                if child.refused:
-                    return 1
-                child.keep()
+            for process in processes:
+                if process.refused:
+                    return FAILED
+                process.restart_if_dead()
         return DONE
     finally:
-        for child in children:
-            child.process.terminate()
-        deadline = time.monotonic() + stop_within
-        for child in children:
-            child.end(deadline)
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + settings.drain_seconds + STOP_MARGIN
+        for process in processes:
+            process.wait_or_kill(deadline)
 
 
-class _Child:
+def _environment(settings: Settings, environment: Mapping[str, str], port: int) -> dict[str, str]:
+    assert settings.public_url
+    return {**environment, "PROCESSES": "1", "PORT": str(port), "PUBLIC_URL": settings.public_url}
+
+
+class _Process:
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(os.environ) | dict(environment)
+        self._environment = environment
         self._restarts = 0
         self._start()
 
     def _start(self) -> None:
         self._started = time.monotonic()
-        self.process = subprocess.Popen(
+        self._popen = subprocess.Popen(
             [sys.executable, "-m", "server"],
             env=self._environment,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(linux.die_with_parent, signal.SIGKILL),  # to kill the parent is to kill all
         )
 
     @property
     def refused(self) -> bool:
-        """Whether its very first start was refused, because settings or the schema do not fit.
+        """Whether its first start was refused, because settings or a schema do not fit.
 
-        One that is refused later, in the middle of an upgrade, is no reason to stop the others.
+        A later refusal, in the middle of an upgrade, must not stop the other processes.
         """
-        return not self._restarts and self.process.poll() == REFUSED
+        return not self._restarts and self._popen.poll() == REFUSED
 
-    def keep(self) -> None:
-        """Start it again if it has died."""
-        code = self.process.poll()
+    def restart_if_dead(self) -> None:
+        code = self._popen.poll()
         if code is not None and time.monotonic() - self._started > RESTART_AFTER:
             log.error("a server process ended with code %d: starting another", code)
             self._restarts += 1
             self._start()
 
-    def end(self, deadline: float) -> None:
-        """Wait until it has stopped, and kill it after the deadline."""
+    def terminate(self) -> None:
+        self._popen.terminate()
+
+    def wait_or_kill(self, deadline: float) -> None:
+        """Wait until it has stopped, and kill it at the deadline."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        self.process.kill()
-        self.process.wait()
-
-
-REFUSED = 78  # EX_CONFIG of sysexits.h
-
-
-def _die_with_parent() -> None:
-    """In the child: whoever kills the parent means the whole service."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+            self._popen.wait(max(0.0, deadline - time.monotonic()))
+        self._popen.kill()
+        self._popen.wait()

@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "overload: a process takes as many clients as come",
         "httpd/transport.py",
-        "if len(self.server.clients) > self.server.limits.clients:",
+        "if len(self.server.connections) > self.server.limits.connections:",
         "if False:",
         "faults/test_overload.py",
     ),

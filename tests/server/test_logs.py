@@ -1,4 +1,4 @@
-"""How things are logged: routes and types, never what was asked."""
+"""How things are logged: routes and types, never the contents of a request."""
 
 import asyncio
 import io
@@ -13,13 +13,13 @@ from server import logs
 NAMES = ("tornado.access", "tornado.general", "tornado.application", "asyncio", "momoko")
 
 
-# Put together here: a traceback quotes the line that raises, which must not hold them.
+# Concatenated here, because a traceback quotes the line that raises, which must not contain them.
 HIDDEN, MORE_HIDDEN = "the hidden " + "words", "more hidden " + "words"
 
 
 @pytest.fixture
 def logged(monkeypatch):
-    """Sets up the server's logging and gives what it writes; afterwards everything is as it was."""
+    """Set up the server's logging and return the stream it writes to; undo everything afterwards."""
     stream = io.StringIO()
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in (None, *NAMES)}
@@ -48,7 +48,7 @@ def _log_a_failure():
         logging.getLogger("server.anywhere").error("GET /KEY failed", exc_info=True)
 
 
-def test_a_line_of_text_has_time_severity_and_words(logged):
+def test_a_line_of_text_has_time_severity_and_message(logged):
     """The time is UTC, to the second."""
     stream = logged("text")
 
@@ -60,7 +60,7 @@ def test_a_line_of_text_has_time_severity_and_words(logged):
 
 
 def test_a_line_of_json_is_one_object(logged):
-    """Whatever is in the words: quotes, line ends, other scripts."""
+    """The message may contain quotes, line ends and any script."""
     stream = logged("json")
 
     logging.getLogger("server.anywhere").warning('a "quote",\na line end and %s', "häl\u2028lo")
@@ -74,8 +74,8 @@ def test_a_line_of_json_is_one_object(logged):
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])
-def test_an_exception_is_logged_without_its_words(logged, format_):
-    """Its type and where it came through, but neither its words nor those of its cause."""
+def test_an_exception_is_logged_without_its_message(logged, format_):
+    """Its type and its stack are logged, but neither its message nor that of its cause."""
     stream = logged(format_)
 
     _log_a_failure()
@@ -89,8 +89,8 @@ def test_an_exception_is_logged_without_its_words(logged, format_):
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])
-def test_a_failure_in_the_background_is_logged_without_its_words(logged, format_):
-    """What nobody waited for is an error, by type."""
+def test_a_failure_in_the_background_is_logged_without_its_message(logged, format_):
+    """The failure of a task that nothing waits for is an error, named by its type."""
     stream = logged(format_)
 
     async def main():
@@ -110,8 +110,8 @@ def test_a_failure_in_the_background_is_logged_without_its_words(logged, format_
     assert HIDDEN not in stream.getvalue()
 
 
-def test_other_libraries_words_are_not_logged(logged):
-    """Tornado's quote URLs and asyncio's the arguments of what failed."""
+def test_messages_of_other_libraries_are_not_logged(logged):
+    """Tornado's quote URLs; asyncio's quote the arguments of a failed call."""
     stream = logged("text")
 
     for name in (*NAMES, "momoko.connection"):
@@ -120,8 +120,8 @@ def test_other_libraries_words_are_not_logged(logged):
     assert stream.getvalue() == ""
 
 
-def test_what_is_less_severe_than_asked_for_is_not_logged(logged):
-    """LOG_LEVEL=warning keeps information out."""
+def test_messages_below_the_level_are_not_logged(logged):
+    """LOG_LEVEL=warning keeps information out of the log."""
     stream = logged("text", "warning")
 
     logging.getLogger("server.anywhere").info("serving")

@@ -1,4 +1,4 @@
-"""`python -m server` as its operator meets it: starting, stopping, being killed, being told nonsense."""
+"""`python -m server` as its operator sees it: starting, stopping, killed, and with wrong settings."""
 
 import concurrent.futures
 import contextlib
@@ -22,7 +22,7 @@ from tests.server_process import ROOT, free_port, serving, two_free_ports, wait_
 
 
 def post(url, message):
-    """Leave a message; its link."""
+    """Put a message, and return its link."""
     request = urllib.request.Request(
         f"{url}/post", json.dumps({"message": message}).encode(), {"Content-Type": "application/json"}
     )
@@ -30,8 +30,8 @@ def post(url, message):
         return json.load(answer)["url"]
 
 
-def read(link):
-    """Read a message by its link."""
+def reveal(link):
+    """Reveal a message by its link."""
     request = urllib.request.Request(link, headers={"Accept": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)["message"]
@@ -59,11 +59,11 @@ def test_an_unread_note_is_there_after_a_restart(data_dir):
     assert not (data_dir / "postgres" / "postmaster.pid").exists()
 
     with serving(environment):
-        assert read(link) == "hello"
+        assert reveal(link) == "hello"
 
 
 def test_killed_in_the_middle_of_traffic_it_loses_no_note_that_was_handed_out(data_dir):
-    """After SIGKILL of everything and a new start, every link that anybody got still works."""
+    """After SIGKILL of everything and a new start, every link that a client got still works."""
     environment = {"DATA_DIR": str(data_dir), "PORT": str(free_port())}
     links = {}
     killed = threading.Event()
@@ -86,24 +86,23 @@ def test_killed_in_the_middle_of_traffic_it_loses_no_note_that_was_handed_out(da
             killed.set()
 
     with serving(environment):
-        assert {link: read(link) for link in links} == links
+        assert {link: reveal(link) for link in links} == links
 
 
 def test_a_process_that_dies_is_replaced(data_dir, tmp_path):
     """The parent keeps a server process running for each port."""
     log = tmp_path / "log"
     with serving({"DATA_DIR": str(data_dir), "LOG_FORMAT": "json"}, log) as (url, parent):
-        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         servers = [
-            int(pid)
-            for pid in children
+            pid
+            for pid in children_of(parent)
             if b"server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         ]
         link = post(url, "hello")
         os.kill(servers[0], signal.SIGKILL)
 
         wait_until_ready(url, parent)
-        assert read(link) == "hello"
+        assert reveal(link) == "hello"
 
     assert "a server process ended with code -9: starting another" in log.read_text()
 
@@ -120,13 +119,35 @@ def test_several_processes_listen_on_ports_in_a_row(seeded_key_db_url, msg_db_ur
         wait_until_ready(f"http://localhost:{int(environment['PORT']) + 1}", process)
         link = post(url, "hello")
 
-        assert read(link.replace(f":{environment['PORT']}", f":{int(environment['PORT']) + 1}")) == "hello"
+        assert reveal(link.replace(f":{environment['PORT']}", f":{int(environment['PORT']) + 1}")) == "hello"
         assert run("health", **environment).returncode == 0
     assert run("health", **environment).returncode == 1
 
 
-def test_it_finishes_the_request_under_way_before_it_stops(seeded_key_db_url, msg_db_url):
-    """A put whose statement waits for a lock is answered, though SIGTERM came meanwhile."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may see the environment of a server process")
+def test_a_url_from_a_file_stays_out_of_the_environment(seeded_key_db_url, msg_db_url, tmp_path):
+    """Each of several processes reads the file itself."""
+    environment = {"PROCESSES": "2", "PORT": str(two_free_ports())}
+    for name, url in (("KEY_DB_URL", seeded_key_db_url), ("MSG_DB_URL", msg_db_url)):
+        (tmp_path / name).write_text(url)
+        environment[f"{name}_FILE"] = str(tmp_path / name)
+    with serving(environment) as (_, parent):
+        wait_until_ready(f"http://localhost:{int(environment['PORT']) + 1}", parent)
+        children = children_of(parent)
+        seen = [Path(f"/proc/{pid}/environ").read_text() for pid in [parent.pid, *children]]
+
+    assert len(children) == 2
+    assert all(f"KEY_DB_URL_FILE={tmp_path}" in variables for variables in seen)
+    assert not any("postgresql://" in variables for variables in seen)
+
+
+def children_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def test_it_finishes_the_request_in_progress_before_it_stops(seeded_key_db_url, msg_db_url):
+    """A put whose statement waits for a lock is answered, although SIGTERM came meanwhile."""
     lock = psycopg2.connect(msg_db_url)
     lock.cursor().execute("LOCK TABLE note IN EXCLUSIVE MODE")
     with serving({"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": msg_db_url}) as (url, process):
@@ -163,7 +184,7 @@ def _accepts(url):
     return True
 
 
-def test_it_serves_as_soon_as_its_databases_are_there(key_db_url, msg_db_url):
+def test_it_serves_as_soon_as_its_databases_are_available(key_db_url, msg_db_url):
     """Started before them, it answers 503, and becomes ready by itself."""
     renamed = msg_db_url.replace("msg_db_", "later_msg_db_")
     owner = psycopg2.connect(key_db_url)
@@ -195,7 +216,7 @@ def test_it_serves_as_soon_as_its_databases_are_there(key_db_url, msg_db_url):
 
 
 def test_a_database_of_another_version_stops_the_start(msg_db_url, postgres):
-    """The log says what to run, and the exit code that trying again is of no use."""
+    """The log says what to run, and the exit code says that trying again is useless."""
     done = run(KEY_DB_URL=postgres.url("postgres"), MSG_DB_URL=msg_db_url, PORT=str(free_port()))
 
     assert done.returncode == REFUSED
@@ -204,7 +225,7 @@ def test_a_database_of_another_version_stops_the_start(msg_db_url, postgres):
 
 
 def test_migrate_makes_both_databases_and_the_roles(postgres):
-    """One command, which may be repeated."""
+    """The command may be repeated."""
     owner = psycopg2.connect(postgres.url("postgres"))
     owner.autocommit = True
     for name in ("fresh_keys", "fresh_msgs"):
@@ -234,7 +255,7 @@ def test_migrate_makes_both_databases_and_the_roles(postgres):
     ],
 )
 def test_bad_settings_are_named_and_stop_the_start(environment, said):
-    """Each in a line of its own, without a traceback."""
+    """Each has a line of its own, without a traceback."""
     done = run(**environment)
 
     assert done.returncode == REFUSED
@@ -242,8 +263,8 @@ def test_bad_settings_are_named_and_stop_the_start(environment, said):
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_said_before_anything_is_started(data_dir):
-    """No PostgreSQL is made for a server that cannot listen."""
+def test_a_port_in_use_is_reported_before_anything_is_started(data_dir):
+    """No PostgreSQL is created for a server that cannot listen."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = run(PORT=str(port), DATA_DIR=str(data_dir))
@@ -253,16 +274,55 @@ def test_a_port_in_use_is_said_before_anything_is_started(data_dir):
     assert not data_dir.exists()
 
 
+def test_a_port_in_use_is_reported_with_databases_of_its_own_too(seeded_key_db_url, msg_db_url):
+    """The message is the same without an embedded PostgreSQL."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run(PORT=str(port), KEY_DB_URL=seeded_key_db_url, MSG_DB_URL=msg_db_url)
+
+    assert done.returncode == REFUSED
+    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_host_that_is_unknown_is_reported(seeded_key_db_url, msg_db_url):
+    """The message says that the name service does not know it."""
+    environment = {"HOST": "host.invalid", "PUBLIC_URL": "https://notes.test"}
+    done = run(KEY_DB_URL=seeded_key_db_url, MSG_DB_URL=msg_db_url, **environment)
+
+    assert done.returncode == REFUSED
+    assert "cannot listen on host.invalid, port 8080: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_any_other_error_is_not_taken_for_a_port_in_use(data_dir):
+    """A log file that is a folder is reported as that."""
+    data_dir.mkdir()
+    (data_dir / "lock").touch()
+    (data_dir / "postgres.log").mkdir()
+
+    done = run(PORT=str(free_port()), DATA_DIR=str(data_dir))
+
+    assert done.returncode == REFUSED
+    assert "Is a directory" in done.stderr and "postgres.log" in done.stderr
+    assert "cannot listen" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_help_names_the_commands():
-    """A stranger learns what there is."""
+    """A newcomer learns what there is."""
     done = run("--help")
 
     assert done.returncode == 0
-    assert all(word in done.stdout for word in ("migrate", "health", "README"))
+    assert all(word in done.stdout for word in ("serve", "migrate", "health", "README"))
+
+
+def test_an_unknown_command_is_refused():
+    """A mistyped command does not start a server."""
+    assert run("sevre").returncode == 2
 
 
 def test_a_restart_that_is_refused_does_not_stop_the_others(seeded_key_db_url, msg_db_url, tmp_path):
-    """In the middle of an upgrade, the processes of the old version go on as long as they live."""
+    """In the middle of an upgrade, the processes of the old version keep running."""
     log = tmp_path / "log"
     environment = {
         "PROCESSES": "2",
@@ -277,8 +337,7 @@ def test_a_restart_that_is_refused_does_not_stop_the_others(seeded_key_db_url, m
         with newer, newer.cursor() as cursor:
             cursor.execute("INSERT INTO schema_version (version) VALUES (1000)")
         newer.close()
-        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(children_of(parent)[0], signal.SIGKILL)
 
         deadline = time.monotonic() + 30
         while "ended with code 78" not in log.read_text() and time.monotonic() < deadline:

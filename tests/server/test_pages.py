@@ -20,7 +20,10 @@ PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
 SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
-    "form with a problem": ("form.html", {"values": {"message": "hello"}, "problem": PROBLEM}),
+    "form with a problem": (
+        "form.html",
+        {"values": {"message": "hello"}, "problem": PROBLEM, "place": "problem-message"},
+    ),
     "share": ("share.html", {**SHARED, "url": "https://x/Ab3_x", "token": None, "has_passphrase": False}),
     "share, server-sealed": (
         "share.html",
@@ -128,7 +131,7 @@ def test_what_people_type_is_escaped(rendered):
 def test_a_refused_message_is_filled_in_again(rendered):
     """Without JavaScript the form comes back with the message as it was, its lifetime and the problem."""
     values = {"message": "\nhello", "lifetime": "300"}
-    page = rendered.page("form.html", values=values, problem=PROBLEM)
+    page = rendered.page("form.html", values=values, problem=PROBLEM, place="problem-message")
     assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == "\nhello"
     assert '<option value="300" selected>' in page
     assert re.search(r'id="problem-message"[^>]*>\s*<p>The message may have at most', page)
@@ -137,16 +140,17 @@ def test_a_refused_message_is_filled_in_again(rendered):
 
 def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
     """No problem is lost for want of a place."""
-    page = rendered.page("form.html", values={}, problem=Problem(503, "Please try again soon."))
+    problem = Problem(503, "Please try again soon.")
+    page = rendered.page("form.html", values={}, problem=problem, place="problem")
     assert re.search(r'id="problem"[^>]*>\s*<p>Please try again soon', page)
 
 
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
     """Without JavaScript the page comes back with the problem beside the field."""
     template, context = CONTEXTS["confirm with a token"]
-    problem = Problem(403, "The passphrase does not fit.", "passphrase")
-    page = rendered.page(template, **context, problem=problem)
-    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase does not fit', page)
+    problem = Problem(403, "The passphrase is wrong.", "passphrase")
+    page = rendered.page(template, **context, problem=problem, place="problem-passphrase")
+    assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
 
 
 def test_with_a_proof_the_share_panel_destroys_by_proof(rendered):

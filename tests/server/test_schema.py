@@ -1,4 +1,4 @@
-"""Migrations run once each, in order, whoever starts them; roles may do what they must and no more."""
+"""Migrations run once each, in order; roles may do what they must and no more."""
 
 import threading
 
@@ -41,7 +41,7 @@ def test_migrating_twice_does_nothing_the_second_time(empty_db_url, database):
 
 
 def test_several_may_migrate_at_once(empty_db_url):
-    """One of them applies a migration; the others wait and find nothing to do."""
+    """One process applies a migration; the others wait and find nothing to do."""
     applied = []
     start = threading.Barrier(6)
 
@@ -78,14 +78,14 @@ def test_a_failing_migration_leaves_nothing_half_done(empty_db_url, tmp_path, mo
     assert _rows(empty_db_url, "SELECT count(*) FROM schema_version") == [(0,)]
 
 
-def test_a_database_without_our_tables_is_refused(empty_db_url):
+def test_a_database_without_tables_is_refused(empty_db_url):
     """The error says what to run."""
     with pytest.raises(SchemaError, match="python -m server migrate"):
         schema.check(empty_db_url, schema.KEY_DB)
 
 
 def test_a_newer_database_is_refused(msg_db_url):
-    """A program older than the schema does not guess what it means."""
+    """A program that is older than the schema does not guess its meaning."""
     _rows(msg_db_url, "INSERT INTO schema_version (version) VALUES (1000)")
 
     with pytest.raises(SchemaError, match="newer"):
@@ -102,7 +102,7 @@ def test_a_newer_database_is_refused(msg_db_url):
         ("Ab3_x", b"v" * 32, b"\1" * 29),
     ],
 )
-def test_the_database_itself_refuses_what_is_no_note(msg_db_url, key, verifier, sealed):
+def test_the_database_itself_refuses_an_invalid_note(msg_db_url, key, verifier, sealed):
     """A key, a verifier and sealed bytes have their exact shapes."""
     with pytest.raises(psycopg2.errors.CheckViolation):
         _rows(msg_db_url, "INSERT INTO note VALUES (%s, %s, %s, false, now())", key, verifier, sealed)
