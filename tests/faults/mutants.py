@@ -49,7 +49,7 @@ MUTANTS = (
         "notes.py",
         "for (id_,) in found:",
         "for (id_,) in [(id_,) for id_ in unconfirmed]:",
-        "faults/test_conversation.py",
+        "server/test_notes.py",
     ),
     Mutant(
         "receipts: a lost answer to COMMIT is the end",

@@ -27,7 +27,7 @@ STATEMENTS = {
     "commit": b"COMMIT",
     "rollback": b"ROLLBACK",
     "peek": b"SELECT has_passphrase",
-    "lease": b"UPDATE key_cursor",
+    "lease": b"FROM lease_blocks",
 }
 CONNECT = "connect"
 

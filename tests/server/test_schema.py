@@ -6,6 +6,7 @@ import psycopg2
 import pytest
 
 from server import roles, schema
+from server.keys import KEYS_LEFT
 from server.schema import SchemaError
 
 
@@ -113,9 +114,8 @@ def _as_role(url, role):
 
 
 WEB_MAY = [
-    ("key_db", "UPDATE key_cursor SET next = next WHERE next < seeded RETURNING next"),
-    ("key_db", "INSERT INTO key_lease (id) VALUES (1)"),
-    ("key_db", "SELECT keys FROM key_block"),
+    ("key_db", "SELECT keys FROM lease_blocks(1)"),
+    ("key_db", KEYS_LEFT),
     (
         "msg_db",
         "INSERT INTO note SELECT 'Ab3_x', sha256(''), '\\x01' || sha256('') || sha256(''), false, now()"
@@ -125,16 +125,50 @@ WEB_MAY = [
     ("msg_db", "DELETE FROM note"),
     ("msg_db", "INSERT INTO receipt (id) VALUES (gen_random_uuid())"),
     ("msg_db", "DELETE FROM receipt WHERE at < now() - interval '1 day'"),
+    ("msg_db", "SELECT pg_try_advisory_xact_lock(1853321319)"),
+]
+# PostgreSQL lets every role do these, unless it is told otherwise.
+NOBODY_MAY = [
+    "CREATE TABLE mine (n integer)",
+    "CREATE TEMPORARY TABLE mine (n integer)",
+    "CREATE SCHEMA mine",
+    "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql RETURN 1",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'mine')",
+    "SELECT lo_open(1, 131072)",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_try_advisory_lock_shared(1, 1)",
+    "SELECT pg_advisory_xact_lock(1853321319)",
+    "SELECT pg_logical_emit_message(false, 'mine', 'mine')",
 ]
 WEB_MAY_NOT = [
+    ("key_db", "SELECT keys FROM key_block"),
     ("key_db", "SELECT seed FROM key_order"),
+    ("key_db", "UPDATE key_cursor SET next = 0"),
+    ("key_db", "UPDATE key_cursor SET again = 0"),
     ("key_db", "UPDATE key_cursor SET seeded = 0"),
+    ("key_db", "SELECT FROM key_cursor FOR UPDATE"),
     ("key_db", "INSERT INTO key_block VALUES (1, repeat('x', 1280))"),
+    ("key_db", "INSERT INTO key_lease (id) VALUES (1)"),
+    ("key_db", "UPDATE key_lease SET at = '-infinity'"),
     ("key_db", "DELETE FROM key_lease"),
+    ("key_db", "CREATE OR REPLACE FUNCTION key_rest() RETURNS interval LANGUAGE sql RETURN interval '0'"),
+    ("key_db", "ALTER FUNCTION lease_blocks SET search_path = public"),
+    ("key_db", "SELECT pg_try_advisory_lock(1853321323)"),  # the KGS's
+    ("key_db", "SELECT pg_try_advisory_xact_lock(1)"),
     ("msg_db", "UPDATE note SET expires_at = now()"),
     ("msg_db", "TRUNCATE note"),
     ("msg_db", "DROP TABLE note"),
-    ("msg_db", "CREATE TABLE mine (n integer)"),
+    ("msg_db", "SELECT pg_try_advisory_lock(1)"),
+    *[(database, statement) for database in ("key_db", "msg_db") for statement in NOBODY_MAY],
+]
+KGS_MAY_NOT = [
+    "SELECT keys FROM lease_blocks(1)",
+    "UPDATE key_block SET keys = ''",
+    "DELETE FROM key_lease",
+    "UPDATE key_order SET seed = ''",
+    *NOBODY_MAY,
 ]
 
 
@@ -149,15 +183,60 @@ def web_urls(key_db_url, msg_db_url):
 
 @pytest.mark.parametrize(("database", "statement"), WEB_MAY)
 def test_the_web_role_may_lease_keys_and_use_notes(web_urls, database, statement):
-    """Every kind of statement that the server runs is granted."""
+    """Each kind of statement that the server runs is granted."""
     _rows(web_urls[database], statement)
 
 
-@pytest.mark.parametrize(("database", "statement"), WEB_MAY_NOT)
-def test_the_web_role_may_not_do_more(web_urls, database, statement):
-    """It owns nothing, and cannot see in which order keys come."""
+@pytest.mark.parametrize("database", ["key_db", "msg_db"])
+def test_the_web_role_may_not_do_more(web_urls, database):
+    """It owns nothing, cannot move the cursor, and can neither fill the disk nor keep others from their locks."""
+    for statement in [statement for each, statement in WEB_MAY_NOT if each == database]:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _rows(web_urls[database], statement)
+            pytest.fail(statement)
+
+
+def test_the_kgs_role_may_not_do_more(key_db_url):
+    """It leases nothing, and what it has written stays. What it may do: tests/kgs/test_main.py."""
+    url = _as_role(key_db_url, "kgs")
+    roles.provide(key_db_url, url, roles.KGS_ON_KEY_DB)
+    for statement in KGS_MAY_NOT:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _rows(url, statement)
+            pytest.fail(statement)
+
+
+def test_what_an_earlier_version_granted_is_revoked(key_db_url):
+    """Providing a role again leaves it exactly what this version grants."""
+    url = _as_role(key_db_url, "web")
+    roles.provide(key_db_url, url, roles.WEB_ON_KEY_DB)
+    _rows(key_db_url, "GRANT UPDATE (next) ON key_cursor TO web")
+
+    roles.provide(key_db_url, url, roles.WEB_ON_KEY_DB)
+
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        _rows(web_urls[database], statement)
+        _rows(url, "UPDATE key_cursor SET next = 0")
+
+
+def test_an_owner_without_superuser_provides_roles_and_is_warned(postgres, caplog):
+    """As on Amazon RDS: PostgreSQL's own functions stay as they are, and the log says so."""
+    connection = psycopg2.connect(postgres.url("postgres"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain_owner LOGIN CREATEROLE")
+        cursor.execute("CREATE DATABASE plainly_owned OWNER plain_owner")
+    connection.close()
+    owner_url = _as_role(postgres.url("plainly_owned"), "plain_owner")
+    schema.migrate(owner_url, schema.KEY_DB)
+
+    web_url = _as_role(postgres.url("plainly_owned"), "plain_web")
+
+    roles.provide(owner_url, web_url, roles.WEB_ON_KEY_DB)
+
+    assert "only a superuser can forbid large objects" in caplog.text
+    assert _rows(web_url, "SELECT keys FROM lease_blocks(1)") == []
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        _rows(web_url, "CREATE TEMPORARY TABLE mine (n integer)")
 
 
 def test_a_password_is_rotated_by_providing_the_role_again(key_db_url):
