@@ -242,3 +242,17 @@ def test_what_is_served_is_never_changed_under_a_running_nginx(tmp_path):
 def test_scripts_are_plain_sh(program):
     """The scripts are POSIX shell: dash finds no error in them."""
     subprocess.run(["sh", "-n", REPOSITORY / "nginx" / program], check=True)
+
+
+def test_every_setting_is_in_the_operators_table():
+    """docs/operating.md lists exactly the settings that site.envsh reads, with their defaults."""
+    script = (REPOSITORY / "nginx/site.envsh").read_text()
+    read = dict(re.findall(r"\$\{([A-Z_]+):[-=]([^}]*)\}", script))
+    del read["NGINX"], read["WEB_ROOT"]  # for tests, and for render
+    table = (REPOSITORY / "docs/operating.md").read_text().partition("| variable |")[2].partition("\n\n")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    listed = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert listed.keys() == read.keys()
+    for name, default in read.items():
+        if name not in ("PUBLIC_URL", "BALANCERS", "WORKERS", "TLS_CERTIFICATE_KEY"):
+            assert default in listed[name], name
