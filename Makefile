@@ -143,6 +143,10 @@ failover: $(VENV)/dev.installed  ## kill a primary under load and promote its st
 soak: $(VENV)/dev.installed  ## send 1,200,000 mixed requests to one process, and check its memory
 	$(BIN)/python -m tests.faults soak
 
+.PHONY: model
+model: $(VENV)/dev.installed  ## check the protocol of a reveal in every order of events (needs spin and gcc)
+	$(BIN)/python -m pytest -q -rs -s tests/model
+
 # Checks of our dependencies, and of our code for known mistakes.
 .PHONY: bandit audit sbom
 lint: bandit

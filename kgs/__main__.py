@@ -1,4 +1,4 @@
-"""`python -m kgs`: settings, progress, one-line errors and exit codes; the work is the other modules'."""
+"""`python -m kgs`: settings, progress, one-line errors and exit codes. The other modules do the work."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import psycopg2
 from kgs import arguments, blocks, fencing, key_db, seeding, status, verifying
 from kgs.progress import meter
 from server import embedded, logs, schema
-from server.keys import KEYS_PER_BLOCK
+from server.keys import KEYS_PER_BLOCK, REST
 from server.settings import Settings, SettingsError
 
 log = logging.getLogger("kgs")
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-MOST_DAMAGE_LISTED = 20
+MAX_DAMAGE_LISTED = 20
 
 
 def main() -> int:
-    """Run one command; what comes back is the exit code."""
+    """Run one command and return its exit code."""
     options = arguments.parser().parse_args()
     try:
         settings = _settings(os.environ)
@@ -45,17 +45,17 @@ def main() -> int:
 
 
 def _settings(env: Mapping[str, str]) -> Settings:
-    """Only what the KGS uses: it runs where nothing is known of the server's other settings."""
+    """Read only the settings that the KGS uses: where it runs, the server's other settings are unknown."""
     names = ("KEY_DB_URL", "KEY_DB_URL_FILE", "DATA_DIR", "LOG_FORMAT", "LOG_LEVEL")
     used = {name: env[name] for name in names if env.get(name)}
     if "KEY_DB_URL" in used or "KEY_DB_URL_FILE" in used:
-        used["MSG_DB_URL"] = "postgresql://unused"  # the settings ask for both databases or neither
+        used["MSG_DB_URL"] = "postgresql://unused"  # Settings requires both databases or neither
     return Settings.from_env(used)
 
 
 @contextlib.contextmanager
 def _key_db(settings: Settings) -> Iterator[str]:
-    """The URL of a key-db whose schema fits."""
+    """Yield the URL of a key-db whose schema has this program's version."""
     if settings.key_db_url:
         schema.check(settings.key_db_url, schema.KEY_DB)
         yield settings.key_db_url
@@ -93,15 +93,15 @@ def verify(url: str, options: argparse.Namespace) -> int:
     damaged = checked = 0
     with meter("verifying", 0, status.status(url).seeded) as progress:
         for step, damage in verifying.verify(url):
-            for each in damage[: max(MOST_DAMAGE_LISTED - damaged, 0)]:
+            for each in damage[: max(MAX_DAMAGE_LISTED - damaged, 0)]:
                 log.error("%s", each)
             damaged += len(damage)
             progress.update((step - checked) * KEYS_PER_BLOCK)
             checked = step
     if damaged:
-        log.error("%s blocks are damaged: restore the key-db from a back-up, then fence it", f"{damaged:,}")
+        log.error("%s blocks are damaged: restore the key-db from a backup, then fence it", f"{damaged:,}")
         return FAILED
-    log.info("sound: %s keys, each of five letters, in its place, and there exactly once", _keys(checked))
+    log.info("sound: %s keys, each of five letters, in its place, and present exactly once", _keys(checked))
     return DONE
 
 
@@ -110,18 +110,19 @@ def fence(url: str, options: argparse.Namespace) -> int:
         plan = fencing.plan_since(url, options.since)
     else:
         plan = fencing.plan_blocks(url, options.blocks)
-    first = plan.cursor.next
+    ranges = " and ".join(map(str, plan.ranges)) or "none"
     print(
-        f"Of {blocks.ALL_BLOCKS:,} blocks {plan.cursor.seeded:,} are seeded, {first:,} leased or skipped.\n"
-        f"To be skipped: {plan.skip:,} blocks, {first:,} to {first + plan.skip - 1:,}, {plan.reason}."
+        f"Of {blocks.ALL_BLOCKS:,} blocks, {plan.positions.seeded:,} are seeded.\n"
+        f"To be skipped: {plan.size:,} blocks, {ranges}, {plan.reason}."
     )
-    if not options.yes and not _agreed("Skip them for ever? [y/N] "):
+    if not options.yes and not _agreed(f"Skip them for {REST.days} days? [y/N] "):
         print("Nothing was skipped.")
         return FAILED
-    cursor = fencing.skip(url, plan.skip)
-    print(f"Skipped. The next block to be leased is {cursor.next:,}.")
-    if cursor.next >= cursor.seeded:
-        print("Not one that is seeded is left: run `python -m kgs seed --all` before servers start.")
+    fencing.skip(url, plan)
+    current = status.status(url)
+    print(f"Skipped. {current.left:,} keys can be leased.")
+    if not current.left and current.seeded < current.all:
+        print("Run `python -m kgs seed --all` before the servers start.")
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""What `python -m kgs` takes, and what its --help says."""
+"""The arguments of `python -m kgs`, and its --help."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 from kgs import blocks, fencing
-from server.keys import KEYS_PER_BLOCK
+from server.keys import KEYS_PER_BLOCK, REST
 
 PROGRAM = f"""\
-The key generation service of note-whisperer. The key table holds every five-letter key there can
-be, {blocks.ALL_KEYS:,} of them, in an order that nobody can predict, as blocks of {KEYS_PER_BLOCK} keys.
-Servers lease whole blocks, each once, ever.
+The key generation service of note-whisperer. The key table holds every possible five-letter key,
+{blocks.ALL_KEYS:,} of them, in an order that nobody can predict, as blocks of {KEYS_PER_BLOCK} keys.
+Servers lease whole blocks. A block can be leased again {REST.days} days after its last lease.
 
 KEY_DB_URL (or KEY_DB_URL_FILE, a file that holds it) names the key-db. Without it, the PostgreSQL
 that `make run` keeps in DATA_DIR is used, and started if it is not running.
 """
 
 SEED = """\
-Fill the key table up to a number of keys. It may be stopped and run again at any time, and goes on
-where it stopped. Servers may lease meanwhile.
+Fill the key table up to a number of keys. You may stop this and run it again at any time: it
+continues where it stopped. Servers may lease meanwhile.
 """
 
 VERIFY = """\
 Read the whole table and prove that each block is there, that each key has five letters of the
-alphabet and lies in its place, and that no key occurs twice. It takes at most 256 MiB of memory,
+alphabet and is in its place, and that no key occurs twice. It takes at most 256 MiB of memory,
 names damaged blocks, and exits with 1 if there are any.
 """
 
 FENCE = f"""\
-Run this after the key-db has been restored from a back-up, with all servers stopped. What they
-leased after the back-up is in use, and the restored key-db does not know it. How much that was is
-estimated: {fencing.SAFETY} times as many blocks as if each hour since had been the busiest on record,
-and {fencing.AT_LEAST:,} at least. It says what it would skip and asks first. Skipped keys are never used,
-which costs nothing: there are more than anyone needs.
+Run this after the key-db was restored from a backup, with all servers stopped. The blocks that
+they leased after the backup are in use, but the restored key-db does not know that. Their number
+is estimated: {fencing.SAFETY} times as many as if each hour since had been the busiest on record, and
+{fencing.AT_LEAST:,} at least. The command says which blocks it would skip, and asks first. Skipped blocks
+can be leased after {REST.days} days.
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; what it gives has the name of the command as `command`."""
+    """Make the parser. Its result has the name of the command as `command`."""
     program = argparse.ArgumentParser(
         prog="python -m kgs", description=PROGRAM, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--count",
         type=_whole_number(blocks.ALL_KEYS),
         metavar="N",
-        help="until the table holds N keys in all, those of earlier runs included;"
+        help="until the table holds N keys in all, including those of earlier runs;"
         f" rounded up to whole blocks of {KEYS_PER_BLOCK}",
     )
     how_much.add_argument(
@@ -62,20 +62,20 @@ def parser() -> argparse.ArgumentParser:
         help=f"until it holds all {blocks.ALL_KEYS:,}: 5.5 GiB, some minutes",
     )
 
-    status = commands.add_parser("status", help="show how much is seeded, leased and left")
+    status = commands.add_parser("status", help="show how many keys are seeded, resting and left")
     status.add_argument("--json", action="store_true", help="as one JSON object, in keys and seconds")
 
     commands.add_parser("verify", help="prove that every key occurs once", description=VERIFY)
 
     fence = commands.add_parser(
-        "fence", help="after a restore: skip what may have been leased since", description=FENCE
+        "fence", help="after a restore: skip blocks that may have been leased since", description=FENCE
     )
     how_far = fence.add_mutually_exclusive_group(required=True)
     how_far.add_argument(
         "--since",
         type=_time,
         metavar="TIME",
-        help="when the back-up was taken: 2026-03-01T04:00:00+01:00 (UTC if it names no offset)",
+        help="when the backup was taken: 2026-03-01T04:00:00+01:00 (UTC if it names no offset)",
     )
     how_far.add_argument(
         "--blocks",

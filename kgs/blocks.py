@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kgs.permutation import KEY_BITS
+from server.keys import ALL_BLOCKS as ALL_BLOCKS
 from server.keys import ALPHABET, KEY_LENGTH, KEYS_PER_BLOCK
 
-ALL_KEYS = 1 << KEY_BITS
-ALL_BLOCKS = ALL_KEYS // KEYS_PER_BLOCK
+ALL_KEYS = ALL_BLOCKS * KEYS_PER_BLOCK
 BLOCK_LENGTH = KEYS_PER_BLOCK * KEY_LENGTH
-NO_LETTERS = 1 << 12  # above what two letters can stand for
+NO_LETTERS = 1 << 12  # larger than the number of any two letters
 
 # Two letters at a time are twice as fast as one at a time: a key is two pairs and one letter.
 KEY = np.dtype([("pair", "u2"), ("next_pair", "u2"), ("letter", "u1")])
@@ -38,7 +37,7 @@ _PAIR_NUMBER[_PAIR] = np.arange(_PAIR.size)
 
 
 def rows(first: int, numbers: NDArray[np.uint32]) -> bytes:
-    """Rows of `key_block` in COPY's binary format.
+    """Make rows of `key_block` in COPY's binary format.
 
     Args:
         first: id of the first block.
@@ -57,7 +56,7 @@ def rows(first: int, numbers: NDArray[np.uint32]) -> bytes:
 
 
 def numbers(letters: bytes) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """The numbers of keys, and which of them mean nothing because a letter is not in the alphabet.
+    """Return the numbers of keys, and which of them are invalid because a letter is not in the alphabet.
 
     Args:
         letters: of whole blocks, one after the other.

@@ -1,4 +1,4 @@
-"""The KGS's connection to the key-db, what the cursor there says, and the database's errors in a line."""
+"""The KGS's connection to the key-db, the positions of its cursor, and database errors as one line."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from psycopg2 import errorcodes
 from psycopg2.extensions import connection as Connection
 
 from server.database import first_line
+from server.keys import KEYS_LEFT
 
 
 class Refusal(RuntimeError):
     """The KGS will not do what was asked; the message says why, and what to do."""
 
 
-class Cursor(NamedTuple):
-    """The ids of the first block that is not leased and of the first that is not filled."""
-
-    next: int
-    seeded: int
-
-
-# So that the database finds out within half a minute, not two hours, that a KGS has vanished, and lets go
-# of its lock. On a socket in the file system they mean nothing, and do no harm.
+# The database then notices within half a minute, not two hours, that a KGS has vanished, and releases its
+# lock. On a Unix socket these settings have no effect.
 KEEPALIVES = """
 SET tcp_keepalives_idle = 10;
 SET tcp_keepalives_interval = 5;
@@ -46,22 +40,38 @@ def connect(url: str) -> Connection:
     return connection
 
 
-CURSOR = """
-SELECT next, seeded
+class Positions(NamedTuple):
+    """Ids of blocks; see `key_cursor` in server/schema/key_db."""
+
+    next: int  # the first block that was never leased
+    again: int  # the block to be leased again first
+    seeded: int  # the first block that is not filled
+
+
+POSITIONS = """
+SELECT next, again, seeded
 FROM key_cursor
 """
 
 
-def cursor_of(connection: Connection) -> Cursor:
-    """How far the key table is leased and filled."""
+def positions(connection: Connection) -> Positions:
+    """Read how far the key table is leased and filled."""
     with connection.cursor() as cursor:
-        cursor.execute(CURSOR)
+        cursor.execute(POSITIONS)
         (row,) = cursor.fetchall()
-        return Cursor(*row)
+        return Positions(*row)
+
+
+def blocks_left(connection: Connection) -> int:
+    """Count the blocks that can be leased now."""
+    with connection.cursor() as cursor:
+        cursor.execute(KEYS_LEFT)
+        ((count,),) = cursor.fetchall()
+        return int(count)
 
 
 ADVICE = {
-    errorcodes.DISK_FULL: "make room and run it again; it goes on where it stopped",
+    errorcodes.DISK_FULL: "free some disk space and run it again; it continues where it stopped",
     errorcodes.INSUFFICIENT_PRIVILEGE: (
         "`python -m server migrate` grants what the role of KGS_KEY_DB_URL needs"
     ),
@@ -69,7 +79,7 @@ ADVICE = {
 
 
 def explain(error: psycopg2.Error) -> str:
-    """One line for the operator: what the database said, and what to do about it if we know."""
+    """Describe a database error in one line: what the database said and, if known, what to do."""
     advice = ADVICE.get(error.pgcode or "")
     if advice is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         advice = "what was committed is kept; check KEY_DB_URL and the database, and run it again"

@@ -1,4 +1,4 @@
-"""How far the work has come: a bar on a terminal, elsewhere a log line every few seconds."""
+"""Shows progress: a bar on a terminal, otherwise a log line every few seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG_INTERVAL = 5.0  # seconds
 
 
 class LogLines(tqdm):  # type: ignore[type-arg]  # generic for the type checker only
-    """tqdm's meter, written to the log."""
+    """tqdm's progress meter, written to the log."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, mininterval=LOG_INTERVAL, miniters=1, ncols=0, file=io.StringIO())
@@ -25,6 +25,6 @@ class LogLines(tqdm):  # type: ignore[type-arg]  # generic for the type checker 
 
 
 def meter(title: str, initial: int, total: int) -> tqdm[Any]:
-    """A meter of keys, to be entered with `with` and told of each step with `update(keys)`."""
+    """Make a progress meter for keys: enter it with `with`, and call `update(keys)` after each step."""
     kind: type[tqdm[Any]] = tqdm if sys.stderr.isatty() else LogLines
     return kind(desc=title, initial=initial, total=total, unit=" keys", unit_scale=True)

@@ -1,4 +1,4 @@
-"""Proves that the key table holds every key of its blocks exactly once; on damage it names the block."""
+"""Proves that the key table holds each key of its blocks exactly once, and names damaged blocks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from psycopg2.extensions import connection as Connection
 
 from kgs import blocks, key_db, seeding
-from kgs.ahead import prepared
 from kgs.permutation import Order
+from kgs.prefetch import prefetch
 from server.keys import KEYS_PER_BLOCK
 
 PIECE = 1024  # blocks read at once: 1.3 MB
 
 
 class Damage(NamedTuple):
-    """A block that is not as the KGS wrote it."""
+    """A block that differs from what the KGS wrote."""
 
     block: int
     what: str
@@ -30,10 +30,10 @@ class Damage(NamedTuple):
 
 
 class Seen:
-    """One bit for each key there is: 128 MiB.
+    """One bit for each key: 128 MiB.
 
-    A number's three highest bits say which bit of a byte is its own, the others which byte. So a sorted
-    batch falls into eight parts in each of which no byte occurs twice, and can be marked at once.
+    The three highest bits of a key's number select a bit of a byte, the others select the byte. So a sorted
+    batch falls into eight parts, in each of which no byte occurs twice: each part can be marked at once.
     """
 
     BYTES = blocks.ALL_KEYS // 8
@@ -42,7 +42,7 @@ class Seen:
         self._bits = np.zeros(self.BYTES, np.uint8)
 
     def add(self, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """Mark keys as seen; which of them were seen before, or occur twice among themselves."""
+        """Mark keys as seen. Return which of them were seen before or occur twice in `numbers`."""
         ordered = np.sort(numbers, axis=None)
         repeated = np.zeros(ordered.shape, np.bool_)
         repeated[1:] = ordered[1:] == ordered[:-1]
@@ -58,36 +58,36 @@ class Seen:
 
 
 def verify(url: str) -> Iterator[tuple[int, list[Damage]]]:
-    """Read the whole table and check each block: there, five letters a key, in its place, seen once.
+    """Read the whole table and check that each block is there, and holds the keys of its place, once each.
 
-    Blocks never change once they are filled, so the table is read in many short statements: one long one
-    would keep the database from cleaning up behind the leases that go on meanwhile.
+    A filled block never changes, so the table is read in many short statements. One long statement would
+    keep the database from removing the old rows that leases leave behind meanwhile.
 
     Args:
         url: libpq URL of the key-db.
 
     Yields:
-        How many blocks have been checked, and the damage found since the last time: first (0, what lies
+        The number of checked blocks, and the damage found since the last yield: first (0, what lies
         beyond the last block), then after each piece.
 
     Raises:
         psycopg2.Error: the key-db cannot be reached, or cannot read its own files.
     """
     with contextlib.closing(key_db.connect(url)) as connection:
-        seeded = key_db.cursor_of(connection).seeded
+        seeded = key_db.positions(connection).seeded
         order = seeding.order_of(connection)
         yield 0, _beyond(connection)
         if order is None:
             return
         seen = Seen()
         pieces = [range(first, min(first + PIECE, seeded)) for first in range(0, seeded, PIECE)]
-        for ids, (keys, places) in prepared(
-            lambda ids: (_read(connection, ids), _places(order, ids)), pieces
+        for ids, (stored, expected) in prefetch(
+            lambda ids: (_stored(connection, ids), _expected(order, ids)), pieces
         ):
-            yield ids.stop, list(_damage(ids, keys, places, seen))
+            yield ids.stop, list(_damage(ids, stored, expected, seen))
 
 
-# The limit makes sure that the index is used, not the whole table read.
+# With the limit, the database uses the index instead of reading the whole table.
 BEYOND = """
 SELECT id
 FROM key_block
@@ -103,35 +103,36 @@ def _beyond(connection: Connection) -> list[Damage]:
         return [Damage(id_, "lies beyond what is seeded") for id_, in cursor.fetchall()]
 
 
-READ = """
+STORED = """
 SELECT id, keys
 FROM key_block
 WHERE id BETWEEN %s AND %s
 """
 
 
-def _read(connection: Connection, ids: range) -> dict[int, str]:
+def _stored(connection: Connection, ids: range) -> dict[int, str]:
+    """Read the letters of these blocks."""
     with connection.cursor() as cursor:
-        cursor.execute(READ, (ids[0], ids[-1]))
+        cursor.execute(STORED, (ids[0], ids[-1]))
         return dict(cursor.fetchall())
 
 
-def _places(order: Order, ids: range) -> NDArray[np.uint32]:
-    """The numbers of the keys that should be there, with a row for each block."""
+def _expected(order: Order, ids: range) -> NDArray[np.uint32]:
+    """Compute the numbers of the keys that these blocks should hold, with a row for each block."""
     numbers = order.numbers(ids.start * KEYS_PER_BLOCK, ids.stop * KEYS_PER_BLOCK)
     return numbers.reshape(-1, KEYS_PER_BLOCK)
 
 
-def _damage(ids: range, keys: dict[int, str], places: NDArray[np.uint32], seen: Seen) -> Iterator[Damage]:
-    """What is wrong with these blocks, each named once, with the first thing that is wrong with it."""
+def _damage(ids: range, stored: dict[int, str], expected: NDArray[np.uint32], seen: Seen) -> Iterator[Damage]:
+    """Name each damaged block once, with the first thing that is wrong with it."""
     for id_ in ids:
-        if id_ not in keys:
+        if id_ not in stored:
             yield Damage(id_, "is missing")
-        elif len(keys[id_]) != blocks.BLOCK_LENGTH:
-            yield Damage(id_, f"has {len(keys[id_])} letters, not {blocks.BLOCK_LENGTH}")
-    whole = [id_ for id_ in ids if len(keys.get(id_, "")) == blocks.BLOCK_LENGTH]
-    numbers, strange = blocks.numbers("".join(keys[id_] for id_ in whole).encode("ascii", "replace"))
-    misplaced = numbers != places[np.array(whole, np.intp) - ids.start]
+        elif len(stored[id_]) != blocks.BLOCK_LENGTH:
+            yield Damage(id_, f"has {len(stored[id_])} letters, not {blocks.BLOCK_LENGTH}")
+    whole = [id_ for id_ in ids if len(stored.get(id_, "")) == blocks.BLOCK_LENGTH]
+    numbers, strange = blocks.numbers("".join(stored[id_] for id_ in whole).encode("ascii", "replace"))
+    misplaced = numbers != expected[np.array(whole, np.intp) - ids.start]
     repeated = np.zeros_like(strange)
     repeated[~strange] = seen.add(numbers[~strange])
     for at in np.flatnonzero((strange | misplaced | repeated).any(axis=1)):

@@ -26,6 +26,10 @@ MAX_QUEUED = 4096
 MAX_QUEUED_BYTES = 32 << 20
 
 
+class NotSent(Unavailable):
+    """The member was refused before any statement with it was sent to the database."""
+
+
 class _Submission(NamedTuple, Generic[Member, Result]):
     member: Member
     size: int
@@ -72,12 +76,12 @@ class GroupCommit(Generic[Member, Result]):
             size: bytes that the member adds to its group's statement.
 
         Raises:
-            Unavailable: the queue is full. In the future: the member waited too long, or the database
+            NotSent: the queue is full. In the future: the member waited too long, or the database
                 cannot be reached.
             psycopg2.Error: in the future: the database refused this member.
         """
         if len(self._queue) >= MAX_QUEUED or self._queued_bytes + size > MAX_QUEUED_BYTES:
-            raise Unavailable("the queue for the database is full")
+            raise NotSent("the queue for the database is full")
         result: asyncio.Future[Result] = self._loop.create_future()
         self._queue.append(_Submission(member, size, self._loop.time(), result))
         self._queued_bytes += size
@@ -125,7 +129,7 @@ class GroupCommit(Generic[Member, Result]):
             submission = self._queue.popleft()
             self._queued_bytes -= submission.size
             if submission.submitted_at < oldest:
-                _fail(submission, Unavailable("the database is too slow"))
+                _fail(submission, NotSent("the database is too slow"))
             elif not submission.result.done():
                 group.append(submission)
                 size += submission.size

@@ -63,6 +63,7 @@ class Messages:
             Busy: too many passphrases are being stretched.
             OutOfKeys, Unavailable: from `Notes.put`.
         """
+        passphrase = sealing.strip_passphrase(passphrase)
         token = sealing.new_token()
         stretched = await self._stretcher.stretch(token, passphrase, address) if passphrase else b""
         keys = sealing.derive_keys(token, stretched)
@@ -105,7 +106,7 @@ class Messages:
             sealed = await self._notes.reveal(key, link_verifier, reveal_verifier, reader=reader)
             return _counted(None if sealed is None else Revealed(None, sealed))
         stretched = b""
-        if claim.passphrase:
+        if sealing.strip_passphrase(claim.passphrase):
             link_verifier = sealing.verifier_of(sealing.link_proof_of(claim.token))
             status = await self._notes.status(key, link_verifier)
             # Stretching is costly: only if the link fits, the note needs it, and a try is left.
@@ -124,7 +125,7 @@ class Messages:
         except sealing.SealingError:
             if stretched or not claim.passphrase:
                 raise
-            # A repeated reveal: the note was gone, so nothing told that it needs the passphrase.
+            # The same reader again: the row that told whether the passphrase is needed is gone.
             stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
             message = sealing.open_sealed(sealing.derive_keys(claim.token, stretched), sealed)
         return _counted(Revealed(message, None))

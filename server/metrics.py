@@ -22,7 +22,7 @@ NOTES_REFUSED = Counter("note_whisperer_notes_refused", "Reveals that fitted no 
 NOTES_EXPIRED = Counter("note_whisperer_notes_expired", "Notes purged unread.", registry=REGISTRY)
 KEYS_AHEAD = Gauge("note_whisperer_keys_ahead", "Keys that this process holds in memory.", registry=REGISTRY)
 KEYS_LEFT = Gauge(
-    "note_whisperer_keys_left", "Keys in the key-db that no process has leased.", registry=REGISTRY
+    "note_whisperer_keys_left", "Keys that can be leased from the key-db now.", registry=REGISTRY
 )
 CONNECTIONS = Gauge("note_whisperer_connections", "Connections in the pool.", ["database"], registry=REGISTRY)
 CONNECTIONS_IN_USE = Gauge(

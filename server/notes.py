@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 import psycopg2
 
 from server.database import Database, PreparedStatement, Row, Unavailable
-from server.group_commit import GroupCommit
+from server.group_commit import GroupCommit, NotSent
 from server.keys import KeyLeaser
 
 Result = TypeVar("Result")
@@ -146,7 +146,11 @@ class Notes:
         """
         while True:
             key = await self._keys.take()
-            expires_at = await self._puts.submit((key, note), size=len(note.sealed))
+            try:
+                expires_at = await self._puts.submit((key, note), size=len(note.sealed))
+            except NotSent:
+                self._keys.give_back(key)
+                raise
             if expires_at is not None:
                 return Placed(key, expires_at)
             # The key is in use, which happens only after a key-db was restored without `kgs fence`.
@@ -300,12 +304,12 @@ class Notes:
         return await self._retry(reveal, lambda: self._max_commit_wait if unconfirmed else 0)
 
     # Rows are locked in the order of their keys; otherwise two groups could wait for each other. Only a link
-    # proof that fits locks a row. Several members may name the same note: each is a guess, in the order of
-    # their ordinals, and the first right one within the budget gets the note. Ten wrong guesses are free;
-    # after that, the note allows one at a time, with a delay that doubles from a minute to an hour.
-    # The rows arrive before the COMMIT, so that they are in memory if its answer is lost. The only possible
-    # plan is a look-up by key, whatever the table contained when the statement was planned: LATERAL with FOR
-    # UPDATE is never turned into a join, and the index on expires_at cannot serve a difference.
+    # proof that fits locks a row. An expired note is locked too: an earlier attempt may still commit its
+    # reveal. Several members may name the same note: each is a guess, in the order of their ordinals, and the
+    # first right one within the budget gets the note. Ten wrong guesses are free; after that, the note allows
+    # one at a time, with a delay that doubles from a minute to an hour. The rows arrive before the COMMIT, so
+    # that they are in memory if its answer is lost. The only possible plan is a look-up by key, whatever the
+    # table contained when the statement was planned: LATERAL with FOR UPDATE is never turned into a join.
     REVEAL = PreparedStatement(
         "reveal",
         "text, text, text, text, text, text, boolean",
@@ -326,11 +330,9 @@ class Notes:
         ), locked AS MATERIALIZED (
             SELECT note.*
             FROM named, LATERAL (
-                SELECT key, link_verifier, reveal_verifier, has_passphrase, tries, next_try_at
+                SELECT key, link_verifier, reveal_verifier, has_passphrase, expires_at, tries, next_try_at
                 FROM note
-                WHERE note.key = named.key
-                    AND note.link_verifier = named.link_verifier
-                    AND note.expires_at - now() > interval '0'
+                WHERE note.key = named.key AND note.link_verifier = named.link_verifier
                 FOR UPDATE OF note
             ) AS note
         ), guess AS MATERIALIZED (
@@ -347,6 +349,7 @@ class Notes:
                 locked.tries, locked.next_try_at
             FROM requested
             JOIN locked ON locked.key = requested.key AND locked.link_verifier = requested.link_verifier
+            WHERE locked.expires_at > now()
         ), matched AS MATERIALIZED (
             SELECT DISTINCT ON (key) key, ordinal, number, delivery
             FROM guess
@@ -368,7 +371,7 @@ class Notes:
             UPDATE note
             SET tries = (SELECT tries FROM wrong WHERE wrong.key = note.key),
                 next_try_at = (
-                    SELECT now() + interval '1 minute' * least(2 ^ (tries - 10), 60)
+                    SELECT now() + interval '1 minute' * least(2 ^ least(tries - 10, 6), 60)
                     FROM wrong
                     WHERE wrong.key = note.key AND tries >= 10
                 )
@@ -405,34 +408,41 @@ class Notes:
     )
 
     # For members of a group whose note is gone. A statement of its own: it sees what a reveal has written
-    # that REVEAL had to wait for.
+    # that REVEAL had to wait for. Fetching a delivery writes, so that the COMMIT after it waits for a standby
+    # that may not have the reveal yet. The 60 seconds are counted by the earlier of two clocks.
     PAST = PreparedStatement(
         "past",
-        "text, text, text",
+        "text, text, text, timestamptz",
         """
-        SELECT requested.ordinal, encode(delivery.sealed, 'hex'), ending.how, ending.at
-        FROM ROWS FROM (string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','))
-            WITH ORDINALITY AS requested(key, link_verifier, delivery, ordinal)
-        LEFT JOIN LATERAL (
-            SELECT sealed
-            FROM delivery
-            WHERE id = decode(nullif(requested.delivery, ''), 'base64')
-                AND link_verifier = decode(requested.link_verifier, 'base64')
-                AND now() - at < interval '60 seconds'
-        ) AS delivery ON true
+        WITH requested AS MATERIALIZED (
+            SELECT key::char(5), decode(link_verifier, 'base64') AS link_verifier,
+                decode(nullif(delivery, ''), 'base64') AS delivery, ordinal
+            FROM ROWS FROM (string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','))
+                WITH ORDINALITY AS requested(key, link_verifier, delivery, ordinal)
+        ), fetched AS (
+            UPDATE delivery
+            SET sealed = sealed
+            WHERE id = ANY (ARRAY(SELECT delivery FROM requested WHERE delivery IS NOT NULL))
+                AND sealed IS NOT NULL
+                AND least(clock_timestamp(), $4) - at < interval '60 seconds'
+            RETURNING id, link_verifier, sealed
+        )
+        SELECT requested.ordinal, encode(fetched.sealed, 'hex'), past.how, past.at
+        FROM requested
+        LEFT JOIN fetched
+            ON fetched.id = requested.delivery AND fetched.link_verifier = requested.link_verifier
         LEFT JOIN LATERAL (
             SELECT how, at
             FROM ending
-            WHERE key = requested.key::char(5)
-                AND link_verifier = decode(requested.link_verifier, 'base64')
+            WHERE ending.key = requested.key AND ending.link_verifier = requested.link_verifier
             UNION ALL
             SELECT 'expired', expires_at
             FROM note
-            WHERE key = requested.key::char(5)
-                AND link_verifier = decode(requested.link_verifier, 'base64')
-                AND expires_at - now() <= interval '0'
+            WHERE note.key = requested.key
+                AND note.link_verifier = requested.link_verifier
+                AND note.expires_at - now() <= interval '0'
             LIMIT 1
-        ) AS ending ON true
+        ) AS past ON true
         """,
     )
 
@@ -477,15 +487,16 @@ class Notes:
             if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):
                 await connection.query("ROLLBACK")
                 raise Unavailable("a reader hung up: try again without it")
+            written = any(what in ("revealed", "wrong") for _, what, *_ in rows)
             if len(outcomes) < len(group):
-                for ordinal, sealed, how, at in await connection.query(
-                    self.PAST, (keys, link_verifiers, deliveries)
-                ):
+                past = (keys, link_verifiers, deliveries, self._expected_now())
+                for ordinal, sealed, how, at in await connection.query(self.PAST, past):
                     if sealed is not None:
                         outcomes.setdefault(ordinal, unhexlify(sealed))
+                        written = True
                     elif how is not None:
                         outcomes.setdefault(ordinal, Ended(Ending(how, at)))
-            if not unconfirmed and not any(what in ("revealed", "wrong") for _, what, *_ in rows):
+            if not unconfirmed and not written:
                 await connection.query("ROLLBACK")
                 return outcomes
             attempts = [outcomes]
@@ -644,13 +655,14 @@ class Notes:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        await self._database.execute(self.FORGET_DELIVERED)
-        await self._database.execute(self.PURGE_DELIVERIES, (await self._careful_now(),))
+        now = await self._careful_now()
+        await self._database.execute(self.FORGET_DELIVERED, (now,))
+        await self._database.execute(self.PURGE_DELIVERIES, (now,))
 
     FORGET_DELIVERED = """
     UPDATE delivery
     SET sealed = NULL
-    WHERE sealed IS NOT NULL AND at < now() - interval '60 seconds'
+    WHERE sealed IS NOT NULL AND at < %s - interval '60 seconds'
     """
 
     PURGE_DELIVERIES = """
@@ -659,11 +671,17 @@ class Notes:
     """
 
     async def _careful_now(self) -> datetime:
-        """The earlier of two clocks: if the database's clock jumps forward, fresh receipts must stay."""
+        """The earlier of two clocks: if the database's clock jumps forward, fresh deliveries must stay."""
         now = await self._now()
         if self._clock_offset is None:
             self._clock_offset = now - timedelta(seconds=time.monotonic())
         return min(now, self._clock_offset + timedelta(seconds=time.monotonic()))
+
+    def _expected_now(self) -> str:
+        """What the database's clock should say, by the monotonic clock; "infinity" before the first purge."""
+        if self._clock_offset is None:
+            return "infinity"
+        return (self._clock_offset + timedelta(seconds=time.monotonic())).isoformat()
 
     NOW = "SELECT now()"
 

@@ -1,32 +1,39 @@
-"""The roles that use the databases in production: neither owns a schema, each may do what it must.
+"""The roles that servers and the KGS use in production: none owns a table, and each may do only its work.
 
-`python -m server migrate` runs as the owner and calls this; with one role for everything, as on a
-laptop, it is not needed.
+`python -m server migrate` runs as the owner and calls this. On a laptop one role does everything, and none of
+this is needed.
 """
 
 from __future__ import annotations
 
+import logging
+
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import encrypt_password, parse_dsn
 
+log = logging.getLogger(__name__)
+
 WEB_ON_KEY_DB = """
-GRANT SELECT ON schema_version, key_block, key_cursor TO {role};
-GRANT UPDATE (next) ON key_cursor TO {role};
-GRANT INSERT ON key_lease TO {role}
+GRANT SELECT ON schema_version, key_cursor, key_lease TO {role};
+GRANT EXECUTE ON FUNCTION lease_blocks TO {role}
 """
 
 WEB_ON_MSG_DB = """
 GRANT SELECT ON schema_version TO {role};
 GRANT SELECT, INSERT, UPDATE (key, tries, next_try_at), DELETE ON note TO {role};
 GRANT SELECT, INSERT, UPDATE (mark), DELETE ON ending TO {role};
-GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON delivery TO {role}
+GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON delivery TO {role};
+GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(bigint) TO {role}
 """
 
 KGS_ON_KEY_DB = """
-GRANT SELECT ON schema_version, key_lease TO {role};
+GRANT SELECT ON schema_version TO {role};
 GRANT SELECT, INSERT ON key_block, key_order TO {role};
-GRANT SELECT, UPDATE ON key_cursor TO {role}
+GRANT SELECT, UPDATE ON key_cursor TO {role};
+GRANT SELECT, INSERT, UPDATE ON key_lease TO {role};
+GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO {role}
 """
 
 # The variable that holds the role's URL: the database it is for, and what it may do there.
@@ -38,9 +45,9 @@ ROLES = {
 
 
 def provide(owner_url: str, role_url: str, grants: str) -> str:
-    """Make the role that `role_url` logs in as, with that password, and grant it what it needs.
+    """Create the role that `role_url` logs in as, with that password, and grant it what it needs and no more.
 
-    May be repeated, which is how a password is rotated.
+    Repeat it to change the password. Every role loses what `RESTRICT_PUBLIC` takes away.
 
     Args:
         owner_url: libpq URL of the database, as the owner of its tables.
@@ -68,7 +75,52 @@ def provide(owner_url: str, role_url: str, grants: str) -> str:
             cursor.execute(
                 sql.SQL(f"{verb} ROLE {{}} LOGIN PASSWORD {{}}").format(role, sql.Literal(verifier))
             )
-            cursor.execute(sql.SQL(grants).format(role=role))
+            _restrict_public(cursor)
+            _grant(cursor, role, grants)
     finally:
         connection.close()
     return str(name)
+
+
+# PostgreSQL lets every role do things that can fill the disk (temporary tables, large objects, messages in the
+# write-ahead log) or stop the purge and the KGS (advisory locks). The functions belong to a superuser. If the
+# owner of our tables is not one, as on Amazon RDS, they stay as they are.
+RESTRICT_PUBLIC = """
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    FOR function IN
+        SELECT oid
+        FROM pg_proc
+        WHERE pronamespace = 'pg_catalog'::regnamespace
+            AND proname ~ '^(lo_|loread$|lowrite$|pg_(try_)?advisory_|pg_logical_emit_message$)'
+            AND pg_has_role(proowner, 'USAGE')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', function);
+    END LOOP;
+    IF NOT FOUND THEN
+        RAISE WARNING 'only a superuser can forbid large objects and advisory locks: they stay allowed';
+    END IF;
+END
+$$
+"""
+
+
+def _restrict_public(cursor: Cursor) -> None:
+    cursor.connection.notices.clear()
+    cursor.execute(RESTRICT_PUBLIC)
+    for notice in cursor.connection.notices:
+        log.warning("%s", notice.removeprefix("WARNING:").strip())
+
+
+# First what an earlier version may have granted.
+GRANT = """
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role};
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM {role};
+"""
+
+
+def _grant(cursor: Cursor, role: sql.Identifier, grants: str) -> None:
+    cursor.execute(sql.SQL(GRANT + grants).format(role=role))

@@ -1,4 +1,4 @@
-"""A process that takes keys as fast as it can and prints them, until there are no more: URL."""
+"""A process that takes keys as fast as it can and prints them until none is left. Its argument is a URL."""
 
 import asyncio
 import contextlib

@@ -157,14 +157,15 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         try:
             self.connection.notices.clear()
             await self.execute(sql, parameters)
+            self.status = self._cursor.statusmessage
+            # The deadline may have passed after the answer came: then the connection is closed, and this raises.
+            return self._cursor.fetchall() if self._cursor.description else []
         except psycopg2.Error as error:
             if error.pgcode is not None and error.pgcode[:2] in STATEMENT_ERRORS:
                 raise
             if (error.pgcode or "")[:2] in SESSION_ERRORS:
                 self.close()
             raise Unavailable(first_line(error)) from None
-        self.status = self._cursor.statusmessage
-        return self._cursor.fetchall() if self._cursor.description else []
 
     def execute(self, sql: str, parameters: Parameters = ()) -> asyncio.Future[None]:
         """Start a statement, in fewer turns of the loop than Momoko; `_cursor` holds the result.

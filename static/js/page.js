@@ -67,8 +67,9 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    // Show the server's own problems and its 404 page, but not the error page of a proxy.
-    if (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget) return;
+    // Show the server's own problems and its 404 page, but not the error page of a proxy, nor an answer that
+    // broke off within its headers, which browsers take for an empty one.
+    if (ctx.text && (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget)) return;
     event.preventDefault();
     noAnswer(ctx.request.form);
   });

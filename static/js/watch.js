@@ -20,9 +20,10 @@ export default function watch(section, { canSeal, verifierOf, statusOf, show, sh
     clearTimeout(timer);
     if (asking || over || document.hidden || !block.isConnected) return;
     asking = true;
-    await statusOf(key, { link_proof }).then(say).catch(() => show(block, "silent"));
+    await statusOf(key, { link_proof }).then(say).catch(() => see("silent"));
     asking = false;
     timer = setTimeout(ask, pause);
+    block.dataset.pause = pause;
     pause = Math.min(2 * pause, LONGEST_PAUSE);
   }
 
@@ -39,9 +40,13 @@ export default function watch(section, { canSeal, verifierOf, statusOf, show, sh
       showExpiry(section.querySelector("[data-expiry]"), status, askNow);
       sayWrong(status.wrong_passphrases);
     } else end(state);
-    if (state === block.dataset.state) return;
+    see(state, status.at);
+  }
+
+  function see(state, at) {
+    if (state === block.dataset.state) return; // nothing new to announce
     block.dataset.state = state;
-    show(block, state, status.at);
+    show(block, state, at);
   }
 
   // A mark that fits proves that somebody opened the message. Otherwise only the server says so.

@@ -4,6 +4,10 @@ Each question is asked about three kinds of keys in random order: keys that neve
 that were read, and keys of unread notes. A Mann-Whitney test compares the times. If there is no difference,
 its statistic z is normal with variance 1. The table also says how often somebody guesses right who compares
 one answer of each kind: 50 % is chance.
+
+Only a difference between keys that never had a note and keys of notes that were read is an alarm. That there
+is an unread note is no secret: GET /KEY tells it. The wrong link of an unread note takes the database a few
+microseconds longer, because it reads the row to compare the verifier.
 """
 
 from __future__ import annotations
@@ -184,7 +188,7 @@ def _measure(address: tuple[str, int], samples: int) -> int:
             z, medians = z_of(a, b), [f"{numpy.median(times) * 1e6:.0f}" for times in (a, b)]
             row = f"{one}, {other} | {', '.join(medians)} | {z:+.1f} | {guessed_right(a, b):.1%}"
             print(f"| {name} | {row} |", flush=True)
-            found |= abs(z) > ALARM
+            found |= abs(z) > ALARM and "unread" not in (one, other)
     guesser.close()
     return int(found)
 

@@ -25,8 +25,8 @@ PER_NOTE = 1000  # bytes on the disk for a note of 512 with its indexes and its 
 # Notes that only lie there: 512 bytes of padded message. Their numbers lie above those that are revealed.
 FIRST_ASLEEP = 100_000_000
 ASLEEP = f"""
-INSERT INTO note (key, verifier, sealed, has_passphrase, expires_at)
-SELECT key, sha256(key::bytea),
+INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)
+SELECT key, sha256(key::bytea), sha256(key::bytea),
     decode(repeat(md5(key), 33), 'hex') || substr(sha256(key::bytea), 1, 13), false, now() + %s * interval '1 second'
 FROM generate_series(%s, %s) AS number, LATERAL (SELECT {workload.KEY_OF}) AS named (key)
 ON CONFLICT (key) DO NOTHING

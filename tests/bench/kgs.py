@@ -1,4 +1,4 @@
-"""What `make bench-kgs` runs: the KGS measured on this machine, into its section of docs/benchmarks.md.
+"""`make bench-kgs`: measures the KGS and leases on this machine, for their section of docs/benchmarks.md.
 
 Everything happens in a PostgreSQL of its own in a temporary folder. With all keys that takes 15 GB of
 disk and some ten minutes; --count is for smaller machines.
@@ -54,17 +54,20 @@ def main() -> None:
 
 
 def measure(url: str, count: int, prepared: Path) -> str:
-    """Everything, one after the other; a section in Markdown comes back."""
+    """Measure everything, one after the other, and return a section in Markdown."""
     where = machine()
     with contextlib.closing(key_db.connect(url)) as connection, connection.cursor() as cursor:
         copy, seed = race(url, cursor, count, prepared)
-        table, index = sizes(cursor)
         say("python -m kgs verify")
         verify = run_kgs(url, "verify")
         say("leases")
         first = leases(url)
-        skip_to(cursor, count // 2)
+        lease_until(cursor, count // 2)
         half = leases(url)
+        lease_until(cursor, count)
+        let_rest(cursor)
+        table, index, log = sizes(cursor)
+        again = leases(url)
         cursor.execute("SHOW server_version")
         ((version,),) = cursor.fetchall()
     keys = count * KEYS_PER_BLOCK
@@ -80,7 +83,8 @@ The database and the KGS share the cores.
 | plain `COPY` of the same number of bytes from a file | {copy:.1f} s |
 | ratio | {seed.seconds / copy:.2f} |
 | peak memory of `seed` | {seed.peak / MIB:.0f} MiB |
-| table and index | {(table + index) / GIB:.2f} GiB ({table / GIB:.2f} + {index / GIB:.2f}) |
+| table, index and the log of all leases | {(table + index + log) / GIB:.2f} GiB \
+({table / GIB:.2f} + {index / GIB:.2f} + {log / GIB:.2f}) |
 | `python -m kgs verify` | {verify.seconds:.1f} s |
 | peak memory of `verify` | {verify.peak / MIB:.0f} MiB |
 
@@ -88,10 +92,11 @@ The database and the KGS share the cores.
 |---|---|---|
 | from the first block | {first.rate:,.0f} | {first.milliseconds:.2f} ms |
 | after half of the table was leased | {half.rate:,.0f} | {half.milliseconds:.2f} ms |
+| when all blocks are leased again | {again.rate:,.0f} | {again.milliseconds:.2f} ms |
 
 Seeding and `COPY` alternate in {TURNS} turns, because the load from other work changes. In each turn the KGS
-starts again and continues where it stopped. One statement leases the first half: it moves the cursor and fills
-the log with the same rows, but not in one transaction for each. A lease is 256 keys.
+starts again and continues where it stopped. One statement leases the first half, and later the rest: it moves
+the cursor and fills the log with the same rows, but not in one transaction for each. A lease is 256 keys.
 """
 
 
@@ -166,22 +171,24 @@ def peak_memory(pid: int) -> int:
     return 0
 
 
-def sizes(cursor: psycopg2.extensions.cursor) -> tuple[int, int]:
-    """Bytes of the table and of its index."""
-    cursor.execute("SELECT pg_table_size('key_block'), pg_indexes_size('key_block')")
-    ((table, index),) = cursor.fetchall()
-    return table, index
+def sizes(cursor: psycopg2.extensions.cursor) -> tuple[int, int, int]:
+    """Bytes of the table, of its index, and of the log of leases with its index."""
+    cursor.execute(
+        "SELECT pg_table_size('key_block'), pg_indexes_size('key_block'), pg_total_relation_size('key_lease')"
+    )
+    ((table, index, log),) = cursor.fetchall()
+    return table, index, log
 
 
 class Leases(NamedTuple):
-    """How many a second, and what one takes its client."""
+    """How many a second, and how long one takes its client."""
 
     rate: float
     milliseconds: float
 
 
 def leases(url: str) -> Leases:
-    """Have LESSEES clients lease as fast as they can."""
+    """Let LESSEES clients lease as fast as they can."""
     with ThreadPoolExecutor(LESSEES) as threads:
         runs = list(threads.map(lease_on, [url] * LESSEES))
     rate = sum(count / seconds for count, seconds in runs)
@@ -189,22 +196,21 @@ def leases(url: str) -> Leases:
 
 
 def lease_on(url: str) -> tuple[int, float]:
-    """Lease for LEASE_SECONDS or until nothing is left; how many blocks, and in how many seconds."""
+    """Lease for LEASE_SECONDS or until nothing is left; return the number of blocks, and the seconds."""
     count = 0
     with contextlib.closing(key_db.connect(url)) as connection, connection.cursor() as cursor:
         start = time.monotonic()
         while time.monotonic() < start + LEASE_SECONDS:
-            cursor.execute(KeyLeaser.LEASE, {"blocks": 1})
-            leased = cursor.fetchone()
-            if leased is None:
+            cursor.execute(KeyLeaser.LEASE, (1,))
+            leased = cursor.fetchall()
+            if not leased:
                 break
-            cursor.execute(KeyLeaser.READ, ([*leased],))
-            count += len(cursor.fetchall())
+            count += len(leased)
         return count, time.monotonic() - start
 
 
-def skip_to(cursor: psycopg2.extensions.cursor, block: int) -> None:
-    """Lease everything below `block`, in one statement."""
+def lease_until(cursor: psycopg2.extensions.cursor, block: int) -> None:
+    """Lease all blocks below `block` that were never leased, in one statement."""
     cursor.execute(
         "WITH leased AS (UPDATE key_cursor SET next = greatest(next, %(block)s))"
         " INSERT INTO key_lease SELECT generate_series(next, %(block)s - 1) FROM key_cursor",
@@ -212,8 +218,14 @@ def skip_to(cursor: psycopg2.extensions.cursor, block: int) -> None:
     )
 
 
+def let_rest(cursor: psycopg2.extensions.cursor) -> None:
+    """Make all leases so old that their blocks have rested, in a log as large as if time had passed."""
+    cursor.execute("UPDATE key_lease SET at = at - key_rest()")
+    cursor.execute("VACUUM FULL ANALYZE key_lease")
+
+
 def machine() -> str:
-    """What and when we measure on, in words."""
+    """Describe the machine and the day."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     day = time.strftime("%Y-%m-%d", time.gmtime())
     load = os.getloadavg()[0]
@@ -224,7 +236,7 @@ def machine() -> str:
 
 
 def replace_section(document: Path, section: str) -> None:
-    """Put the section where the last one was, or at the end; the rest of the document is not ours."""
+    """Replace the section of the last run, or append it; the rest of the document stays."""
     text = document.read_text() if document.exists() else "# Benchmarks\n"
     if BEGIN not in text:
         text = f"{text.rstrip()}\n\n{BEGIN}{END}"

@@ -28,7 +28,8 @@ class Job:
 
     A request is head + id + tail, with an id from `ids` for each, or head + tail. The answer contains
     `answer_head` or, if it `names_id`, is answer_head + id + answer_tail with an id of five characters
-    that was asked for.
+    that was asked for. If there is an `acknowledgement`, as (head, tail), it follows each request on the same
+    connection at once, with the same id, and is answered with 204: the two are one.
     """
 
     head: str
@@ -38,6 +39,7 @@ class Job:
     answer_tail: str = ""
     names_id: bool = False
     ids: Sequence[str] | None = None
+    acknowledgement: tuple[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +100,8 @@ def drive(
         raise Exhausted  # what was asked for a second time is a 404, as it should be
     if seen["wrong"] or seen["errors"]:
         raise Void(str(seen))
-    return Run(
-        seen["requests"] / seen["seconds"], seen["requests"], seen["p50_ms"], seen["p99_ms"], seen["max_ms"]
-    )
+    requests = seen["requests"] // (2 if job.acknowledgement else 1)
+    return Run(requests / seen["seconds"], requests, seen["p50_ms"], seen["p99_ms"], seen["max_ms"])
 
 
 def _lua(job: Job, servers: Sequence[tuple[str, int]], threads: int, ids: Path | None) -> str:
@@ -115,6 +116,8 @@ def _lua(job: Job, servers: Sequence[tuple[str, int]], threads: int, ids: Path |
         f"answer_tail = {_text(job.answer_tail)}",
         f"names_id = {'true' if job.names_id else 'false'}",
     ]
+    if job.acknowledgement:
+        fields.append(f"acknowledgement = {{{', '.join(map(_text, job.acknowledgement))}}}")
     if ids:
         fields.append(f"ids = {_text(str(ids))}")
     return f"return {{{', '.join(fields)}}}"

@@ -25,18 +25,20 @@ PREPARE {name} ({types}) AS {sql};
 {transaction};
 """
 KEY = workload.KEY_OF.replace("number", ":number")
+VERIFIERS = ", ".join(
+    f"'{base64_of(sealing.verifier_of(proof))}'" for proof in (workload.LINK_PROOF, workload.REVEAL_PROOF)
+)
 
 
 def _put() -> str:
-    verifier = base64_of(sealing.verifier_of(workload.PROOF))
     sealed = base64_of(sealing.from_text(workload.sealed_under("abcde")))
-    call = f"EXECUTE {Notes.PUT.name} ({KEY}, '{verifier}', '{sealed}', 'False', '3600.0')"
+    call = f"EXECUTE {Notes.PUT.name} ({KEY}, {VERIFIERS}, '{sealed}', 'False', '3600.0')"
     return _script(Notes.PUT, call)
 
 
 def _reveal() -> str:
-    verifier = base64_of(sealing.verifier_of(workload.PROOF))
-    call = f"EXECUTE {Notes.REVEAL.name} ({KEY}, '{verifier}', gen_random_uuid(), false)"
+    receipt = "replace(gen_random_uuid()::text, '-', '')"
+    call = f"EXECUTE {Notes.REVEAL.name} ({KEY}, {VERIFIERS}, 'False', '', {receipt}, false)"
     return _script(Notes.REVEAL, f"BEGIN \\; {call};\n" + Notes.COMMIT.replace(";", " \\;"))
 
 

@@ -15,7 +15,7 @@ import tornado.web
 
 from server import logs, process, sealing
 from server.httpd.transport import Limits, Server
-from server.notes import Note, Notes, Peek, Placed
+from server.notes import Note, Notes, Placed
 from server.settings import Settings
 from tests.bench import workload
 from tests.server.httpd.oracle import TornadoServer
@@ -27,17 +27,25 @@ class EmptyNotes(Notes):
     async def put(self, note: Note) -> Placed:
         return Placed(await self._keys.take(), datetime.now(UTC) + note.lifetime)
 
-    async def peek(self, key: str) -> Peek | None:
-        return None
+    async def reveal(
+        self,
+        key: str,
+        link_verifier: bytes,
+        reveal_verifier: bytes,
+        without_passphrase: bool = False,
+        reader: bytes | None = None,
+    ) -> bytes | None:
+        by_server = link_verifier == workload.KEYS.link_verifier
+        return SEALED if by_server else sealing.from_text(workload.sealed_under(key))
 
-    async def has_passphrase(self, key: str) -> bool | None:
-        return None
+    async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
+        return True
 
-    async def reveal(self, key: str, verifier: bytes) -> bytes | None:
-        return SEALED if verifier == workload.KEYS.verifier else sealing.from_text(workload.sealed_under(key))
+    async def purge(self) -> tuple[int, bool]:
+        return 0, False
 
-    async def purge(self) -> int:
-        return 0
+    async def purge_deliveries(self) -> None:
+        pass
 
 
 SEALED = sealing.seal(workload.KEYS, workload.MESSAGE)

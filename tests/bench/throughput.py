@@ -44,11 +44,13 @@ class Case:
 def cases(quick: bool) -> list[Case]:
     """What is measured in each round."""
     if quick:
-        ours = [Case(name, kind, 64) for name in (OURS, EMPTY) for kind in CLIENT_KINDS]
+        kinds = (*CLIENT_KINDS, workload.ACKNOWLEDGED)
+        ours = [Case(name, kind, 64) for name in (OURS, EMPTY) for kind in kinds]
         return ours + [Case(PGBENCH, kind, 1) for kind in CLIENT_KINDS]
     found = [Case(OURS, kind, connections) for kind in KINDS for connections in CONNECTIONS]
     found += [Case(OURS_2, kind, connections) for kind in KINDS for connections in CONNECTIONS[1:]]
     found += [Case(EMPTY, kind, connections) for kind in KINDS for connections in (1, 64)]
+    found += [Case(name, workload.ACKNOWLEDGED, 64) for name in (OURS, OURS_2, EMPTY)]
     found += [
         Case(name, kind, connections)
         for name in (NGINX, NGINX_2)
@@ -82,7 +84,7 @@ def _in_turn(plan: list[Case]) -> list[Case]:
     """
     groups: dict[tuple[str, int], list[Case]] = {}
     for case in random.sample(plan, len(plan)):
-        groups.setdefault((case.kind.split(",")[0], case.connections), []).append(case)
+        groups.setdefault((case.kind.split()[0].rstrip(","), case.connections), []).append(case)
     return [case for group in groups.values() for case in group]
 
 

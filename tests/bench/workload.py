@@ -1,4 +1,7 @@
-"""The four things that are measured: notes sealed by the client or by the server, put and revealed."""
+"""What is measured: notes sealed by the client or by the server, put and revealed.
+
+A reveal that is acknowledged names its reader: the sealed bytes are kept until the reader has them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from tests.bench.load import Job, post
 MESSAGE = ("The quick brown fox jumps over the lazy dog. " * 23)[:1000]
 TOKEN = "0i9FCcjCuydimGFKFQzyckpc"  # of every note that the server opens
 KEYS = sealing.derive_keys(TOKEN)
-PROOF = bytes(32)  # of every note that a client has sealed
+# Of every note that a client has sealed.
+LINK_PROOF, REVEAL_PROOF = bytes(32), bytes(31) + b"r"
+READER = bytes(31) + b"n"
 
 # Sealed by a client, as far as the server can know; each is different, since its key is in it.
 _LENGTH = -(-sealing.sealed_length(len(MESSAGE)) * 4 // 3)
@@ -24,6 +29,7 @@ HEAD = sealing.to_text(sealing.VERSION + bytes(11))
 TAIL = sealing.to_text(bytes(range(256)) * 8)[: _LENGTH - len(HEAD) - 6] + "A"
 
 KINDS = tuple(f"{what}, sealed by the {who}" for who in ("client", "server") for what in ("put", "reveal"))
+ACKNOWLEDGED = "reveal and acknowledge, sealed by the client"
 
 
 def sealed_under(key: str) -> str:
@@ -43,13 +49,14 @@ KEY_OF = " || ".join(
     for shift in (24, 18, 12, 6, 0)
 )
 FILL = f"""
-INSERT INTO note (key, verifier, sealed, has_passphrase, expires_at)
-SELECT key, %s,
+INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)
+SELECT key, %s, %s,
     CASE WHEN %s::bytea IS NULL THEN decode(translate(%s || key || %s, '-_', '+/'), 'base64') ELSE %s END,
     false, now() + %s * interval '1 second'
 FROM generate_series(%s, %s) AS number, LATERAL (SELECT {KEY_OF}) AS named (key)
 ON CONFLICT (key) DO UPDATE  -- a put may have been given one of these keys
-    SET verifier = excluded.verifier, sealed = excluded.sealed, expires_at = excluded.expires_at
+    SET link_verifier = excluded.link_verifier, reveal_verifier = excluded.reveal_verifier,
+        sealed = excluded.sealed, expires_at = excluded.expires_at
 """
 
 
@@ -59,7 +66,8 @@ def job_of(kind: str, numbers: Iterable[int] = ()) -> Job:
         case ["put", "client"]:
             body = {
                 "sealed": sealed_under("abcde"),
-                "verifier": sealing.to_text(sealing.verifier_of(PROOF)),
+                "link_verifier": sealing.to_text(sealing.verifier_of(LINK_PROOF)),
+                "reveal_verifier": sealing.to_text(sealing.verifier_of(REVEAL_PROOF)),
                 "lifetime": 3600,
             }
             return Job(*post("/post", json.dumps(body)), 201, '"url": "http')
@@ -67,10 +75,19 @@ def job_of(kind: str, numbers: Iterable[int] = ()) -> Job:
             return Job(
                 *post("/post", json.dumps({"message": MESSAGE, "lifetime": 3600})), 201, '"url": "http'
             )
-        case ["reveal", "client"]:
-            request = post("/*/reveal", json.dumps({"proof": sealing.to_text(PROOF)}))
+        case ["reveal" | "reveal and acknowledge" as what, "client"]:
+            body = {
+                "link_proof": sealing.to_text(LINK_PROOF),
+                "reveal_proof": sealing.to_text(REVEAL_PROOF),
+            }
             answer_head, answer_tail = f'{{"sealed": "{HEAD}', f'{TAIL}"}}\n'
-            return Job(*request, 200, answer_head, answer_tail, True, [key_of(number) for number in numbers])
+            ids = [key_of(number) for number in numbers]
+            if what == "reveal":
+                return Job(*post("/*/reveal", json.dumps(body)), 200, answer_head, answer_tail, True, ids)
+            reader = {"reader": sealing.to_text(READER)}
+            request = post("/*/reveal", json.dumps(body | reader))
+            received = post("/*/received", json.dumps(reader))
+            return Job(*request, 200, answer_head, answer_tail, True, ids, received)
         case _:
             request = post("/*/reveal", json.dumps({"token": TOKEN}))
             answer = json.dumps({"message": MESSAGE}) + "\n"
@@ -79,16 +96,17 @@ def job_of(kind: str, numbers: Iterable[int] = ()) -> Job:
 
 def fill(url: str, kind: str, start: int, end: int, lifetime: int = 3600) -> None:
     """Put notes from number `start` up to `end` straight into the table, for reveals of this kind."""
-    verifier, sealed = sealing.verifier_of(PROOF), None
+    verifiers: tuple[bytes, bytes] = sealing.verifier_of(LINK_PROOF), sealing.verifier_of(REVEAL_PROOF)
+    sealed = None
     if kind.endswith("server"):
-        verifier, sealed = KEYS.verifier, sealing.seal(KEYS, MESSAGE)
+        verifiers, sealed = (KEYS.link_verifier, KEYS.reveal_verifier), sealing.seal(KEYS, MESSAGE)
     with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(FILL, (verifier, sealed, HEAD, TAIL, sealed, lifetime, start, end - 1))
+        cursor.execute(FILL, (*verifiers, sealed, HEAD, TAIL, sealed, lifetime, start, end - 1))
 
 
 def empty(url: str) -> None:
     """Begin with an empty table."""
-    _alone(url, "TRUNCATE note, receipt")
+    _alone(url, "TRUNCATE note, ending, delivery")
 
 
 def purge(url: str) -> None:
@@ -98,7 +116,7 @@ def purge(url: str) -> None:
 
 def settle(url: str) -> None:
     """Let the database have done what it would otherwise do during the measurement."""
-    _alone(url, "VACUUM ANALYZE note", "CHECKPOINT")
+    _alone(url, "VACUUM ANALYZE note, ending, delivery", "CHECKPOINT")
 
 
 def wait_until_idle(url: str) -> None:

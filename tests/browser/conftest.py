@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -78,9 +79,10 @@ def browser(playwright):
 class Recorder:
     """A proxy in front of the server that records what the browser sends, and can cut the connection."""
 
-    def __init__(self):
+    def __init__(self, host="localhost"):
         self.sent = bytearray()  # extended by a thread for each connection, which is atomic
         self.cut = False
+        self.cut_answer_after = None  # bytes of the next answer, which then breaks off
         self.upstream = None
         outer = self
 
@@ -91,7 +93,7 @@ class Recorder:
         self._listener = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection)
         self._listener.daemon_threads = True
         self.port = self._listener.server_address[1]
-        self.url = f"http://localhost:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         threading.Thread(target=self._listener.serve_forever, daemon=True).start()
 
     def _forward(self, browser):
@@ -105,11 +107,13 @@ class Recorder:
                 server.sendall(data)
             back.join()
 
-    @staticmethod
-    def _pump(source, sink):
+    def _pump(self, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                sink.sendall(data)
+                length, self.cut_answer_after = self.cut_answer_after, None
+                sink.sendall(data[:length])
+                if length is not None:
+                    break
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
@@ -145,20 +149,41 @@ def databases(postgres, seeded_key_db_url):
     }
 
 
-@pytest.fixture(scope="package")
-def _way(databases):
-    recorder = Recorder()
+@pytest.fixture
+def msg_db(databases):
+    """Runs a statement in the msg-db: `msg_db(statement, parameters)`."""
+    connection = psycopg2.connect(databases["MSG_DB_URL"])
+    connection.autocommit = True
+
+    def run(statement, parameters=()):
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+
+    yield run
+    connection.close()
+
+
+@contextlib.contextmanager
+def recorded(databases, host):
+    """A recorder in front of a server whose public name is `host`."""
+    recorder = Recorder(host)
     with serving({**databases, "PUBLIC_URL": recorder.url}) as (url, _):
         recorder.upstream = urllib.parse.urlsplit(url).port
         yield recorder
     recorder.close()
 
 
+@pytest.fixture(scope="package")
+def _way(databases):
+    with recorded(databases, "localhost") as recorder:
+        yield recorder
+
+
 @pytest.fixture
 def recorder(_way):
     """The way to the server: what the browser sends in this test is kept."""
     _way.sent.clear()
-    _way.cut = False
+    _way.cut, _way.cut_answer_after = False, None
     return _way
 
 
@@ -209,7 +234,7 @@ class Visitor:
     def reveal(self, passphrase=None):
         """On a confirm page, open the message; returns its text."""
         if passphrase is not None:
-            self.page.fill("#passphrase", passphrase)
+            self.page.fill("#passphrase", passphrase)  # which waits until the page asks for it
         self.page.click("[data-send]")
         self.wait_for_swap()
         self.page.wait_for_selector("#text:not(:empty)")
@@ -289,6 +314,13 @@ def leave(url, message, **fields):
     status, link = ask(f"{url}/post", {"message": message, **fields}, Accept="text/plain")
     assert status == 201
     return link.strip()
+
+
+def status_of(link):
+    """What the server says of a link, either with a / or with a #, to a client that has its token."""
+    address, token = link.replace("#", "/").rsplit("/", 1)
+    status, body = ask(f"{address}/status", {"token": token}, Accept="application/json")
+    return json.loads(body) if status == 200 else None
 
 
 def hashed(link):

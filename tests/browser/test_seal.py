@@ -1,4 +1,4 @@
-"""static/js/seal.js: the sealed format in the browser, tested with the vectors of server/sealing.py."""
+"""static/js/seal.js: the sealed format in the browser, held to the same vectors as server/sealing.py."""
 
 import json
 from pathlib import Path
@@ -6,41 +6,91 @@ from pathlib import Path
 import pytest
 
 from server.pages import asset
+from server.sealing import WHITE_SPACE
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "sealing-v1.json").read_text("utf-8"))
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "sealing-v2.json").read_text("utf-8"))
 
 REPRODUCE = """async ([url, vector]) => {
     const sealing = await import(url);
-    const nonce = Uint8Array.from(vector.nonce.match(/../g), (two) => parseInt(two, 16));
     const token = await sealing.tokenOf(vector.secret);
-    const lock = await sealing.lockOf(token, vector.passphrase);
+    const {sealKey, ...keys} = await sealing.deriveKeys(token, vector.passphrase ?? "");
     return {
+        ...keys,
         token,
-        proof: lock.proof,
-        verifier: lock.verifier,
-        sealed: await sealing.seal(lock, vector.message, nonce),
-        opened: await sealing.open(lock, vector.sealed),
+        proofOfLinkAlone: await sealing.linkProofOf(token),
+        sealed: await sealing.seal({sealKey}, vector.message, sealing.fromText(vector.nonce)),
+        opened: await sealing.openSealed({sealKey}, vector.sealed),
     };
 }"""
 
 
+def _expected(vector):
+    return {
+        "token": vector["token"],
+        "linkProof": vector["link_proof"],
+        "proofOfLinkAlone": vector["link_proof"],
+        "linkVerifier": vector["link_verifier"],
+        "revealProof": vector["reveal_proof"],
+        "revealVerifier": vector["reveal_verifier"],
+        "mark": vector["mark"],
+        "receipt": vector["receipt"],
+        "sealed": vector["sealed"],
+        "opened": vector["message"],
+    }
+
+
 @pytest.fixture
 def sealing(visitor):
-    """A page, and the URL of seal.js on it."""
+    """A page and the URL of seal.js there."""
     return visitor.open("/"), visitor.url + asset("js/seal.js")
 
 
 def test_the_browser_reproduces_every_vector(sealing):
-    """Token, proof, verifier and sealed bytes equal those of the vectors, and each vector opens."""
+    """Token, proofs, verifiers, mark, receipt and sealed bytes are the vectors', and each opens to its message."""
     page, url = sealing
     made = [page.evaluate(REPRODUCE, [url, vector]) for vector in VECTORS]
-    names = ("token", "proof", "verifier", "sealed")
-    expected = [{name: vector[name] for name in names} | {"opened": vector["message"]} for vector in VECTORS]
-    assert made == expected
+    assert made == [_expected(vector) for vector in VECTORS]
+
+
+def test_the_browser_strips_the_same_white_space_as_the_server(sealing):
+    """Of all characters, both remove the same ones from the ends of a passphrase, and none from within."""
+    page, url = sealing
+    stripped = page.evaluate(
+        """async (url) => {
+            const { stripPassphrase } = await import(url);
+            const all = Array.from({ length: 0x110000 }, (_, n) => String.fromCodePoint(n));
+            return all.filter((c) => stripPassphrase(c + c + "a" + c + "b" + c) === "a" + c + "b").join("");
+        }""",
+        url,
+    )
+    assert stripped == "".join(sorted(WHITE_SPACE))
+
+
+def test_a_passphrase_of_white_space_is_none(sealing):
+    """The keys are those of the token alone."""
+    page, url = sealing
+    assert page.evaluate(REPRODUCE, [url, VECTORS[0] | {"passphrase": " \t\u2003"}]) == _expected(VECTORS[0])
+
+
+def test_another_token_does_not_open(sealing):
+    """Nor does the right token with a wrong passphrase."""
+    page, url = sealing
+    others = [[VECTORS[1]["token"], ""], [VECTORS[0]["token"], "wrong"]]
+    failures = page.evaluate(
+        """async ([url, sealed, others]) => {
+            const sealing = await import(url);
+            return Promise.all(others.map(async ([token, passphrase]) => {
+                const keys = await sealing.deriveKeys(token, passphrase);
+                return sealing.openSealed(keys, sealed).then(String, (error) => error.constructor.name);
+            }));
+        }""",
+        [url, VECTORS[0]["sealed"], others],
+    )
+    assert failures == ["SealingError", "SealingError"]
 
 
 def test_a_mangled_token_is_told_from_a_whole_one(sealing):
-    """A token with a missing, extra, changed or invalid character is not complete."""
+    """A token with a letter missing, too many, changed or foreign is not whole."""
     page, url = sealing
     token = VECTORS[0]["token"]
     mangled = [token[:-1], token + "a", token[::-1], "-" + token[1:], "", token[:5] + "0" + token[6:]]
@@ -50,7 +100,7 @@ def test_a_mangled_token_is_told_from_a_whole_one(sealing):
 
 
 def test_secrets_are_drawn_from_the_whole_alphabet(sealing):
-    """Two thousand secrets are distinct, have 22 characters, and use all 62 about equally often."""
+    """Two thousand secrets have 22 characters each, all 62 about equally often, and none twice."""
     page, url = sealing
     secrets = page.evaluate(
         "async (url) => { const {newSecret} = await import(url);"
@@ -67,15 +117,15 @@ def test_secrets_are_drawn_from_the_whole_alphabet(sealing):
 
 @pytest.mark.parametrize("place", [0, 1, 20, -1])
 def test_sealed_bytes_that_were_changed_are_not_opened(sealing, place):
-    """One changed byte in the version, the nonce or the text gives an error without details."""
+    """One changed byte, in the version, the nonce or the text, gives an error that tells nothing."""
     page, url = sealing
     failure = page.evaluate(
         """async ([url, vector, place]) => {
             const sealing = await import(url);
             const bytes = sealing.fromText(vector.sealed);
             bytes[place < 0 ? bytes.length + place : place] ^= 1;
-            const lock = await sealing.lockOf(vector.token, vector.passphrase);
-            return sealing.open(lock, sealing.toText(bytes)).then(String, (error) => error.constructor.name);
+            const keys = await sealing.deriveKeys(vector.token);
+            return sealing.openSealed(keys, sealing.toText(bytes)).then(String, (error) => error.constructor.name);
         }""",
         [url, VECTORS[0], place],
     )
@@ -83,13 +133,13 @@ def test_sealed_bytes_that_were_changed_are_not_opened(sealing, place):
 
 
 def test_a_byte_order_mark_is_part_of_the_message(sealing):
-    """A message that begins with a byte order mark keeps it, although decoders drop it by default."""
+    """Decoders like to drop it; a message that begins with one keeps it."""
     page, url = sealing
     opened = page.evaluate(
         """async ([url, token, message]) => {
             const sealing = await import(url);
-            const lock = await sealing.lockOf(token, "");
-            return sealing.open(lock, await sealing.seal(lock, message));
+            const keys = await sealing.deriveKeys(token);
+            return sealing.openSealed(keys, await sealing.seal(keys, message));
         }""",
         [url, VECTORS[0]["token"], "\ufeffhello"],
     )

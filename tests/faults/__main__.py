@@ -35,6 +35,7 @@ from tests.server_process import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 ROUNDS = 20
+RIVALS = list(conversation.RIVALS.values())
 TOGETHER = 32  # conversations, each with connections of its own
 DETECTIONS = (3, 3, 10, 30, 60)  # seconds until a primary's death is noticed; RDS takes about a minute
 REQUESTS = 1_200_000  # memory has stopped growing by then
@@ -116,7 +117,10 @@ async def faults(base: Base, rounds: int) -> tuple[str, bool]:
         "| result | count |",
         "|---|---|",
         f"| notes whose link was handed out | {counts['put placed']} |",
-        f"| of these shown exactly once, with the right content | {counts['note shown once']} |",
+        "| of these shown to exactly one reader, with the right content"
+        f" | {counts['note shown to one reader']} |",
+        f"| of these destroyed unread by their sender | {counts['note destroyed']} |",
+        f"| of these unread, and locked by wrong proofs | {counts['note unread, and locked by wrong proofs']} |",
         "| of these taken by a reveal whose answer reached nobody (its client disconnected, or its server died) |"
         f" {counts['note taken by a reveal whose answer nobody got']} |",
         "| of these taken by a reveal that was refused after nine timeouts |"
@@ -125,8 +129,14 @@ async def faults(base: Base, rounds: int) -> tuple[str, bool]:
         f"| puts refused with 503 | {counts['put refused']} |",
         f"| reveals refused with 503; the note is untouched or counted above | {counts['reveal refused']} |",
         f"| reveals without any answer | {counts['reveal unknown']} |",
-        f"| reveals answered with 404, each after another reader's reveal | {counts['reveal gone']} |",
-        f"| reveals with a wrong token, all answered with 404 | {counts['guess gone']} |",
+        "| reveals answered with the note's ending, each after another reader's reveal"
+        f" | {counts['reveal ended']} |",
+        "| reveals with a wrong token, all answered with a 404 that tells nothing"
+        f" | {counts['guess gone']} |",
+        "| wrong proofs, of which at most ten were tried for each note"
+        f" | {counts['try tried'] + counts['try locked']} |",
+        f"| acknowledgements | {counts['received done']} |",
+        f"| statuses asked for in the end, each right | {counts['status ended'] + counts['status unread']} |",
         f"| slowest answer | {slowest:.1f} s |",
         "",
         *points_table(broken.counts),
@@ -155,13 +165,13 @@ async def break_every_point(base: Base, rounds: int) -> Verdict:
                     outcomes += await asyncio.gather(
                         *(
                             conversation.reveal_through(
-                                proxy, through, steady, traps, place.key, number % 3 == 2
+                                proxy, through, steady, traps, place.key, RIVALS[number % 3]
                             )
                             for traps, place in list(zip(cases, placed))[first : first + TOGETHER]
                         )
                     )
-            for traps, (got, last, unsprung) in zip(cases, outcomes):
-                wrong = conversation.verdict(got, last)
+            for traps, (got, unsprung) in zip(cases, outcomes):
+                wrong = conversation.verdict(got)
                 if wrong:
                     violations.append(f"{' then '.join(trap.name for trap in traps)}: {wrong}")
                 counts.update(trap.name for trap in traps if trap.name not in unsprung)
@@ -176,7 +186,7 @@ async def break_every_point(base: Base, rounds: int) -> Verdict:
 def points_table(counts: Counter[str]) -> Iterator[str]:
     yield "| where the conversation with the database breaks | cut | black-holed | delivered late |"
     yield "|---|---|---|---|"
-    for statement, moment in itertools.product(("put", "reveal", "commit", "receipts"), Moment):
+    for statement, moment in itertools.product(("put", "reveal", "commit", "past", "receipts"), Moment):
         by_way = [counts[f"{statement}-{moment.name.lower()}-{how.name.lower()}"] for how in Break]
         yield f"| {statement}: {moment.value} | " + " | ".join(map(str, by_way)) + " |"
 
@@ -249,7 +259,7 @@ async def drill(base: Base) -> tuple[str, bool]:
         counts = verdict.counts
         rows.append(
             f"| {detection} s | {story.promoted:.1f} s | {story.first_put:.1f} s | {counts['put placed']} |"
-            f" {counts['note shown once']} | {counts['note taken by a reveal whose answer nobody got']} |"
+            f" {counts['note shown to one reader']} | {counts['note taken by a reveal whose answer nobody got']} |"
             f" {counts['note taken by a reveal that never learned of it']} | {counts['put refused']} |"
             f" {verdict.slowest:.1f} s |"
         )

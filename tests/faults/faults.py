@@ -76,7 +76,7 @@ class Faults:
         end = asyncio.get_running_loop().time() + self.frozen_seconds
 
         def choose(statement: str) -> Trap | None:
-            if statement not in ("put", "reveal", "commit", "receipts") or self.random.random() > 0.1:
+            if statement not in ("put", "reveal", "past", "commit", "receipts") or self.random.random() > 0.1:
                 return None
             return Trap(statement, self.random.choice(list(Moment)), self.random.choice(list(Break)))
 

@@ -1,4 +1,4 @@
-"""What every client asked and was told, and what follows from it: was a note lost, or shown twice?
+"""What every client asked and was told, and what follows from it: was a note lost, or shown to two readers?
 
 The checker knows nothing of how the server works. It reads the history as an outsider would, who
 trusts no answer but compares all of them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import time
 from collections import Counter, defaultdict
 
@@ -17,7 +18,12 @@ class Outcome(enum.Enum):
 
     PLACED = "placed"  # a put, and its link was handed out
     SHOWN = "shown"  # a reveal, and here is the message
-    GONE = "gone"  # 404
+    GONE = "gone"  # 404 that tells nothing: for clients that do not prove the link
+    ENDED = "ended"  # 404 or 409 that tells how the note ended
+    UNREAD = "unread"  # the status of a note that has not ended
+    TRIED = "tried"  # 403: a wrong proof was tried
+    LOCKED = "locked"  # 429: the note's tries are used up
+    DONE = "done"  # 204, to a destroy or to an acknowledgement
     REFUSED = "refused"  # 503
     UNKNOWN = "unknown"  # no answer: the server died, or the client left
     WRONG = "wrong"  # any other answer
@@ -27,7 +33,7 @@ class Outcome(enum.Enum):
 class Call:
     """One request and its answer. Times are seconds on one clock, which all clients share."""
 
-    kind: str  # put, reveal, or guess: a reveal with a wrong token
+    kind: str  # put, reveal, received, destroy, status; guess: with a wrong token; try: with a wrong proof
     note: int | None
     start: float
     end: float = 0.0
@@ -35,6 +41,9 @@ class Call:
     status: int = 0
     content: str | None = None
     why: str = ""
+    reader: str | None = None  # its nonce
+    ending: str | None = None  # read, destroyed or expired
+    body: bytes = b""
 
     @property
     def seconds(self) -> float:
@@ -58,8 +67,8 @@ class History:
         self.calls: list[Call] = []
         self.notes: dict[int, Note] = {}
 
-    def begin(self, kind: str, note: int | None = None) -> Call:
-        call = Call(kind, note, time.monotonic())
+    def begin(self, kind: str, note: int | None = None, reader: str | None = None) -> Call:
+        call = Call(kind, note, time.monotonic(), reader=reader)
         self.calls.append(call)
         return call
 
@@ -77,6 +86,11 @@ class Verdict:
         return not self.violations
 
 
+# Seconds that a reader's second try may come after its first one; a delivery lasts 60.
+STAYS = 50.0
+TRIES = 10
+
+
 def check(history: History, bound: float, unknown_after: float) -> Verdict:
     """Compare all answers with one another and with the promise.
 
@@ -84,25 +98,29 @@ def check(history: History, bound: float, unknown_after: float) -> Verdict:
 
     Args:
         bound: seconds in which every call has to end.
-        unknown_after: a refused reveal that took less than this must have left the note as it was;
+        unknown_after: a refused call that took less than this must have left the note as it was;
             after that, a COMMIT may have stayed without an answer.
     """
     counts: Counter[str] = Counter()
     violations: list[str] = []
-    reveals: dict[int, list[Call]] = defaultdict(list)
+    calls_of: dict[int, list[Call]] = defaultdict(list)
     for call in history.calls:
         counts[f"{call.kind} {call.outcome.value}"] += 1
-        if call.kind == "reveal":
+        if call.kind != "put":
             assert call.note is not None
-            reveals[call.note].append(call)
+            calls_of[call.note].append(call)
         if call.outcome is Outcome.WRONG:
             violations.append(f"{call.kind} of note {call.note} was answered with {call.status}: {call.why}")
-        if call.kind == "guess" and call.outcome is Outcome.SHOWN:
+        if call.kind in ("guess", "try") and call.outcome is Outcome.SHOWN:
             violations.append(f"note {call.note} was shown for a wrong token")
+        if call.kind == "guess" and call.outcome is Outcome.ENDED:
+            violations.append(f"the ending of note {call.note} was told for a wrong token")
+        if call.kind not in ("guess", "received") and call.outcome is Outcome.GONE:
+            violations.append(f"note {call.note} has no ending for its link: {call.kind}")
         if call.seconds > bound:
             violations.append(f"{call.kind} of note {call.note} took {call.seconds:.1f} s: {call.outcome}")
     for number, note in history.notes.items():
-        fate, wrong = _fate_of(note, reveals[number], unknown_after)
+        fate, wrong = _fate_of(note, calls_of[number], unknown_after)
         counts[f"note {fate}"] += 1
         violations += wrong
     slowest = max((call.seconds for call in history.calls), default=0.0)
@@ -112,31 +130,103 @@ def check(history: History, bound: float, unknown_after: float) -> Verdict:
 def _fate_of(note: Note, calls: list[Call], unknown_after: float) -> tuple[str, list[str]]:
     """What became of one note, and what should not have."""
     wrong = []
-    shown = [call for call in calls if call.outcome is Outcome.SHOWN]
-    if len(shown) > 1:
-        wrong.append(f"note {note.number} was shown {len(shown)} times")
+    reveals = [call for call in calls if call.kind == "reveal"]
+    shown = [call for call in reveals if call.outcome is Outcome.SHOWN]
+    readers = {call.reader for call in shown}
+    if len(readers) > 1 or None in readers and len(shown) > 1:
+        wrong.append(
+            f"note {note.number} was shown to {len(shown) if None in readers else len(readers)} readers"
+        )
     if any(call.content != note.content for call in shown):
         wrong.append(f"note {note.number} came back with another content")
-    takers = [call for call in calls if _may_have_taken(call, unknown_after)]
-    for gone in (call for call in calls if call.outcome is Outcome.GONE):
-        if gone.end >= note.expires_at:
-            continue
-        if not any(taker.start < gone.end for taker in takers):
-            wrong.append(f"note {note.number} was a 404 before anybody could have read it")
-        if any(call.start > gone.end for call in shown):
-            wrong.append(f"note {note.number} was a 404, and then was shown")
+    wrong += _wrong_deliveries(note, calls, shown)
+    wrong += _wrong_endings(note, calls, shown, unknown_after)
+    tried = [call for call in calls if call.outcome is Outcome.TRIED]
+    if tried and len(tried) > TRIES + (tried[-1].end - tried[0].start) // 60:
+        wrong.append(f"note {note.number} had {len(tried)} wrong proofs tried")
+
+    takers = [call for call in reveals if _may_have_happened(call, Outcome.SHOWN, unknown_after)]
+    destroyers = [
+        call
+        for call in calls
+        if call.kind == "destroy" and _may_have_happened(call, Outcome.DONE, unknown_after)
+    ]
     if shown:
-        return "shown once", wrong
-    if any(call.end >= note.expires_at for call in calls):
+        return "shown to one reader", wrong
+    endings = {call.ending for call in calls if call.ending}
+    if endings == {"destroyed"}:
+        return "destroyed", wrong
+    if "expired" in endings:
         return "expired", wrong
-    if not takers:
+    if not endings and any(call.outcome is Outcome.LOCKED for call in calls):
+        return "unread, and locked by wrong proofs", wrong
+    if not takers and not destroyers:
         return "lost", [*wrong, f"note {note.number} is gone, and nobody can have read it"]
+    # A reader stays if it asked again until it had an answer.
+    stayed = {call.reader for call in reveals if call.outcome is Outcome.ENDED and call.reader}
+    if takers and all(_stayed(taker, reveals, stayed) for taker in takers):
+        wrong.append(f"note {note.number} was lost to a reader that stayed")
     if all(call.outcome is Outcome.REFUSED for call in takers):
         return "taken by a reveal that never learned of it", wrong
     return "taken by a reveal whose answer nobody got", wrong
 
 
-def _may_have_taken(call: Call, unknown_after: float) -> bool:
+def _stayed(taker: Call, reveals: list[Call], stayed: set[str]) -> bool:
+    own = [call for call in reveals if call.reader == taker.reader]
+    return taker.reader in stayed and own[-1].start - own[0].start < STAYS
+
+
+def _wrong_deliveries(note: Note, calls: list[Call], shown: list[Call]) -> list[str]:
+    """Whether an acknowledgement ends what one reader may fetch, and is known for every reader that was shown it."""
+    wrong = []
+    for received in (call for call in calls if call.kind == "received"):
+        first = min((call.end for call in shown if call.reader == received.reader), default=math.inf)
+        if received.outcome is Outcome.DONE and any(call.start > received.end for call in shown):
+            wrong.append(f"note {note.number} was shown after its reader had received it")
+        if received.outcome is Outcome.GONE and first < received.start:
+            wrong.append(f"note {note.number} was shown, and its delivery is unknown")
+    return wrong
+
+
+def _wrong_endings(note: Note, calls: list[Call], shown: list[Call], unknown_after: float) -> list[str]:
+    """Whether each end was told, once it can have come, to all alike and for ever."""
+    wrong = []
+    causes = {
+        "read": [
+            c for c in calls if c.kind == "reveal" and _may_have_happened(c, Outcome.SHOWN, unknown_after)
+        ],
+        "destroyed": [
+            c for c in calls if c.kind == "destroy" and _may_have_happened(c, Outcome.DONE, unknown_after)
+        ],
+    }
+    ended = [call for call in calls if call.ending]
+    if len({call.ending for call in ended}) > 1:
+        wrong.append(
+            f"note {note.number} has several endings: {sorted({str(call.ending) for call in ended})}"
+        )
+    for call in ended:
+        if call.ending == "expired":
+            if call.end < note.expires_at:
+                wrong.append(f"note {note.number} expired too early")
+        elif not any(cause.start < call.end for cause in causes[str(call.ending)]):
+            wrong.append(f"note {note.number} was {call.ending} before anybody could have done it")
+    if ended:
+        first = min(call.end for call in ended)
+        begun = {
+            reader: min(c.start for c in calls if c.reader == reader) for reader in {c.reader for c in shown}
+        }
+        if any(call.start > first and (not call.reader or begun[call.reader] > first) for call in shown):
+            wrong.append(f"note {note.number} had ended, and then was shown to a reader who came later")
+    if any(call.outcome is Outcome.DONE for call in causes["destroyed"]) and shown:
+        wrong.append(f"note {note.number} was destroyed and shown")
+    since = min((c.end for c in shown), default=math.inf)
+    since = min([since, *(c.end for c in causes["destroyed"] if c.outcome is Outcome.DONE)])
+    if any(call.outcome is Outcome.UNREAD and call.start > since for call in calls):
+        wrong.append(f"note {note.number} is unread after its end")
+    return wrong
+
+
+def _may_have_happened(call: Call, outcome: Outcome, unknown_after: float) -> bool:
     if call.outcome is Outcome.REFUSED:
         return call.seconds >= unknown_after
-    return call.outcome in (Outcome.SHOWN, Outcome.UNKNOWN)
+    return call.outcome in (outcome, Outcome.UNKNOWN)

@@ -10,7 +10,9 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
+from server import sealing
 from tests.faults.history import Call, History, Note, Outcome
 
 Fields = Mapping[str, object]
@@ -85,7 +87,11 @@ async def fetch(
 
 
 class Load:
-    """Clients that put notes and read them, several readers at a time for some."""
+    """Clients that put notes and read them, several readers at a time for some.
+
+    A reader stays: it asks again with the same nonce until it has an answer, and acknowledges what it got;
+    some leave instead. Some senders destroy a note, and some clients try wrong tokens and wrong proofs.
+    """
 
     def __init__(self, ports: Sequence[int], seed: int, think: float = 0.02, leavers: float = 0.0) -> None:
         """
@@ -101,8 +107,7 @@ class Load:
         self._leavers = leavers
         self._random = random.Random(seed)
         self._numbers = itertools.count()
-        self._to_read: deque[Note] = deque()
-        self._kept: list[Note] = []
+        self._to_do: deque[tuple[Work, Note]] = deque()
 
     async def run(self, clients: int) -> None:
         """Until `stopped` is set."""
@@ -111,8 +116,9 @@ class Load:
     async def _client(self, port: int) -> None:
         client = Client(port)
         while not self.stopped:
-            if self._to_read and (len(self._to_read) > 50 or self._random.random() < 0.6):
-                await self._read(client, self._to_read.popleft())
+            if self._to_do and (len(self._to_do) > 50 or self._random.random() < 0.6):
+                work, note = self._to_do.popleft()
+                await work(client, note)
             else:
                 await self._put(client)
             await asyncio.sleep(self._random.uniform(0, self._think))
@@ -122,28 +128,39 @@ class Load:
         number = next(self._numbers)
         content = self._random.choice(TEXTS).format(n=number)
         call = self.history.begin("put", number)
-        try:
-            call.status, body = await client.ask("POST", "/post", {"message": content, "lifetime": 604800})
-        except (OSError, EOFError) as error:
-            _end(call, Outcome.UNKNOWN, repr(error))
-            return await asyncio.sleep(0.05)
-        if call.status != 201:
-            return _end(call, Outcome.REFUSED if call.status == 503 else Outcome.WRONG, body.decode())
-        _end(call, Outcome.PLACED)
-        path = "/" + json.loads(body)["url"].split("/", 3)[3]
+        fields = {"message": content, "lifetime": 604800}
+        if await _ask(client, call, "/post", fields, {201: Outcome.PLACED}) is None:
+            return await asyncio.sleep(0.05 if call.outcome is Outcome.UNKNOWN else 0)
+        if call.outcome is not Outcome.PLACED:
+            return
+        path = "/" + json.loads(call.body)["url"].split("/", 3)[3]
         note = self.history.notes[number] = Note(number, path, content)
         readers = self._random.choices((0, 1, 2, 4), (1, 6, 3, 1))[0]
-        if not readers:
-            self._kept.append(note)
-        for _ in range(readers):
-            self._to_read.append(note)
+        self._to_do += [(self._read, note)] * readers
+        luck = self._random.random()
+        if luck < 0.05:
+            self._to_do.append((self._destroy, note))
+        elif luck < 0.07 and not readers:
+            self._to_do += [(self._try, note)] * 15
+        elif luck < 0.1:
+            self._to_do.append((self._try, note))
 
     async def _read(self, client: Client, note: Note) -> None:
         if self._random.random() < 0.05:
             await self._guess(client, note)
-        moment = self._random.uniform(0, 0.02)
-        leaves = self._random.random() < self._leavers
-        await _reveal(self.history, client, note, (lambda: asyncio.sleep(moment)) if leaves else None)
+        reader = _digest(self._random)
+        if self._random.random() < self._leavers:
+            moment = self._random.uniform(0, 0.02)
+            await _reveal(self.history, client, note, reader, lambda: asyncio.sleep(moment))
+        elif await _read(self.history, client, note, reader) is Outcome.SHOWN:
+            again, acknowledged = self._random.random() < 0.2, self._random.random() < 0.8
+            if again:
+                await _reveal(self.history, client, note, reader)
+            if acknowledged:
+                call = self.history.begin("received", note.number, reader)
+                await _ask(client, call, f"{note.path[:6]}/received", {"reader": reader}, {204: Outcome.DONE})
+            if again and acknowledged:
+                await _reveal(self.history, client, note, reader)
 
     async def _guess(self, client: Client, note: Note) -> None:
         """The same key with the token of some other note."""
@@ -151,60 +168,113 @@ class Load:
         if other is note:
             return
         call = self.history.begin("guess", note.number)
-        path = f"{note.path[:6]}/{other.path[7:]}"
-        try:
-            call.status, body = await client.ask("GET", path)
-        except (OSError, EOFError) as error:
-            return _end(call, Outcome.UNKNOWN, repr(error))
-        _end_of_reveal(call, body)
+        await _ask(client, call, f"{note.path[:6]}/reveal", {"token": other.path[7:]}, REVEALED)
+
+    async def _try(self, client: Client, note: Note) -> None:
+        """The note's link with a wrong proof of its passphrase."""
+        proofs = {
+            "link_proof": sealing.to_text(sealing.link_proof_of(note.path[7:])),
+            "reveal_proof": _digest(self._random),
+        }
+        call = self.history.begin("try", note.number)
+        await _ask(client, call, f"{note.path[:6]}/reveal", proofs, REVEALED)
+
+    async def _destroy(self, client: Client, note: Note) -> None:
+        call = self.history.begin("destroy", note.number)
+        expected = {204: Outcome.DONE, 409: Outcome.ENDED}
+        await _ask(client, call, f"{note.path[:6]}/destroy", {"token": note.path[7:]}, expected)
 
     async def read_the_rest(self) -> None:
-        """After the last fault: ask for every note that was never shown, until there is an answer."""
+        """After the last fault: read every note that was never shown, then ask for the status of every note."""
         shown = {call.note for call in self.history.calls if call.outcome is Outcome.SHOWN}
         clients = [Client(self._ports[n % len(self._ports)]) for n in range(8)]
-        left = deque(note for number, note in self.history.notes.items() if number not in shown)
+        notes = list(self.history.notes.values())
+        to_read = deque(note for note in notes if note.number not in shown)
+        to_ask = deque(notes)
 
         async def work(client: Client) -> None:
-            while left:
-                note = left.popleft()
-                outcome = None
-                deadline = time.monotonic() + PATIENCE
-                while outcome not in (Outcome.SHOWN, Outcome.GONE) and time.monotonic() < deadline:
-                    outcome = await _reveal(self.history, client, note)
+            while to_read:
+                await _read(self.history, client, to_read.popleft(), _digest(self._random))
+            while to_ask:
+                note = to_ask.popleft()
+                call = self.history.begin("status", note.number)
+                await _ask(
+                    client, call, f"{note.path[:6]}/status", {"token": note.path[7:]}, {200: Outcome.UNREAD}
+                )
             client.leave()
 
         await asyncio.gather(*(work(client) for client in clients))
 
 
+Work = Callable[[Client, Note], Awaitable[None]]
+REVEALED = {200: Outcome.SHOWN, 403: Outcome.TRIED, 429: Outcome.LOCKED}
+
+
+def _digest(luck: random.Random) -> str:
+    """32 bytes that nobody else has, as a field."""
+    return sealing.to_text(luck.randbytes(32))
+
+
+async def _read(history: History, client: Client, note: Note, reader: str) -> Outcome | None:
+    """Ask for a note until there is an answer, as a browser does."""
+    outcome = None
+    deadline = time.monotonic() + PATIENCE
+    while outcome in (None, Outcome.UNKNOWN, Outcome.REFUSED) and time.monotonic() < deadline:
+        outcome = await _reveal(history, client, note, reader)
+        if outcome is not Outcome.SHOWN:
+            await asyncio.sleep(0.05)
+    return outcome
+
+
 async def _reveal(
-    history: History, client: Client, note: Note, leave_after: Waiting | None = None
+    history: History, client: Client, note: Note, reader: str, leave_after: Waiting | None = None
 ) -> Outcome | None:
-    call = history.begin("reveal", note.number)
+    call = history.begin("reveal", note.number, reader)
+    fields = {"token": note.path[7:], "reader": reader}
+    await _ask(client, call, f"{note.path[:6]}/reveal", fields, REVEALED, leave_after)
+    if call.outcome is Outcome.SHOWN:
+        call.content = json.loads(call.body)["message"]
+    return call.outcome if call.kind == "reveal" else None
+
+
+async def _ask(
+    client: Client,
+    call: Call,
+    path: str,
+    fields: Fields,
+    expected: Mapping[int, Outcome],
+    leave_after: Waiting | None = None,
+) -> Call | None:
+    """Send what a call asks for, and write down what came of it; None if there was no answer."""
     try:
-        call.status, body = await client.ask("GET", note.path, leave_after=leave_after)
-    except ConnectionRefusedError as error:  # nobody was asked
-        call.kind = "unasked reveal"
-        _end(call, Outcome.UNKNOWN, repr(error))
-        await asyncio.sleep(0.05)
-        return None
+        call.status, call.body = await client.ask("POST", path, fields, leave_after)
     except (OSError, EOFError) as error:
+        if isinstance(error, ConnectionRefusedError):  # nobody was asked
+            call.kind = f"unasked {call.kind}"
         _end(call, Outcome.UNKNOWN, repr(error))
+        return None
+    if call.status in expected:
+        outcome = expected[call.status]
+    elif call.status == 404:
+        outcome = Outcome.GONE
+    elif call.status == 503:
+        outcome = Outcome.REFUSED
     else:
-        _end_of_reveal(call, body)
-    return call.outcome
+        outcome = Outcome.WRONG
+    answer = json.loads(call.body) if call.body else {}
+    call.ending = _ending_in(call, answer)
+    if call.ending and outcome in (Outcome.GONE, Outcome.UNREAD):
+        outcome = Outcome.ENDED
+    _end(call, outcome, call.body.decode(errors="replace")[:200] if outcome is Outcome.WRONG else "")
+    return call
 
 
-def _end_of_reveal(call: Call, body: bytes) -> None:
-    match call.status:
-        case 200:
-            call.content = json.loads(body)["message"]
-            _end(call, Outcome.SHOWN)
-        case 404:
-            _end(call, Outcome.GONE)
-        case 503:
-            _end(call, Outcome.REFUSED)
-        case _:
-            _end(call, Outcome.WRONG, body.decode(errors="replace")[:200])
+def _ending_in(call: Call, answer: Mapping[str, Any]) -> str | None:
+    """How the note ended, if the answer tells it."""
+    if call.kind == "status":
+        return None if answer.get("status") in ("unread", 404, 503) else str(answer.get("status"))
+    ending = answer.get("ending")
+    return str(ending["status"]) if ending else None
 
 
 def _end(call: Call, outcome: Outcome, why: str = "") -> None:

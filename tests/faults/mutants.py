@@ -49,7 +49,7 @@ MUTANTS = (
         "notes.py",
         "for (id_,) in found:",
         "for (id_,) in [(id_,) for id_ in unconfirmed]:",
-        "faults/test_conversation.py",
+        "server/test_notes.py",
     ),
     Mutant(
         "receipts: a lost answer to COMMIT is the end",
@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "overload: a process takes as many clients as come",
         "httpd/transport.py",
-        "if len(self.server.clients) > self.server.limits.clients:",
+        "if len(self.server.connections) > self.server.limits.connections:",
         "if False:",
         "faults/test_overload.py",
     ),

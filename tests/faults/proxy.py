@@ -23,11 +23,12 @@ STATEMENTS = {
     "prepare": b"PREPARE",
     "put": b"EXECUTE put",
     "reveal": b"EXECUTE reveal",
-    "receipts": b"FROM receipt",
+    "past": b"EXECUTE past",
+    "receipts": b"encode(id, 'hex')",
     "commit": b"COMMIT",
     "rollback": b"ROLLBACK",
-    "peek": b"SELECT has_passphrase",
-    "lease": b"UPDATE key_cursor",
+    "peek": b"EXECUTE peek",
+    "lease": b"FROM lease_blocks",
 }
 CONNECT = "connect"
 

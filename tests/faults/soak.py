@@ -60,7 +60,7 @@ def _request(paths: list[str], luck: random.Random) -> tuple[str, str, dict[str,
         key, token = paths.pop()[1:].split("/")
         return "POST", f"/{key}/destroy", {"token": token}
     if kind < 0.7:
-        return "POST", paths[-1][:6] + "/reveal", {"proof": "A" * 43}
+        return "POST", paths[-1][:6] + "/reveal", {"link_proof": "A" * 43, "reveal_proof": "A" * 43}
     if kind < 0.75:
         return "GET", f"/{secrets.token_urlsafe(4)[:5]}", None
     if kind < 0.8:

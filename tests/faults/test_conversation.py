@@ -1,4 +1,4 @@
-"""The conversation with the msg-db breaks at every point, in every way: no note is lost or shown twice."""
+"""The conversation with the msg-db breaks at every point, in every way: no note is lost or shown to two readers."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,13 @@ import pytest
 
 from server.database import Database, Unavailable
 from server.keys import ALPHABET
-from server.notes import Note, Notes
+from server.notes import Ended, Note, Notes, WrongPassphrase
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.proxy import CONNECT, Break, Moment, Trap
 
 pytestmark = pytest.mark.gen_test(timeout=120)
 
-SEALED = b"\x01" + bytes(284)
+SEALED = b"\x02" + bytes(284)
 
 # Every conversation of a reveal: also a second one, after an answer to COMMIT was lost.
 LOST_COMMIT = Trap("commit", Moment.ANSWERED, Break.CUT)
@@ -26,12 +26,12 @@ FIRST_TRY = [[Trap(*point)] for point in itertools.product(("reveal", "commit"),
 SECOND_TRY = [
     [first, Trap(*point)]
     for first in (LOST_COMMIT, NEVER_SENT_COMMIT)
-    for point in itertools.product(("reveal", "receipts", "commit"), Moment, (Break.CUT, Break.LATE))
+    for point in itertools.product(("reveal", "past", "receipts", "commit"), Moment, (Break.CUT, Break.LATE))
 ]
 # These take longer: `make faults` does them.
 SILENT_SECOND_TRY = [
     [LOST_COMMIT, Trap(*point)]
-    for point in itertools.product(("reveal", "receipts", "commit"), Moment, (Break.SILENCE,))
+    for point in itertools.product(("reveal", "past", "receipts", "commit"), Moment, (Break.SILENCE,))
 ]
 PUTS = [Trap(*point) for point in itertools.product(("put",), Moment, Break)]
 CONNECTS = [Trap(CONNECT, moment, how) for moment, how in itertools.product(Moment, Break)]
@@ -53,7 +53,7 @@ def verifier(key):
 
 
 def a_note(proof):
-    return Note(verifier(proof), SEALED, False, timedelta(hours=1))
+    return Note(verifier("link"), verifier(proof), SEALED, False, timedelta(hours=1))
 
 
 @contextlib.asynccontextmanager
@@ -81,54 +81,65 @@ def copies(traps, key):
     return copied
 
 
-async def attempt(notes, key, proof=None):
-    """What one reader gets: sealed bytes, None for a 404, or Unavailable for a 503."""
+async def attempt(notes, key, proof=None, reader=None):
+    """What one reader gets: sealed bytes, how the note ended, None without the link, or Unavailable for a 503."""
     try:
-        return await notes.reveal(key, verifier(proof or key))
+        nonce = None if reader is None else reader.encode().ljust(32, b"-")
+        return await notes.reveal(key, verifier("link"), verifier(proof or key), reader=nonce)
+    except Ended as ended:
+        return ended.ending.how
     except Unavailable as unavailable:
         return unavailable
 
 
-async def reveal_through(proxy, url, steady, traps, key, rival):
-    """A reader whose conversations break at `traps`; with `rival` another one starts at the first break."""
+async def reveal_through(proxy, url, steady, traps, key, rival=None):
+    """A reader whose conversations break at `traps`; a rival reader, or the reader itself over another process,
+    starts at the first break."""
     armed = [proxy.arm(trap) for trap in copies(traps, key)]
     async with opened(url) as notes:
-        reader = asyncio.create_task(attempt(notes, key))
+        reader = asyncio.create_task(attempt(notes, key, reader="reader"))
         if rival:
             while not armed[0].sprung.is_set() and not reader.done():
                 await asyncio.sleep(0.005)
-            others = [await attempt(steady, key)]
+            got = [(rival, await attempt(steady, key, reader=rival))]
         else:
-            others = []
-        got = [await reader, *others]
-    # Whatever is still under way in the database has an end, and then there is one answer.
-    last = Unavailable()
-    while isinstance(last, Unavailable):
-        last = await attempt(steady, key)
+            got = []
+        got = [("reader", await reader), *got]
+    # Whatever is still under way in the database has an end, and then there is one answer for each reader.
+    for one in ("reader", "last"):
+        answer = Unavailable()
+        while isinstance(answer, Unavailable):
+            answer = await attempt(steady, key, reader=one)
+        got.append((one, answer))
     unsprung = [trap.name for trap in armed if not trap.sprung.is_set()]
     proxy.traps = [trap for trap in proxy.traps if trap not in armed]
-    return got, last, unsprung
+    return got, unsprung
 
 
-def verdict(got, last):
-    """What is wrong with what the readers got, one after the other, or None."""
-    shown = [answer for answer in [*got, last] if isinstance(answer, bytes)]
+def verdict(got):
+    """What is wrong with what readers got, as (reader, answer) one after the other, or None."""
+    shown = {reader for reader, answer in got if isinstance(answer, bytes)}
     if len(shown) > 1:
-        return "shown twice"
+        return "shown to two readers"
     if not shown:
         return "lost"
-    if shown != [SEALED]:
+    if any(isinstance(answer, bytes) and answer != SEALED for _, answer in got):
         return "not what was put"
-    if last is not None and any(answer is None for answer in got):
-        return "404 for a note that nobody had read"
+    if any(reader in shown and answer == "read" for reader, answer in got):
+        return "a reader that stayed was told that somebody had read it"
+    if any(answer is None for _, answer in got):
+        return "no ending for a client that has the link"
     return None
 
 
-@pytest.mark.parametrize("rival", [False, True], ids=["alone", "with a rival"])
-async def test_a_reveal_is_exactly_once_wherever_its_conversation_breaks(
+RIVALS = {"alone": None, "with a rival": "rival", "again over another process": "reader"}
+
+
+@pytest.mark.parametrize("rival", RIVALS.values(), ids=RIVALS)
+async def test_a_reveal_has_one_reader_wherever_its_conversation_breaks(
     msg_db_url, proxy, through_proxy, rival
 ):
-    """Each point, each way, on the first try and on the one after a lost COMMIT: one reader is shown it."""
+    """Each point, each way, on the first try and on the one after a lost COMMIT: one reader is shown it, and stays."""
     url = through_proxy
     async with opened(msg_db_url, timeout=PATIENT) as steady:
         cases = FIRST_TRY + SECOND_TRY
@@ -143,27 +154,27 @@ async def test_a_reveal_is_exactly_once_wherever_its_conversation_breaks(
         )
 
     wrong = [
-        (" then ".join(trap.name for trap in traps), verdict(got, last), got, last)
-        for traps, (got, last, _) in zip(cases, outcomes)
-        if verdict(got, last)
+        (" then ".join(trap.name for trap in traps), verdict(got), got)
+        for traps, (got, _) in zip(cases, outcomes)
+        if verdict(got)
     ]
     assert wrong == []
     if not rival:  # who may be quicker than the second try
-        assert [names for _, _, names in outcomes if names] == []
+        assert [names for _, names in outcomes if names] == []
         # Every break around COMMIT ends with the message, not with an error.
-        commits = [got for traps, (got, _, _) in zip(cases, outcomes) if traps[0].statement == "commit"]
-        assert commits == [[SEALED]] * len(commits)
+        commits = [got[0][1] for traps, (got, _) in zip(cases, outcomes) if traps[0].statement == "commit"]
+        assert commits == [SEALED] * len(commits)
 
 
 async def set_verifiers(url):
     """Let the proof of every note be its key."""
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute("UPDATE note SET verifier = sha256(key::text::bytea)")
+        cursor.execute("UPDATE note SET reveal_verifier = sha256(key::text::bytea)")
         connection.commit()
 
 
 async def test_a_group_is_exactly_once_wherever_its_conversation_breaks(msg_db_url, proxy, through_proxy):
-    """Readers of ten notes share statements, some with a wrong proof; each note keeps to one reader."""
+    """Readers of ten notes share statements, some with a wrong proof; each note keeps to one reader, who stays."""
     url = through_proxy
     async with opened(msg_db_url, timeout=PATIENT) as steady:
         wrong = []
@@ -172,14 +183,18 @@ async def test_a_group_is_exactly_once_wherever_its_conversation_breaks(msg_db_u
             await set_verifiers(msg_db_url)
             proxy.arm(trap := Trap("commit", moment, how, placed[5].key.encode()))
             async with opened(url, timeout=PATIENT) as notes:
-                guesses = [asyncio.create_task(notes.reveal(place.key, verifier("no"))) for place in placed]
-                got = await asyncio.gather(*(attempt(notes, place.key) for place in placed for _ in range(2)))
+                guesses = [
+                    asyncio.create_task(attempt(notes, place.key, "no", "guesser")) for place in placed
+                ]
+                readers = [(place.key, reader) for place in placed for reader in ("one", "two", "one")]
+                got = await asyncio.gather(*(attempt(notes, key, reader=reader) for key, reader in readers))
                 guessed = await asyncio.gather(*guesses, return_exceptions=True)
-            assert not any(isinstance(answer, bytes) for answer in guessed)
-            last = [await attempt(steady, place.key) for place in placed]
-            wrong += [
-                (trap.name, reason) for n in range(10) if (reason := verdict(got[2 * n : 2 * n + 2], last[n]))
-            ]
+            assert all(isinstance(answer, WrongPassphrase) or answer == "read" for answer in guessed)
+            for n, place in enumerate(placed):
+                last = [(one, await attempt(steady, place.key, reader=one)) for one in ("one", "two")]
+                of_note = list(zip(("one", "two", "one"), got[3 * n : 3 * n + 3]))
+                if reason := verdict(of_note + last):
+                    wrong.append((trap.name, reason))
             assert trap.sprung.is_set(), trap.name
 
     assert wrong == []
@@ -201,7 +216,9 @@ async def put_wrongly(url, broken_url, proxy, first_key):
     results = await asyncio.gather(*map(put, numbers, PUTS))
     wrong = []
     async with opened_with_database(url, timeout=PATIENT) as (steady, database):
-        twice = await database.execute("SELECT verifier FROM note GROUP BY verifier HAVING count(*) > 1")
+        twice = await database.execute(
+            "SELECT reveal_verifier FROM note GROUP BY reveal_verifier HAVING count(*) > 1"
+        )
         for number, trap, result in zip(numbers, PUTS, results):
             if isinstance(result, Unavailable):
                 continue
@@ -230,7 +247,7 @@ async def test_a_connection_that_breaks_while_it_is_made_costs_one_caller_at_mos
         proxy.arm(Trap(trap.statement, trap.moment, trap.how))
     results = await asyncio.gather(*(use(trap) for trap in CONNECTS))
 
-    assert results == [(None, 0)] * len(CONNECTS)
+    assert results == [(False, 0)] * len(CONNECTS)
 
 
 async def test_a_connection_that_breaks_while_it_plans_costs_nothing(msg_db_url, proxy, through_proxy):
@@ -244,7 +261,7 @@ async def test_a_connection_that_breaks_while_it_plans_costs_nothing(msg_db_url,
             placed = await notes.put(a_note(str(number)))
             proxy.arm(other := Trap("prepare", trap.moment, trap.how))
 
-            assert await notes.reveal(placed.key, verifier(str(number))) == SEALED
+            assert await attempt(notes, placed.key, str(number)) == SEALED
             assert trap.sprung.is_set() and other.sprung.is_set(), trap.name
     async with opened_with_database(msg_db_url, timeout=PATIENT) as (_, database):
         assert await database.execute("SELECT count(*) FROM note") == [(0,)]

@@ -44,6 +44,8 @@ def every_kind_of_request(server, path):
         fetch(server.port, "GET", path),
         fetch(server.port, "POST", f"/{key}/reveal", {"token": token}),
         fetch(server.port, "POST", f"/{key}/reveal", {"token": token, "passphrase": "p"}),
+        fetch(server.port, "POST", f"/{key}/status", {"token": token}),
+        fetch(server.port, "POST", f"/{key}/received", {"reader": "A" * 43}),
         fetch(server.port, "POST", f"/{key}/destroy", {"token": token}),
         fetch(server.port, "GET", "/readyz"),
     ]

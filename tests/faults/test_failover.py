@@ -65,7 +65,7 @@ async def test_a_reveal_that_a_standby_was_not_waited_for_is_not_shown_yet(prima
         assert not too_soon
         assert sealed == SEALED
         assert on_standby == [(0,)]
-        assert await attempt(notes, placed.key, "proof") is None
+        assert await attempt(notes, placed.key, "proof") == "read"
 
 
 @pytest.mark.gen_test(timeout=120)

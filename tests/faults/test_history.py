@@ -12,39 +12,75 @@ def history_of(*calls, content="hello", expires_at=float("inf")):
     return history
 
 
-def reveal(start, end, outcome, content=None, kind="reveal"):
-    return Call(kind, 1, start, end, outcome, content=content)
+def reveal(start, end, outcome, content=None, reader="one", ending=None):
+    if outcome is Outcome.ENDED and ending is None:
+        ending = "read"
+    if outcome is SHOWN and content is None:
+        content = "hello"
+    return Call("reveal", 1, start, end, outcome, content=content, reader=reader, ending=ending)
 
 
-SHOWN = Outcome.SHOWN
+def other(kind, start, end, outcome, reader=None, ending=None, status=0):
+    return Call(kind, 1, start, end, outcome, status, reader=reader, ending=ending)
+
+
+SHOWN, ENDED, UNKNOWN, REFUSED = Outcome.SHOWN, Outcome.ENDED, Outcome.UNKNOWN, Outcome.REFUSED
+DONE, GONE, TRIED = Outcome.DONE, Outcome.GONE, Outcome.TRIED
 RIGHT = [
-    [reveal(2, 3, SHOWN, "hello")],
-    [reveal(2, 3, SHOWN, "hello"), reveal(2, 3, Outcome.GONE), reveal(5, 6, Outcome.GONE)],
-    [reveal(2, 3, Outcome.REFUSED), reveal(5, 6, SHOWN, "hello")],
-    [reveal(2, 3, Outcome.UNKNOWN), reveal(5, 6, SHOWN, "hello")],
-    [reveal(2, 3, Outcome.UNKNOWN), reveal(5, 6, Outcome.GONE)],
-    [reveal(2, 12, Outcome.REFUSED), reveal(20, 21, Outcome.GONE)],
+    [reveal(2, 3, SHOWN)],
+    [reveal(2, 3, SHOWN), reveal(2, 3, ENDED, reader="two"), reveal(5, 6, ENDED, reader="two")],
+    [reveal(2, 3, REFUSED), reveal(5, 6, SHOWN)],
+    [reveal(2, 3, UNKNOWN), reveal(5, 6, SHOWN)],
+    [reveal(2, 3, UNKNOWN), reveal(5, 6, ENDED, reader="two")],  # the first one left
+    [reveal(2, 12, REFUSED), reveal(20, 21, ENDED, reader="two")],
+    [reveal(2, 3, SHOWN), reveal(4, 5, SHOWN), other("received", 6, 7, DONE, "one"), reveal(8, 9, ENDED)],
+    [reveal(1, 2, UNKNOWN), reveal(3, 4, ENDED, reader="two"), reveal(5, 6, SHOWN)],
+    [reveal(2, 3, UNKNOWN), reveal(70, 71, ENDED)],  # more than a minute later
+    [other("destroy", 2, 3, DONE), reveal(4, 5, ENDED, ending="destroyed")],
+    [reveal(2, 3, SHOWN), other("destroy", 4, 5, ENDED, ending="read")],
+    [other("guess", 2, 3, GONE), reveal(4, 5, SHOWN)],
+    [other("try", 2, 3, TRIED)] * 10 + [other("try", 4, 5, Outcome.LOCKED)],
 ]
 WRONG = {
-    "shown 2 times": [reveal(2, 3, SHOWN, "hello"), reveal(4, 5, SHOWN, "hello")],
+    "shown to 2 readers": [reveal(2, 3, SHOWN), reveal(4, 5, SHOWN, reader="two")],
     "another content": [reveal(2, 3, SHOWN, "hallo")],
-    "nobody can have read it": [reveal(2, 3, Outcome.GONE)],
-    "took 31.0 s": [reveal(2, 33, SHOWN, "hello")],
-    "a 404, and then was shown": [
-        reveal(1, 6, Outcome.UNKNOWN),
-        reveal(2, 3, Outcome.GONE),
-        reveal(4, 5, SHOWN, "hello"),
+    "nobody can have read it": [reveal(2, 3, GONE)],
+    "no ending for its link": [reveal(2, 3, SHOWN), reveal(4, 5, GONE, reader="two")],
+    "took 31.0 s": [reveal(2, 33, SHOWN)],
+    "had ended, and then was shown": [
+        reveal(1, 6, UNKNOWN, reader="three"),
+        reveal(2, 3, ENDED),
+        reveal(4, 5, SHOWN, reader="two"),
     ],
-    "before anybody could": [reveal(2, 3, Outcome.GONE), reveal(4, 5, Outcome.UNKNOWN)],
-    "gone, and nobody": [reveal(2, 3, Outcome.REFUSED), reveal(4, 5, Outcome.GONE)],
-    "wrong token": [reveal(2, 3, SHOWN, "hello", kind="guess"), reveal(4, 5, Outcome.UNKNOWN)],
-    "answered with 500": [Call("put", 2, 2, 3, Outcome.WRONG, 500), reveal(4, 5, SHOWN, "hello")],
+    "was read before anybody could": [reveal(2, 3, ENDED), reveal(4, 5, UNKNOWN, reader="two")],
+    "was destroyed before anybody could": [reveal(2, 3, ENDED, ending="destroyed"), reveal(4, 5, UNKNOWN)],
+    "expired too early": [reveal(2, 3, ENDED, ending="expired"), reveal(4, 5, UNKNOWN)],
+    "several endings": [
+        other("destroy", 2, 3, UNKNOWN),
+        reveal(2, 3, UNKNOWN),
+        reveal(4, 5, ENDED, ending="destroyed"),
+        reveal(4, 5, ENDED, reader="two"),
+    ],
+    "destroyed and shown": [other("destroy", 2, 3, DONE), reveal(2, 3, SHOWN)],
+    "unread after its end": [reveal(2, 3, SHOWN), other("status", 4, 5, Outcome.UNREAD)],
+    "gone, and nobody": [reveal(2, 3, REFUSED), reveal(4, 5, ENDED, reader="two")],
+    "lost to a reader that stayed": [reveal(2, 3, UNKNOWN), reveal(4, 5, ENDED)],
+    "after its reader had received it": [
+        reveal(2, 3, SHOWN),
+        other("received", 4, 5, DONE, "one"),
+        reveal(6, 7, SHOWN),
+    ],
+    "its delivery is unknown": [reveal(2, 3, SHOWN), other("received", 4, 5, GONE, "one")],
+    "11 wrong proofs tried": [other("try", 2, 3, TRIED)] * 11 + [reveal(4, 5, SHOWN)],
+    "wrong token": [other("guess", 2, 3, SHOWN), reveal(4, 5, UNKNOWN)],
+    "told for a wrong token": [reveal(2, 3, SHOWN), other("guess", 4, 5, ENDED, ending="read")],
+    "answered with 500": [Call("put", 2, 2, 3, Outcome.WRONG, 500), reveal(4, 5, SHOWN)],
 }
 
 
 @pytest.mark.parametrize("calls", RIGHT)
 def test_what_the_promise_allows_is_no_violation(calls):
-    """One reader, or a reader whose connection died, or a refusal after all patience."""
+    """One reader, or one that left, or a refusal after all patience; and an ending for each end."""
     assert check(history_of(*calls), bound=30, unknown_after=9).violations == []
 
 
@@ -57,15 +93,15 @@ def test_what_the_promise_forbids_is_found(words):
 
 
 def test_an_expired_note_may_be_gone():
-    """A 404 after the end of the lifetime needs no reader."""
-    calls = [reveal(9, 11, Outcome.GONE)]
+    """After the end of the lifetime, it takes no reader."""
+    calls = [reveal(9, 11, ENDED, ending="expired")]
 
     assert check(history_of(*calls, expires_at=10), bound=30, unknown_after=9).violations == []
 
 
 def test_a_reveal_whose_answer_nobody_got_is_counted():
     """It is allowed, and shows in the figures."""
-    calls = [reveal(2, 3, Outcome.UNKNOWN), reveal(5, 6, Outcome.GONE)]
+    calls = [reveal(2, 3, UNKNOWN), reveal(5, 6, ENDED, reader="two")]
 
     counts = check(history_of(*calls), bound=30, unknown_after=9).counts
 

@@ -12,7 +12,7 @@ from server.database import Unavailable
 from server.database.dsn import with_session_settings
 from tests.faults import stack
 from tests.faults.conftest import PATIENT, TIMEOUT
-from tests.faults.test_conversation import a_note, attempt, opened, verifier
+from tests.faults.test_conversation import SEALED, a_note, attempt, opened
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -44,14 +44,14 @@ async def test_two_groups_never_wait_for_each_other(msg_db_url):
         with contextlib.closing(psycopg2.connect(msg_db_url)) as middle, middle.cursor() as cursor:
             cursor.execute("SELECT FROM note WHERE key = %s FOR UPDATE", (placed[4].key,))
             groups = [
-                asyncio.gather(*(one.reveal(place.key, verifier("proof")) for place in placed)),
-                asyncio.gather(*(other.reveal(place.key, verifier("proof")) for place in placed[::-1])),
+                asyncio.gather(*(attempt(one, place.key, "proof") for place in placed)),
+                asyncio.gather(*(attempt(other, place.key, "proof") for place in placed[::-1])),
             ]
             await until_two_wait(middle)
             middle.rollback()
         got, got_reversed = await asyncio.gather(*groups)
 
-    assert [bool(a) + bool(b) for a, b in zip(got, got_reversed[::-1])] == [1] * 9
+    assert [{a, b} for a, b in zip(got, got_reversed[::-1])] == [{SEALED, "read"}] * 9
     ((deadlocks,),) = execute(msg_db_url, f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'")
     assert deadlocks == 0
 
@@ -66,8 +66,9 @@ async def test_a_server_that_freezes_holds_its_rows_for_seconds_only(cluster):
     url = cluster.url("msg_db")
     execute(
         url,
-        "INSERT INTO note VALUES ('large', sha256('proof'),"
-        " decode('01' || repeat('00', 28 + 256 * 65536), 'hex'), false, now() + interval '1 day')",
+        "INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)"
+        " VALUES ('large', sha256('link'), sha256('proof'),"
+        " decode('02' || repeat('00', 28 + 256 * 65536), 'hex'), false, now() + interval '1 day')",
     )
     async with opened(url, timeout=5.0) as notes:
         frozen = await take_no_byte(url, "large")

@@ -23,8 +23,8 @@ MEGABYTE = 1 << 20
 def many_descriptors():
     """As many open files as this process may have."""
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most < 2 * Limits(0).clients + 200:
-        pytest.skip(f"{Limits(0).clients} clients need more open files than {most}")
+    if most < 2 * Limits(0).connections + 200:
+        pytest.skip(f"{Limits(0).connections} clients need more open files than {most}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
@@ -53,7 +53,7 @@ async def test_ten_times_the_load_is_served_or_refused(server, many_descriptors)
 
 async def test_more_clients_than_a_process_takes_are_told_to_come_again(server, many_descriptors):
     """The first two thousand are served; one more gets 503 at once, without being read."""
-    most = Limits(0).clients
+    most = Limits(0).connections
     clients = [Client(server.port) for _ in range(most)]
     statuses = [(await client.ask("GET", "/healthz"))[0] for client in clients]
 

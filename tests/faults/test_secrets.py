@@ -68,7 +68,10 @@ async def a_session(server, url):
         path = "/" + json.loads(body)["url"].split("/", 3)[3]
         token = path[7:]
         known |= {f"message {number}": message, f"token {number}": token, f"secret {number}": token[:22]}
-        known |= {f"proof {number}": sealing.derive_keys(token).proof} if not fields else {}
+        known[f"link proof {number}"] = sealing.link_proof_of(token)
+        if not fields:
+            keys = sealing.derive_keys(token)
+            known |= {f"reveal proof {number}": keys.reveal_proof, f"seal key {number}": keys.seal_key}
         known |= {f"{name} {number}": value for name, value in fields.items()}
         paths.append((path, fields))
     with statements_time_out(url):
@@ -83,7 +86,12 @@ async def a_session(server, url):
         await fetch(server.port, "POST", f"/{key}/reveal", {"token": token, "passphrase": "wrong"})
         await fetch(server.port, "POST", f"/{key}/reveal", {"token": token, "unknown": known["message 1"]})
         await fetch(server.port, "PUT", f"/{known['token 1']}/{token}")
-        await fetch(server.port, "POST", f"/{key}/reveal", {"token": token, **fields})
+        await fetch(server.port, "POST", f"/{key}/status", {"token": token})
+        reader = secrets.token_urlsafe(32)
+        known[f"reader of {key}"] = reader
+        for _ in range(2):
+            await fetch(server.port, "POST", f"/{key}/reveal", {"token": token, "reader": reader, **fields})
+        await fetch(server.port, "POST", f"/{key}/received", {"reader": reader})
     return known
 
 
@@ -103,7 +111,7 @@ async def test_after_a_session_no_disk_and_no_log_knows_a_secret(server, postgre
         with connection.cursor() as cursor:
             cursor.execute("CHECKPOINT")
             cursor.execute(
-                "SELECT verifier, (SELECT oid FROM pg_database WHERE datname = current_database()) FROM note"
+                "SELECT link_verifier, (SELECT oid FROM pg_database WHERE datname = current_database()) FROM note"
             )
             ((verifier, database),) = cursor.fetchall()
     data = postgres.socket_folder.parent

@@ -10,7 +10,6 @@ import psycopg2
 import pytest
 
 from kgs import seeding, verifying
-from server.keys import KeyLeaser
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60
@@ -29,7 +28,7 @@ def start(url, *arguments, **options):
 
 @pytest.fixture
 def kgs(key_db_url):
-    """Run `python -m kgs` on the test's key-db: gives its exit code, output and errors."""
+    """Run `python -m kgs` on the test's key-db; returns its exit code, output and errors."""
 
     def run(*arguments, url=key_db_url, said=""):
         with start(url, *arguments, stdin=subprocess.PIPE) as process:
@@ -43,13 +42,13 @@ def kgs(key_db_url):
 
 
 def fill(url, blocks):
-    """Seed without a process of its own, until there are so many blocks."""
+    """Seed in this process until there are so many blocks."""
     for _ in seeding.seed(url, blocks):
         pass
 
 
 def damage(url):
-    """All that is wrong with a key table."""
+    """List all damage of a key table."""
     return [each for _, found in verifying.verify(url) for each in found]
 
 
@@ -69,11 +68,11 @@ def sql(key_db_url):
 
 @pytest.fixture
 def lease(sql):
-    """Lease one block, as a server does; the rows have its id."""
-    return lambda: sql(KeyLeaser.LEASE % {"blocks": 1})
+    """Lease up to so many blocks, as a server does; returns their ids."""
+    return lambda blocks=1: [id_ for (id_,) in sql("SELECT id FROM lease_blocks(%s)", blocks)]
 
 
-# Each takes a moment, so that asking again and again does not keep a core busy.
+# Each takes a moment, so that repeating it does not keep a core busy.
 WAITING = """
 SELECT count(*) = 1
 FROM pg_stat_activity, pg_sleep(0.02)

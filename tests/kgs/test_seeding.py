@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 
-from kgs import blocks, seeding
+from kgs import blocks, fencing, seeding
 from tests.kgs.conftest import damage, fill
 
 CHUNK_KEYS = seeding.CHUNK * 256
@@ -107,7 +107,7 @@ def test_servers_lease_what_is_there_while_it_runs(key_db_url, lease):
 
     leased = [(step, lease()) for step in steps]
 
-    assert leased == [(0, []), (4096, [(0,)]), (8192, [(1,)]), (12288, [(2,)])]
+    assert leased == [(0, []), (4096, [0]), (8192, [1]), (12288, [2])]
 
 
 def test_without_its_order_a_table_is_not_continued(kgs, sql, key_db_url):
@@ -161,20 +161,36 @@ class TestEnsureAhead:
         with caught("seed", "--count", 256):
             assert seeding.ensure_ahead(key_db_url, 1024) == 0
 
-    def test_stops_at_the_last_key(self, key_db_url, sql):
-        """There are no more than 64 to the power of 5."""
-        fill(key_db_url, 1)
-        end = blocks.ALL_BLOCKS
-        sql("UPDATE key_cursor SET next = %s, seeded = %s", end - 1, end - 1)
+    def test_stops_at_the_last_key(self, key_db_url, lease, monkeypatch):
+        """When all blocks are filled, nothing can be added."""
+        monkeypatch.setattr(blocks, "ALL_BLOCKS", 5)
+        fill(key_db_url, 4)
+        lease(4)
 
         assert seeding.ensure_ahead(key_db_url, 1_000_000) == 256
         assert seeding.ensure_ahead(key_db_url, 1_000_000) == 0
+
+    def test_counts_blocks_that_can_be_leased_again(self, key_db_url, sql, lease):
+        """Blocks that have rested are as good as new ones."""
+        seeding.ensure_ahead(key_db_url, 1024)
+        lease(4)
+        sql("UPDATE key_lease SET at = at - key_rest() WHERE id < 3")
+
+        assert seeding.ensure_ahead(key_db_url, 1024) == 256
+
+    def test_fills_beyond_a_fence(self, key_db_url, sql):
+        """Blocks that were fenced before they are filled do not count."""
+        seeding.ensure_ahead(key_db_url, 1024)
+        fencing.skip(key_db_url, fencing.plan_blocks(key_db_url, 10))
+
+        assert seeding.ensure_ahead(key_db_url, 1024) == 256 * 10
+        assert seeded(sql) == 14
 
 
 @pytest.mark.parametrize(
     "statement, advice",
     [
-        ("RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no space left'", "make room"),
+        ("RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no space left'", "free some disk space"),
         ("RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'denied'", "migrate"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Keys are leased ahead of need, each by one process, whatever happens to processes and databases."""
+"""Keys are leased before they are needed, each by one process, whatever happens to processes and databases."""
 
 import asyncio
 import collections
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +20,7 @@ import pytest
 from kgs import seeding
 from server import embedded, keys, roles, schema
 from server.database import Database
+from server.handlers import inputs
 from server.keys import KEYS_PER_BLOCK, KeyLeaser, OutOfKeys
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,7 @@ async def eventually(condition):
 
 
 async def take(leaser, count):
-    """So many keys, as soon as they are there."""
+    """Take so many keys, as soon as they are available."""
     taken = []
     while len(taken) < count:
         await eventually(lambda: leaser.available)
@@ -70,13 +72,13 @@ def run(url, statement):
 
 
 def keys_of(url):
-    """All keys of a key table, in its order."""
+    """List all keys of a key table, in its order."""
     text = "".join(letters for (letters,) in run(url, "SELECT keys FROM key_block ORDER BY id"))
     return [text[at : at + 5] for at in range(0, len(text), 5)]
 
 
 def test_the_pattern_and_the_alphabet_agree():
-    """64 letters, each of which the pattern takes, and no other."""
+    """64 letters: the pattern accepts each of them, and no other."""
     fits = re.compile(keys.KEY_PATTERN).fullmatch
 
     assert len(set(keys.ALPHABET)) == 64
@@ -95,7 +97,7 @@ async def test_keys_come_in_the_order_of_the_table(key_db_url):
 
 
 @pytest.mark.gen_test
-async def test_at_the_start_there_are_keys_ahead_and_no_more(key_db_url):
+async def test_the_start_leases_the_keys_ahead_and_no_more(key_db_url):
     """As many blocks are leased as it takes."""
     fill(key_db_url, 9)
     async with leasing(key_db_url, ahead=600) as leaser:
@@ -106,7 +108,7 @@ async def test_at_the_start_there_are_keys_ahead_and_no_more(key_db_url):
 
 @pytest.mark.gen_test
 async def test_a_block_is_leased_before_the_last_one_is_used_up(key_db_url):
-    """With fewer keys ahead than asked for, one lease brings more, in the background."""
+    """When fewer keys than `ahead` are in memory, one lease in the background brings more."""
     fill(key_db_url, 9)
     async with leasing(key_db_url, ahead=512) as leaser:
         await leaser.take()
@@ -118,27 +120,26 @@ async def test_a_block_is_leased_before_the_last_one_is_used_up(key_db_url):
 
 
 @pytest.mark.gen_test
-async def test_what_many_takers_miss_is_leased_at_once(key_db_url):
-    """However many blocks are missing, it is one lease, as many rows of the log, and the keys in their order."""
+async def test_one_lease_brings_several_blocks(key_db_url):
+    """One lease, a row of the log for each block, and the keys in their order."""
     fill(key_db_url, 9)
     async with leasing(key_db_url, ahead=7 * KEYS_PER_BLOCK) as leaser:
         assert leaser.available == 7 * KEYS_PER_BLOCK
         assert run(key_db_url, "SELECT count(DISTINCT at), count(*) FROM key_lease") == [(1, 7)]
-        # Of the two that are left, three cannot be leased at once.
         assert await take(leaser, 9 * KEYS_PER_BLOCK) == keys_of(key_db_url)
 
 
 @contextlib.contextmanager
 def cursor_locked(url):
-    """Let nobody lease."""
+    """Make all leases wait."""
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT FROM key_cursor FOR UPDATE")
         yield
 
 
 @pytest.mark.gen_test
-async def test_a_lease_that_is_slow_is_waited_for(key_db_url):
-    """Who finds no key in memory while some are being leased is not refused."""
+async def test_if_no_key_is_in_memory_the_lease_in_progress_is_waited_for(key_db_url):
+    """A slow lease delays those that need a key; it does not refuse them."""
     fill(key_db_url, 2)
     async with leasing(key_db_url, ahead=1) as leaser:
         with cursor_locked(key_db_url):
@@ -151,8 +152,8 @@ async def test_a_lease_that_is_slow_is_waited_for(key_db_url):
 
 
 @pytest.mark.gen_test
-async def test_who_comes_during_the_start_waits_for_its_lease(key_db_url):
-    """And does not lease beside it."""
+async def test_a_taker_during_the_start_waits_for_its_lease(key_db_url):
+    """It does not start a second lease."""
     fill(key_db_url, 9)
     database = Database(key_db_url, 2, 5.0)
     leaser = KeyLeaser(database, KEYS_PER_BLOCK)
@@ -183,8 +184,8 @@ async def test_a_lease_that_does_not_end_is_not_waited_for_longer_than_for_a_sta
 
 
 @pytest.mark.gen_test
-async def test_running_dry_says_what_to_run_and_recovers(key_db_url, caplog):
-    """Without keys the log says so once, and as soon as there are some they are there."""
+async def test_without_keys_the_log_says_what_to_run(key_db_url, caplog):
+    """It says so once; as soon as there are keys, they are leased."""
     async with leasing(key_db_url) as leaser:
         for _ in range(100):
             with pytest.raises(OutOfKeys):
@@ -200,11 +201,11 @@ async def test_running_dry_says_what_to_run_and_recovers(key_db_url, caplog):
 
 @pytest.mark.gen_test
 async def test_a_key_db_without_its_schema_is_survived(key_db_url, caplog):
-    """Starting does not fail; the log has the database's reason, and later there are keys."""
+    """Starting does not fail. The log has the database's reason, and later keys are leased."""
     fill(key_db_url, 2)
     run(key_db_url, "ALTER TABLE key_cursor RENAME TO elsewhere")
     async with leasing(key_db_url) as leaser:
-        assert 'relation "key_cursor" does not exist' in caplog.text
+        assert 'relation "public.key_cursor" does not exist' in caplog.text
 
         run(key_db_url, "ALTER TABLE elsewhere RENAME TO key_cursor")
         await eventually(lambda: leaser.available == 2 * KEYS_PER_BLOCK)
@@ -212,7 +213,7 @@ async def test_a_key_db_without_its_schema_is_survived(key_db_url, caplog):
 
 @pytest.mark.gen_test
 async def test_a_key_db_that_is_away_is_survived(postgres, key_db_url, caplog):
-    """While it is away there are the keys in memory; when it is back there are more."""
+    """While it is away, the keys in memory can be taken; when it is back, more are leased."""
     fill(key_db_url, 9)
     name = key_db_url.split("/")[3].partition("?")[0]
     async with leasing(key_db_url, ahead=256, timeout=1.0) as leaser:
@@ -232,8 +233,8 @@ async def test_a_key_db_that_is_away_is_survived(postgres, key_db_url, caplog):
 
 
 @pytest.mark.gen_test
-async def test_a_missing_block_is_reported_and_passed_over(key_db_url, caplog):
-    """Damage costs the block and a line in the log, not the service."""
+async def test_a_missing_block_is_reported_and_skipped(key_db_url, caplog):
+    """Damage costs the block and a line in the log; leasing continues with the next block."""
     fill(key_db_url, 3)
     run(key_db_url, "DELETE FROM key_block WHERE id = 0")
     async with leasing(key_db_url, ahead=256) as leaser:
@@ -242,8 +243,8 @@ async def test_a_missing_block_is_reported_and_passed_over(key_db_url, caplog):
 
 
 @pytest.mark.gen_test
-async def test_a_missing_block_costs_none_of_those_leased_with_it(key_db_url, caplog):
-    """Of a lease of three blocks of which one is missing, the other two are used."""
+async def test_a_missing_block_costs_no_block_leased_with_it(key_db_url, caplog):
+    """If one of three leased blocks is missing, the other two are used."""
     fill(key_db_url, 3)
     run(key_db_url, "DELETE FROM key_block WHERE id = 1")
     expected = keys_of(key_db_url)
@@ -254,7 +255,7 @@ async def test_a_missing_block_costs_none_of_those_leased_with_it(key_db_url, ca
 
 @pytest.mark.gen_test
 async def test_no_key_is_ever_logged(key_db_url, caplog):
-    """Nothing that is logged on the way to the end of the table has the shape of a key in it."""
+    """Whatever is logged until the last key is leased, no word of it is a key."""
     caplog.set_level(logging.DEBUG)
     fill(key_db_url, 2)
     async with leasing(key_db_url) as leaser:
@@ -286,18 +287,63 @@ async def test_a_block_that_was_filled_while_the_lease_waited_is_not_lost(key_db
 
 
 @pytest.mark.gen_test
-async def test_the_role_of_the_web_may_lease(key_db_url):
+async def test_keys_come_again_in_the_same_order_when_their_rest_is_over(key_db_url):
+    """Not before; then from the first one on."""
+    fill(key_db_url, 3)
+    async with leasing(key_db_url, ahead=1) as leaser:
+        await take(leaser, 3 * KEYS_PER_BLOCK)
+        with pytest.raises(OutOfKeys):
+            await leaser.take()
+        run(key_db_url, "UPDATE key_lease SET at = at - key_rest()")
+
+        assert await take(leaser, 3 * KEYS_PER_BLOCK) == keys_of(key_db_url)
+
+
+@pytest.mark.gen_test
+async def test_when_all_blocks_rest_the_log_says_so(key_db_url, caplog):
+    """Then seeding cannot help."""
+    fill(key_db_url, 1)
+    run(key_db_url, "INSERT INTO key_lease (id) VALUES (0)")
+    run(key_db_url, "UPDATE key_cursor SET next = 4194304, seeded = 4194304")
+    async with leasing(key_db_url) as leaser:
+        with pytest.raises(OutOfKeys):
+            await leaser.take()
+
+    assert "no keys left: all blocks were leased within the last 60 days" in caplog.text
+
+
+@pytest.mark.gen_test
+async def test_a_key_that_is_given_back_is_the_next_to_be_taken(key_db_url):
+    """A refused put uses up no key, however often it is repeated."""
+    fill(key_db_url, 1)
+    async with leasing(key_db_url, ahead=1) as leaser:
+        for _ in range(2 * KEYS_PER_BLOCK):
+            leaser.give_back(await leaser.take())
+
+        assert await take(leaser, KEYS_PER_BLOCK) == keys_of(key_db_url)
+
+
+@pytest.mark.gen_test
+async def test_the_web_role_may_lease_and_count(key_db_url):
     """The rights that `python -m server migrate` grants are enough."""
-    fill(key_db_url, 2)
+    fill(key_db_url, 3)
     url = key_db_url.replace(f"//{embedded.SUPERUSER}@", "//test_web_keys@")
     roles.provide(key_db_url, f"{url}&password=secret", roles.WEB_ON_KEY_DB)
     async with leasing(url) as leaser:
         assert leaser.available == 2 * KEYS_PER_BLOCK
+        database = Database(url, 1, 5.0)
+        assert await keys.keys_left(database) == KEYS_PER_BLOCK
+        await database.close()
+
+
+def test_no_note_outlives_the_rest_of_its_key():
+    """Else a key could come to a second note while the first one lives."""
+    assert timedelta(seconds=inputs.MAX_LIFETIME) <= keys.LONGEST_LIFETIME < keys.REST
 
 
 @pytest.fixture
 def own_data_dir():
-    """A folder for a PostgreSQL of the test's own."""
+    """A folder for a PostgreSQL that only the test uses."""
     with tempfile.TemporaryDirectory(prefix="nw-keys-") as folder:
         Path(folder).chmod(0o755)  # as root, PostgreSQL's own user has to pass
         yield Path(folder, "data")
@@ -305,7 +351,7 @@ def own_data_dir():
 
 @contextlib.contextmanager
 def lessees(url, count):
-    """So many processes, each taking keys as fast as it can."""
+    """Start so many processes, each of which takes keys as fast as it can."""
     command = [sys.executable, "-m", "tests.lessee", url]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -320,28 +366,32 @@ def lessees(url, count):
             process.stdout.close()
 
 
-def rest_of(processes):
-    """What they print until they end. All are read at once, so that none has to wait."""
+def output_of(processes):
+    """Read what they print until they end, from all at once, so that none has to wait."""
     with ThreadPoolExecutor(len(processes)) as threads:
         return "".join(threads.map(lambda process: process.stdout.read(), processes)).split()
 
 
-def test_eight_processes_take_every_key_exactly_once(key_db_url):
-    """Together they get the whole table, although it is still being filled when they start."""
+def test_eight_processes_take_every_key_exactly_once_in_each_lap(key_db_url):
+    """Together they get the whole table, although it is still being filled when they start; and then again."""
     fill(key_db_url, 600)
     with lessees(key_db_url, 8) as processes:
         first = [process.stdout.readline().strip() for process in processes]
         fill(key_db_url, 2000)
-        taken = first + rest_of(processes)
+        first_lap = first + output_of(processes)
     with lessees(key_db_url, 1) as processes:  # in case all the others were too early
-        taken += rest_of(processes)
+        first_lap += output_of(processes)
+    run(key_db_url, "UPDATE key_lease SET at = at - key_rest()")
+    with lessees(key_db_url, 8) as processes:
+        second_lap = output_of(processes)
 
-    assert collections.Counter(taken) == collections.Counter(keys_of(key_db_url))
+    assert collections.Counter(first_lap) == collections.Counter(keys_of(key_db_url))
+    assert collections.Counter(second_lap) == collections.Counter(first_lap)
     assert run(key_db_url, "SELECT count(*), max(id) FROM key_lease") == [(2000, 1999)]
 
 
-def test_a_crash_of_the_database_hands_no_key_out_twice(own_data_dir):
-    """PostgreSQL dies without a goodbye while eight processes lease; after it is back no key comes again."""
+def test_a_crash_of_the_database_leases_no_key_twice(own_data_dir):
+    """PostgreSQL is killed while eight processes lease; after its recovery, none of their keys comes again."""
     with embedded.running(own_data_dir) as running:
         url = running.url(schema.KEY_DB)
         schema.migrate(url, schema.KEY_DB)
@@ -349,7 +399,7 @@ def test_a_crash_of_the_database_hands_no_key_out_twice(own_data_dir):
         with lessees(url, 8) as processes:
             before = [process.stdout.readline().strip() for process in processes]
             running.process.send_signal(signal.SIGQUIT)  # what `pg_ctl stop --mode=immediate` sends
-            before += rest_of(processes)
+            before += output_of(processes)
         running.process.wait(DEADLINE)
 
     with embedded.running(own_data_dir) as running:
@@ -357,7 +407,7 @@ def test_a_crash_of_the_database_hands_no_key_out_twice(own_data_dir):
         ((leased,),) = run(url, "SELECT next FROM key_cursor")
         run(url, f"UPDATE key_cursor SET seeded = {leased + 500}")
         with lessees(url, 1) as processes:
-            after = rest_of(processes)
+            after = output_of(processes)
 
     assert len(before) > 8 * KEYS_PER_BLOCK
     assert len(after) == 500 * KEYS_PER_BLOCK

@@ -1,4 +1,4 @@
-"""Putting and revealing messages, by token and by proof, with and without a passphrase."""
+"""Putting and revealing messages, by token and by proofs, with and without a passphrase."""
 
 import contextlib
 from datetime import timedelta
@@ -7,131 +7,194 @@ import pytest
 
 from server import sealing
 from server.database import Database
-from server.messages import Claim, Messages, PassphraseNeeded, TooManyTries, WrongPassphrase
-from server.notes import Note, Notes
-from server.passphrases import MAX_WRONG
+from server.messages import Messages, Proofs, Revealed, Token
+from server.notes import Ended, Note, Notes, PassphraseNeeded, TooManyTries, WrongPassphrase
 from tests.server.test_notes import Keys
 
 pytestmark = pytest.mark.gen_test
 
 HOUR = timedelta(hours=1)
+HELLO = Revealed("hello", None)
 
 
 @contextlib.asynccontextmanager
 async def opened(url):
     """Messages over the database at `url`, within the running loop."""
+    async with opened_with_database(url) as (messages, _):
+        yield messages
+
+
+@contextlib.asynccontextmanager
+async def opened_with_database(url):
+    """The same, and their database."""
     database = Database(url, 4, 5.0)
     messages = Messages(Notes(database, Keys()))
     try:
-        yield messages
+        yield messages, database
     finally:
         messages.close()
         await database.close()
 
 
+def sealed_note(keys, message="hello", has_passphrase=False):
+    sealed = sealing.seal(keys, message)
+    return Note(keys.link_verifier, keys.reveal_verifier, sealed, has_passphrase, HOUR)
+
+
 async def test_a_message_comes_back_exactly_and_once(msg_db_url):
-    """Its token reveals it; after that there is nothing."""
+    """Its token reveals it; after that the token shows that it was read."""
     async with opened(msg_db_url) as messages:
         placed, token, _ = await messages.put("häl\r\nlo \x00 👋", "", HOUR)
-        claim = Claim(token=token)
 
-        assert await messages.reveal(placed.key, claim) == ("häl\r\nlo \x00 👋", None)
-        assert await messages.reveal(placed.key, claim) is None
+        assert await messages.reveal(placed.key, Token(token)) == ("häl\r\nlo \x00 👋", None)
+        with pytest.raises(Ended) as ended:
+            await messages.reveal(placed.key, Token(token))
+        assert ended.value.ending.how == "read"
 
 
-async def test_a_proof_reveals_the_sealed_bytes(msg_db_url):
+async def test_proofs_reveal_the_sealed_bytes(msg_db_url):
     """A client that opens notes itself gets the sealed bytes, and the server learns nothing."""
     keys = sealing.derive_keys(sealing.new_token())
-    sealed = sealing.seal(keys, "hello")
+    note = sealed_note(keys)
     async with opened(msg_db_url) as messages:
-        placed = await messages.put_sealed(Note(keys.verifier, sealed, False, HOUR))
+        placed = await messages.put_sealed(note)
 
-        assert await messages.reveal(placed.key, Claim(proof=keys.proof)) == (None, sealed)
+        claim = Proofs(keys.link_proof, keys.reveal_proof)
+        assert await messages.reveal(placed.key, claim) == (None, note.sealed)
 
 
 async def test_the_server_opens_what_a_client_has_sealed(msg_db_url):
     """A link with # and a link with / have the same token."""
     token = sealing.new_token()
-    keys = sealing.derive_keys(token)
     async with opened(msg_db_url) as messages:
-        note = Note(keys.verifier, sealing.seal(keys, "hello"), False, HOUR)
-        placed = await messages.put_sealed(note)
+        placed = await messages.put_sealed(sealed_note(sealing.derive_keys(token)))
 
-        assert await messages.reveal(placed.key, Claim(token=token)) == ("hello", None)
+        assert await messages.reveal(placed.key, Token(token)) == HELLO
 
 
 async def test_a_wrong_token_reveals_nothing_and_destroys_nothing(msg_db_url):
     """The right token still reveals the note afterwards."""
     async with opened(msg_db_url) as messages:
         placed, token, _ = await messages.put("hello", "", HOUR)
+        other = sealing.new_token()
 
-        assert await messages.reveal(placed.key, Claim(token=sealing.new_token())) is None
-        assert await messages.destroy(placed.key, Claim(token=sealing.new_token())) is False
-        assert await messages.reveal(placed.key, Claim(token=token)) == ("hello", None)
+        assert await messages.reveal(placed.key, Token(other)) is None
+        assert await messages.status(placed.key, sealing.link_proof_of(other)) is None
+        assert await messages.destroy(placed.key, sealing.link_proof_of(other)) is False
+        assert await messages.reveal(placed.key, Token(token)) == HELLO
 
 
 async def test_a_passphrase_is_asked_for_and_a_wrong_one_destroys_nothing(msg_db_url):
-    """No passphrase, a wrong one, then the right one."""
+    """No passphrase costs no try, a wrong one costs one, and the right one opens the message."""
     async with opened(msg_db_url) as messages:
         placed, token, _ = await messages.put("hello", "open sesame", HOUR)
 
-        with pytest.raises(PassphraseNeeded):
-            await messages.reveal(placed.key, Claim(token=token))
+        for passphrase in ("", " \t"):
+            with pytest.raises(PassphraseNeeded):
+                await messages.reveal(placed.key, Token(token, passphrase))
+        with pytest.raises(WrongPassphrase) as wrong:
+            await messages.reveal(placed.key, Token(token, "sesame"))
+        assert wrong.value.tries_left == 9
+        assert await messages.reveal(placed.key, Token(token, " open sesame ")) == HELLO
+
+
+async def test_tokens_and_proofs_share_the_tries_of_a_note(msg_db_url):
+    """Ten wrong ones in either way are all there are, and then nothing is stretched."""
+    token = sealing.new_token()
+    keys = sealing.derive_keys(token, sealing.stretch(token, "open sesame"))
+    async with opened(msg_db_url) as messages:
+        placed = await messages.put_sealed(sealed_note(keys, has_passphrase=True))
+        for _ in range(9):
+            with pytest.raises(WrongPassphrase):
+                await messages.reveal(placed.key, Proofs(keys.link_proof, bytes(32)))
         with pytest.raises(WrongPassphrase):
-            await messages.reveal(placed.key, Claim(token=token, passphrase="sesame"))
-        with pytest.raises(WrongPassphrase):
-            await messages.destroy(placed.key, Claim(token=token, passphrase="sesame"))
-        claim = Claim(token=token, passphrase="open sesame")
-        assert await messages.reveal(placed.key, claim) == ("hello", None)
+            await messages.reveal(placed.key, Token(token, "sesame"))
+
+        messages.close()  # any stretching would raise
+        with pytest.raises(TooManyTries):
+            await messages.reveal(placed.key, Token(token, "open sesame"))
+        with pytest.raises(TooManyTries):
+            await messages.reveal(placed.key, Proofs(keys.link_proof, keys.reveal_proof))
+        assert (await messages.status(placed.key, keys.link_proof)).wrong_passphrases == 10
 
 
 async def test_the_sender_can_destroy_a_message_without_its_passphrase(msg_db_url):
-    """The proof that comes back with the token is enough."""
+    """The receipt that comes back with the token is enough."""
     async with opened(msg_db_url) as messages:
-        placed, _, proof = await messages.put("hello", "open sesame", HOUR)
+        placed, _, receipt = await messages.put("hello", "open sesame", HOUR)
 
-        assert await messages.destroy(placed.key, Claim(proof=proof))
+        assert await messages.destroy(placed.key, sealing.from_text(receipt[:43]))
+
+
+async def test_a_receipt_opens_nothing_and_checks_the_mark(msg_db_url):
+    """It holds the link proof and the hash of the mark that only the reader's seal key gives."""
+    async with opened(msg_db_url) as messages:
+        placed, token, receipt = await messages.put("hello", "", HOUR)
+        link_proof, mark_verifier = sealing.from_text(receipt[:43]), sealing.from_text(receipt[43:])
+
+        with pytest.raises(WrongPassphrase):
+            await messages.reveal(placed.key, Proofs(link_proof, mark_verifier))
+        await messages.reveal(placed.key, Token(token), b"r" * 32)
+        assert await messages.received(placed.key, b"r" * 32, sealing.derive_keys(token).mark)
+        ending = await messages.status(placed.key, link_proof)
+        assert sealing.verifier_of(ending.mark) == mark_verifier
+
+
+@pytest.mark.parametrize(("passphrase", "sent"), [("", ""), ("", "x"), ("open sesame", "open sesame")])
+async def test_a_reader_gets_the_message_again_until_it_has_received_it(msg_db_url, passphrase, sent):
+    """The server opens it anew for the same reader, and tells others that it was read."""
+    async with opened(msg_db_url) as messages:
+        placed, token, _ = await messages.put("hello", passphrase, HOUR)
+        claim, reader = Token(token, sent), b"r" * 32
+
+        assert await messages.reveal(placed.key, claim, reader) == HELLO
+        assert await messages.reveal(placed.key, claim, reader) == HELLO
+        with pytest.raises(Ended):
+            await messages.reveal(placed.key, claim, b"o" * 32)
+        assert await messages.received(placed.key, reader, None)
+        with pytest.raises(Ended):
+            await messages.reveal(placed.key, claim, reader)
 
 
 async def test_a_passphrase_that_is_not_needed_does_no_harm(msg_db_url):
     """A note without one is revealed all the same, and nothing is stretched for it."""
     async with opened(msg_db_url) as messages:
         placed, token, _ = await messages.put("hello", "", HOUR)
-
-        assert await messages.reveal(placed.key, Claim(token=token, passphrase="x")) == ("hello", None)
-
-
-async def test_no_passphrase_is_stretched_for_a_missing_note(msg_db_url):
-    """Guessing keys with passphrases costs the server no work."""
-    async with opened(msg_db_url) as messages:
         messages.close()  # any stretching would raise
 
-        claim = Claim(token=sealing.new_token(), passphrase="x")
-        assert await messages.reveal("nokey", claim) is None
+        assert await messages.reveal(placed.key, Token(token, "x")) == HELLO
 
 
-async def test_too_many_wrong_proofs_lock_that_address_out(msg_db_url):
-    """After ten wrong passphrases even the right one waits, from that address only."""
-    keys, wrong = sealing.derive_keys(sealing.new_token()), sealing.derive_keys(sealing.new_token())
+async def test_a_passphrase_of_white_space_is_none(msg_db_url):
+    """The note is put without one, and its link alone opens it."""
     async with opened(msg_db_url) as messages:
-        note = Note(keys.verifier, sealing.seal(keys, "hello"), True, HOUR)
-        placed = await messages.put_sealed(note)
-        for _ in range(MAX_WRONG):
-            with pytest.raises(WrongPassphrase):
-                await messages.reveal(placed.key, Claim(proof=wrong.proof, address="192.0.2.1"))
+        placed, token, _ = await messages.put("hello", " \u3000\n", HOUR)
 
-        with pytest.raises(TooManyTries):
-            await messages.reveal(placed.key, Claim(proof=keys.proof, address="192.0.2.1"))
-        assert await messages.reveal(placed.key, Claim(proof=keys.proof, address="192.0.2.2"))
+        assert (await messages.status(placed.key, sealing.link_proof_of(token))).has_passphrase is False
+        assert await messages.reveal(placed.key, Token(token)) == HELLO
+
+
+async def test_no_passphrase_is_stretched_for_a_client_without_the_link(msg_db_url):
+    """Guessing keys and links with passphrases costs the server no work, and counts nowhere."""
+    async with opened_with_database(msg_db_url) as (messages, database):
+        placed, _, _ = await messages.put("hello", "open sesame", HOUR)
+        messages.close()  # any stretching would raise
+
+        claim = Token(sealing.new_token(), "x")
+        assert await messages.reveal("nokey", claim) is None
+        assert await messages.reveal(placed.key, claim) is None
+        assert await database.execute("SELECT tries FROM note") == [(0,)]
 
 
 async def test_a_wrongly_sealed_note_is_gone_after_its_reveal(msg_db_url):
     """If its bytes do not open with its own token, the error says so, once."""
     token = sealing.new_token()
+    keys = sealing.derive_keys(token)
     async with opened(msg_db_url) as messages:
-        junk = Note(sealing.derive_keys(token).verifier, b"\x01" + bytes(284), False, HOUR)
+        junk = Note(keys.link_verifier, keys.reveal_verifier, b"\x02" + bytes(284), False, HOUR)
         placed = await messages.put_sealed(junk)
 
         with pytest.raises(sealing.SealingError):
-            await messages.reveal(placed.key, Claim(token=token))
-        assert await messages.reveal(placed.key, Claim(token=token)) is None
+            await messages.reveal(placed.key, Token(token))
+        with pytest.raises(Ended):
+            await messages.reveal(placed.key, Token(token))

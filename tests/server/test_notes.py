@@ -24,7 +24,6 @@ from server.notes import (
     TooManyTries,
     Unread,
     WrongPassphrase,
-    delivery_id,
 )
 from tests.faults import stack
 from tests.faults.proxy import Break, Moment, Proxy, Trap, socket_of
@@ -609,7 +608,7 @@ async def test_statements_look_rows_up_by_their_keys(msg_db_url):
         Notes.PEEK: "('00001')",
         Notes.STATUS: "('00001', 'AAAA')",
         Notes.REVEAL: f"('{keys}', '{verifiers}', '{verifiers}', '{','.join(['f'] * 64)}', '{verifiers}', '', true)",
-        Notes.PAST: f"('{keys}', '{verifiers}', '{verifiers}')",
+        Notes.PAST: f"('{keys}', '{verifiers}', '{verifiers}', 'infinity')",
         Notes.DESTROY: "('00001', 'AAAA')",
         Notes.RECEIVED: "('AAAA', 'AAAA')",
     }
@@ -630,3 +629,307 @@ async def test_statements_look_rows_up_by_their_keys(msg_db_url):
                     assert scans
                     assert [line for line in scans if "_pkey" not in line and "Bitmap Heap" not in line] == []
                     assert not any("Join" in line and "key = note" in line for line, in plan)
+
+
+# Tries of a passphrase
+
+
+def locked_note():
+    return a_note(has_passphrase=True)
+
+
+async def tries(database):
+    ((number,),) = await database.execute("SELECT tries FROM note")
+    return number
+
+
+async def let_time_pass(database):
+    """Until the next passphrase may be tried."""
+    await database.execute("UPDATE note SET next_try_at = now()")
+
+
+async def test_of_a_thousand_guesses_at_once_ten_are_tried(msg_db_url):
+    """Four processes guess at once; a right one that comes after the tenth is refused, after a restart too."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(opened(msg_db_url)) for _ in range(4)]
+        placed = await servers[0][0].put(locked_note())
+
+        told = await asyncio.gather(
+            *(reveal(servers[n % 4][0], placed.key, b"wrong %d" % n, reader=b"%d" % n) for n in range(1000)),
+            *(reveal(notes, placed.key) for notes, _ in servers),
+        )
+
+        words = Counter(answer.split(",")[0] for answer in told)
+        assert words.pop("wrong") == 10
+        assert all(answer.startswith("wait") for answer in words)
+        assert {answer for answer in told if answer.startswith("wrong")} == {
+            f"wrong, {left} left" for left in range(10)
+        }
+        assert await tries(servers[0][1]) == 10
+    async with opened(msg_db_url) as (restarted, _):
+        assert (await reveal(restarted, placed.key)).startswith("wait")
+
+
+async def test_a_right_passphrase_within_the_budget_opens_the_note(msg_db_url):
+    """After nine wrong ones there is one left."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(locked_note())
+        told = [await reveal(notes, placed.key, b"wrong") for _ in range(9)]
+
+        assert told == [f"wrong, {left} left" for left in range(9, 0, -1)]
+        assert await reveal(notes, placed.key) == SEALED
+
+
+async def test_after_ten_tries_each_has_to_wait_twice_as_long(msg_db_url):
+    """One minute, two, four and so on up to an hour, however often; meanwhile even the right one is refused."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(locked_note())
+        await database.execute("UPDATE note SET tries = 9")
+        waits = []
+        for _ in range(8):
+            wrong, right = await asyncio.gather(
+                *(reveal(notes, placed.key, proof) for proof in (b"wrong", b"proof"))
+            )
+            assert wrong == "wrong, 0 left"
+            waits.append(right)
+            assert (await reveal(notes, placed.key)).startswith("wait")
+            assert (await notes.status(placed.key, verifier(b"link"))).seconds_to_wait > 0
+            await let_time_pass(database)
+        await database.execute("UPDATE note SET tries = 5000")
+        assert await reveal(notes, placed.key, b"wrong") == "wrong, 0 left"
+        await let_time_pass(database)
+
+        assert waits == [f"wait {minutes * 60} s" for minutes in (1, 2, 4, 8, 16, 32, 60, 60)]
+        assert (await notes.status(placed.key, verifier(b"link"))).seconds_to_wait == 0
+        assert await reveal(notes, placed.key) == SEALED
+
+
+async def test_after_ten_tries_one_guess_of_a_group_is_tried(msg_db_url):
+    """The first one that came: if it is wrong, a right one behind it is refused."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(locked_note())
+        await database.execute("UPDATE note SET tries = 10, next_try_at = now()")
+
+        told = await asyncio.gather(*(reveal(notes, placed.key, proof) for proof in (b"wrong", b"proof")))
+        assert told == ["wrong, 0 left", "wait 120 s"]
+        await let_time_pass(database)
+        told = await asyncio.gather(*(reveal(notes, placed.key, proof) for proof in (b"proof", b"wrong")))
+        assert told == [SEALED, "read"]
+
+
+@pytest.mark.parametrize("place", range(13))
+async def test_guesses_of_one_group_are_tried_in_the_order_of_their_arrival(msg_db_url, place):
+    """Among the first ten the right one opens the note; from the eleventh on it is not tried."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(locked_note())
+        proofs = [b"proof" if n == place else b"wrong" for n in range(13)]
+
+        told = await asyncio.gather(*(reveal(notes, placed.key, proof) for proof in proofs))
+
+        if place < 10:
+            expected = [f"wrong, {9 - n} left" for n in range(place)] + [SEALED] + ["read"] * (12 - place)
+        else:
+            expected = [f"wrong, {9 - n} left" for n in range(10)] + ["wait 60 s"] * 3
+        assert told == expected
+
+
+async def test_without_the_link_nothing_counts_and_nothing_is_locked(msg_db_url):
+    """A stranger who knows the key changes no row, and waits for no lock."""
+    row = "SELECT xmin::text, xmax::text, tries, next_try_at FROM note"
+    async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        placed = await notes.put(locked_note())
+        before = await database.execute(row)
+        async with holding(database, "SELECT FROM note FOR UPDATE"):
+            told = await asyncio.gather(*(reveal(other, placed.key, link=b"%d" % n) for n in range(100)))
+            assert not await other.destroy(placed.key, verifier(b"other link"))
+        untouched = await notes.put(locked_note())
+        await reveal(other, untouched.key, link=b"other link")
+
+        assert told == [None] * 100
+        assert await database.execute(row + " WHERE key = %s", (placed.key,)) != before  # that was the lock
+        ((_, xmax, *_),) = await database.execute(row + " WHERE key = %s", (untouched.key,))
+        assert xmax == "0"
+        assert await database.execute("SELECT sum(tries) FROM note") == [(0,)]
+
+
+async def test_a_missing_passphrase_is_no_guess(msg_db_url):
+    """It is asked for, however often, and costs no try; a note without one takes any client's word for it."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(locked_note())
+
+        told = await asyncio.gather(
+            *(reveal(notes, placed.key, b"token", without_passphrase=True) for _ in range(12)),
+            reveal(notes, placed.key, b"wrong"),
+        )
+        assert told == ["passphrase needed"] * 12 + ["wrong, 9 left"]
+        assert await tries(database) == 1
+        open_to_all = await notes.put(a_note())
+        assert await reveal(notes, open_to_all.key, without_passphrase=True) == SEALED
+
+
+async def test_a_right_guess_that_waits_for_the_tenth_wrong_one_is_refused(msg_db_url):
+    """The budget is read from the row as the other process left it, not as it was when the statement began."""
+    async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        placed = await notes.put(locked_note())
+        tenth = "UPDATE note SET tries = 10, next_try_at = now() + interval '1 minute'"
+        async with holding(database, tenth):
+            guessing = asyncio.create_task(reveal(other, placed.key))
+            await until_waiting(database)
+
+        assert (await guessing).startswith("wait")
+
+
+async def test_a_wrong_guess_that_waits_for_another_counts_on_top_of_it(msg_db_url):
+    """Nothing is counted twice or lost when the row changes while a statement waits for it."""
+    async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        placed = await notes.put(locked_note())
+        async with holding(database, "UPDATE note SET tries = 4"):
+            guessing = asyncio.gather(*(reveal(other, placed.key, b"wrong") for _ in range(3)))
+            await until_waiting(database)
+
+        assert await guessing == ["wrong, 5 left", "wrong, 4 left", "wrong, 3 left"]
+        assert await tries(database) == 7
+
+
+# Deliveries
+
+
+async def delivered(database):
+    return await database.execute("SELECT sealed FROM delivery WHERE key IS NOT NULL")
+
+
+async def test_the_same_reader_gets_the_same_bytes_again_and_nobody_else(msg_db_url):
+    """A repeated request of the same reader is answered as the first one; another reader is told the ending."""
+    async with opened(msg_db_url) as (notes, _), opened(msg_db_url) as (other, _):
+        placed = await notes.put(a_note())
+
+        assert await reveal(notes, placed.key, reader=b"reader") == SEALED
+        for server in (notes, other):
+            assert await reveal(server, placed.key, reader=b"reader") == SEALED
+            assert await reveal(server, placed.key, reader=b"other reader") == "read"
+            assert await reveal(server, placed.key) == "read"
+            assert await reveal(server, placed.key, link=b"other link", reader=b"reader") is None
+
+
+async def test_a_nonce_is_a_readers_for_one_note_only(msg_db_url):
+    """With the same nonce, each note has a delivery of its own."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = [await notes.put(a_note(fill=b"%d" % n)) for n in range(2)]
+
+        got = [await reveal(notes, placed[n].key, reader=b"reader") for n in (0, 1, 0, 1)]
+
+        assert got == [a_note(fill=b"%d" % n).sealed for n in (0, 1, 0, 1)]
+
+
+async def test_a_reader_in_one_group_with_itself_gets_the_bytes_twice(msg_db_url):
+    """A retry that overtakes nothing is the same reader, not a second one; its group has another reader too."""
+    async with opened(msg_db_url) as (notes, _):
+        placed = await notes.put(a_note())
+
+        got = await asyncio.gather(
+            *(reveal(notes, placed.key, reader=reader) for reader in (b"reader", b"other", b"reader"))
+        )
+
+        assert got == [SEALED, "read", SEALED]
+
+
+async def test_a_retry_that_waits_for_its_first_attempt_gets_the_bytes(msg_db_url):
+    """The retry reaches another process while the first attempt is not committed yet; both get the note."""
+    async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        placed = await notes.put(a_note())
+        async with holding(database, "SELECT FROM note FOR UPDATE"):
+            attempts = [
+                asyncio.create_task(reveal(server, placed.key, reader=b"reader")) for server in (notes, other)
+            ]
+            await until_waiting(database, 2)
+
+        assert await asyncio.gather(*attempts) == [SEALED, SEALED]
+
+
+async def test_a_lost_answer_to_commit_does_not_show_one_readers_note_to_another(
+    msg_db_url, proxy_url, proxy
+):
+    """The delivery is committed with the reading: only the reader that has it gets the bytes in a new process."""
+    async with opened(proxy_url) as (notes, _), opened(msg_db_url) as (restarted, _):
+        placed = await notes.put(a_note())
+        proxy.arm(Trap("commit", Moment.ANSWERED, Break.CUT))
+        reading = asyncio.create_task(reveal(notes, placed.key, reader=b"reader"))
+        while not proxy.sprung:
+            await asyncio.sleep(0.005)
+
+        assert await reveal(restarted, placed.key, reader=b"other reader") == "read"
+        assert await reveal(restarted, placed.key, reader=b"reader") == SEALED
+        assert await reading == SEALED
+
+
+async def test_after_a_minute_a_delivery_is_over(msg_db_url):
+    """Even the same reader is told that the note was read, and the purge removes the bytes."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        await reveal(notes, placed.key, reader=b"reader")
+        await database.execute("UPDATE delivery SET at = at - interval '59 seconds'")
+        await notes.purge_deliveries()
+        assert await reveal(notes, placed.key, reader=b"reader") == SEALED
+        await database.execute("UPDATE delivery SET at = at - interval '1 second'")
+
+        assert await reveal(notes, placed.key, reader=b"reader") == "read"
+        assert await delivered(database) != [(None,)]
+        await notes.purge_deliveries()
+        assert await delivered(database) == [(None,)]
+
+
+async def test_what_was_received_is_gone(msg_db_url):
+    """The sealed bytes leave the table with the acknowledgement; the ending keeps the mark; repeating is harmless."""
+    mark = verifier(b"mark")
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        await reveal(notes, placed.key, reader=b"reader")
+        read = await notes.status(placed.key, verifier(b"link"))
+
+        assert await notes.received(placed.key, nonce(b"reader"), mark)
+        assert await delivered(database) == [(None,)]
+        assert await reveal(notes, placed.key, reader=b"reader") == "read"
+        assert await notes.received(placed.key, nonce(b"reader"), verifier(b"other mark"))
+        assert await notes.received(placed.key, nonce(b"reader"), None)
+        assert await notes.status(placed.key, verifier(b"link")) == Ending("read", read.at, mark)
+
+
+async def test_only_the_reader_can_acknowledge(msg_db_url):
+    """Another nonce, or the same one for another note, names no delivery, and leaves no mark."""
+    async with opened(msg_db_url) as (notes, database):
+        placed, other = await notes.put(a_note()), await notes.put(a_note())
+        await reveal(notes, placed.key, reader=b"reader")
+
+        assert not await notes.received(placed.key, nonce(b"other reader"), verifier(b"mark"))
+        assert not await notes.received(other.key, nonce(b"reader"), verifier(b"mark"))
+        assert await reveal(notes, placed.key, reader=b"reader") == SEALED
+        assert (await notes.status(placed.key, verifier(b"link"))).mark is None
+
+
+async def test_a_reader_without_a_nonce_leaves_no_bytes(msg_db_url):
+    """It is answered once."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = await notes.put(a_note())
+        await reveal(notes, placed.key)
+
+        assert await delivered(database) == []
+        assert await database.execute("SELECT count(sealed) FROM delivery") == [(0,)]
+
+
+async def test_a_clock_that_jumps_forward_purges_nothing_early(msg_db_url):
+    """A receipt that a lost answer waits for, and an ending, stay as long as by the slower of two clocks."""
+
+    async with opened(msg_db_url) as (_, database):
+        notes = Notes(database, Keys())
+        placed = await notes.put(a_note())
+        await reveal(notes, placed.key, reader=b"reader")
+        await notes.purge()
+        notes.NOW = "SELECT now() + interval '8 days'"
+        await notes.purge()
+        await notes.purge_deliveries()
+
+        assert await reveal(notes, placed.key, reader=b"reader") == SEALED
+        assert (await count(database, "ending"), await count(database, "delivery")) == (1, 2)
+        notes.NOW = "SELECT now() - interval '8 days'"
+        await notes.purge()
+        assert await count(database, "ending") == 1

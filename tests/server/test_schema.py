@@ -6,6 +6,7 @@ import psycopg2
 import pytest
 
 from server import roles, schema
+from server.keys import KEYS_LEFT
 from server.schema import SchemaError
 
 
@@ -92,20 +93,45 @@ def test_a_newer_database_is_refused(msg_db_url):
         schema.check(msg_db_url, schema.MSG_DB)
 
 
+RIGHT_NOTE = {
+    "key": "Ab3_x",
+    "link_verifier": b"l" * 32,
+    "reveal_verifier": b"r" * 32,
+    "sealed": b"\2" * 285,
+    "has_passphrase": False,
+    "expires_at": "tomorrow",
+}
+RIGHT_ENDING = {"key": "Ab3_x", "link_verifier": b"l" * 32, "how": "read", "mark": b"m" * 32}
+RIGHT_DELIVERY = {"id": b"d" * 32, "key": "Ab3_x", "link_verifier": b"l" * 32, "sealed": b"\2" * 285}
+
+
+def _insert(url, table, row):
+    names = ", ".join(row)
+    _rows(url, f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(row))})", *row.values())
+
+
 @pytest.mark.parametrize(
-    ("key", "verifier", "sealed"),
+    ("table", "right", "wrong"),
     [
-        ("Ab3_", b"v" * 32, b"\1" * 285),
-        ("Ab3/x", b"v" * 32, b"\1" * 285),
-        ("Ab3_x", b"v" * 31, b"\1" * 285),
-        ("Ab3_x", b"v" * 32, b"\1" * 284),
-        ("Ab3_x", b"v" * 32, b"\1" * 29),
+        ("note", RIGHT_NOTE, {"key": "Ab3_"}),
+        ("note", RIGHT_NOTE, {"key": "Ab3/x"}),
+        ("note", RIGHT_NOTE, {"link_verifier": b"l" * 31}),
+        ("note", RIGHT_NOTE, {"reveal_verifier": b"r" * 33}),
+        ("note", RIGHT_NOTE, {"sealed": b"\2" * 284}),
+        ("note", RIGHT_NOTE, {"sealed": b"\2" * 29}),
+        ("note", RIGHT_NOTE, {"tries": -1}),
+        ("ending", RIGHT_ENDING, {"link_verifier": b"l" * 31}),
+        ("ending", RIGHT_ENDING, {"how": "lost"}),
+        ("ending", RIGHT_ENDING, {"mark": b"m" * 31}),
+        ("delivery", RIGHT_DELIVERY, {"id": b"d" * 31}),
     ],
 )
-def test_the_database_itself_refuses_an_invalid_note(msg_db_url, key, verifier, sealed):
-    """A key, a verifier and sealed bytes have their exact shapes."""
+def test_the_database_itself_refuses_wrong_rows(msg_db_url, table, right, wrong):
+    """Keys, verifiers, sealed bytes, endings and marks have their exact shapes."""
+    _insert(msg_db_url, table, right)
+    _rows(msg_db_url, f"DELETE FROM {table}")
     with pytest.raises(psycopg2.errors.CheckViolation):
-        _rows(msg_db_url, "INSERT INTO note VALUES (%s, %s, %s, false, now())", key, verifier, sealed)
+        _insert(msg_db_url, table, right | wrong)
 
 
 def _as_role(url, role):
@@ -113,28 +139,70 @@ def _as_role(url, role):
 
 
 WEB_MAY = [
-    ("key_db", "UPDATE key_cursor SET next = next WHERE next < seeded RETURNING next"),
-    ("key_db", "INSERT INTO key_lease (id) VALUES (1)"),
-    ("key_db", "SELECT keys FROM key_block"),
+    ("key_db", "SELECT keys FROM lease_blocks(1)"),
+    ("key_db", KEYS_LEFT),
     (
         "msg_db",
-        "INSERT INTO note SELECT 'Ab3_x', sha256(''), '\\x01' || sha256('') || sha256(''), false, now()"
+        "INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at)"
+        " SELECT 'Ab3_x', sha256(''), sha256(''), '\\x02' || sha256('') || sha256(''), false, now()"
         " WHERE false ON CONFLICT (key) DO UPDATE SET key = note.key",
     ),
     ("msg_db", "SELECT key FROM note FOR UPDATE"),
+    ("msg_db", "UPDATE note SET tries = tries + 1, next_try_at = now()"),
     ("msg_db", "DELETE FROM note"),
-    ("msg_db", "INSERT INTO receipt (id) VALUES (gen_random_uuid())"),
-    ("msg_db", "DELETE FROM receipt WHERE at < now() - interval '1 day'"),
+    ("msg_db", "INSERT INTO ending (key, link_verifier, how) VALUES ('Ab3_x', sha256(''), 'read')"),
+    ("msg_db", "UPDATE ending SET mark = sha256('')"),
+    ("msg_db", "DELETE FROM ending WHERE key IN (SELECT key FROM ending FOR UPDATE SKIP LOCKED)"),
+    ("msg_db", "INSERT INTO delivery (id) VALUES (sha256(''))"),
+    ("msg_db", "UPDATE delivery SET sealed = NULL"),
+    ("msg_db", "DELETE FROM delivery WHERE at < now() - interval '1 day'"),
+    ("msg_db", "SELECT pg_try_advisory_xact_lock(1853321319)"),
+]
+# PostgreSQL lets every role do these, unless it is told otherwise.
+NOBODY_MAY = [
+    "CREATE TABLE mine (n integer)",
+    "CREATE TEMPORARY TABLE mine (n integer)",
+    "CREATE SCHEMA mine",
+    "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql RETURN 1",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'mine')",
+    "SELECT lo_open(1, 131072)",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_try_advisory_lock_shared(1, 1)",
+    "SELECT pg_advisory_xact_lock(1853321319)",
+    "SELECT pg_logical_emit_message(false, 'mine', 'mine')",
 ]
 WEB_MAY_NOT = [
+    ("key_db", "SELECT keys FROM key_block"),
     ("key_db", "SELECT seed FROM key_order"),
+    ("key_db", "UPDATE key_cursor SET next = 0"),
+    ("key_db", "UPDATE key_cursor SET again = 0"),
     ("key_db", "UPDATE key_cursor SET seeded = 0"),
+    ("key_db", "SELECT FROM key_cursor FOR UPDATE"),
     ("key_db", "INSERT INTO key_block VALUES (1, repeat('x', 1280))"),
+    ("key_db", "INSERT INTO key_lease (id) VALUES (1)"),
+    ("key_db", "UPDATE key_lease SET at = '-infinity'"),
     ("key_db", "DELETE FROM key_lease"),
+    ("key_db", "CREATE OR REPLACE FUNCTION key_rest() RETURNS interval LANGUAGE sql RETURN interval '0'"),
+    ("key_db", "ALTER FUNCTION lease_blocks SET search_path = public"),
+    ("key_db", "SELECT pg_try_advisory_lock(1853321323)"),  # the KGS's
+    ("key_db", "SELECT pg_try_advisory_xact_lock(1)"),
     ("msg_db", "UPDATE note SET expires_at = now()"),
+    ("msg_db", "UPDATE note SET reveal_verifier = link_verifier"),
+    ("msg_db", "UPDATE ending SET how = 'destroyed'"),
+    ("msg_db", "UPDATE delivery SET at = now()"),
     ("msg_db", "TRUNCATE note"),
     ("msg_db", "DROP TABLE note"),
-    ("msg_db", "CREATE TABLE mine (n integer)"),
+    ("msg_db", "SELECT pg_try_advisory_lock(1)"),
+    *[(database, statement) for database in ("key_db", "msg_db") for statement in NOBODY_MAY],
+]
+KGS_MAY_NOT = [
+    "SELECT keys FROM lease_blocks(1)",
+    "UPDATE key_block SET keys = ''",
+    "DELETE FROM key_lease",
+    "UPDATE key_order SET seed = ''",
+    *NOBODY_MAY,
 ]
 
 
@@ -149,15 +217,60 @@ def web_urls(key_db_url, msg_db_url):
 
 @pytest.mark.parametrize(("database", "statement"), WEB_MAY)
 def test_the_web_role_may_lease_keys_and_use_notes(web_urls, database, statement):
-    """Every kind of statement that the server runs is granted."""
+    """Each kind of statement that the server runs is granted."""
     _rows(web_urls[database], statement)
 
 
-@pytest.mark.parametrize(("database", "statement"), WEB_MAY_NOT)
-def test_the_web_role_may_not_do_more(web_urls, database, statement):
-    """It owns nothing, and cannot see in which order keys come."""
+@pytest.mark.parametrize("database", ["key_db", "msg_db"])
+def test_the_web_role_may_not_do_more(web_urls, database):
+    """It owns nothing, cannot move the cursor, and can neither fill the disk nor keep others from their locks."""
+    for statement in [statement for each, statement in WEB_MAY_NOT if each == database]:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _rows(web_urls[database], statement)
+            pytest.fail(statement)
+
+
+def test_the_kgs_role_may_not_do_more(key_db_url):
+    """It leases nothing, and what it has written stays. What it may do: tests/kgs/test_main.py."""
+    url = _as_role(key_db_url, "kgs")
+    roles.provide(key_db_url, url, roles.KGS_ON_KEY_DB)
+    for statement in KGS_MAY_NOT:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _rows(url, statement)
+            pytest.fail(statement)
+
+
+def test_what_an_earlier_version_granted_is_revoked(key_db_url):
+    """Providing a role again leaves it exactly what this version grants."""
+    url = _as_role(key_db_url, "web")
+    roles.provide(key_db_url, url, roles.WEB_ON_KEY_DB)
+    _rows(key_db_url, "GRANT UPDATE (next) ON key_cursor TO web")
+
+    roles.provide(key_db_url, url, roles.WEB_ON_KEY_DB)
+
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        _rows(web_urls[database], statement)
+        _rows(url, "UPDATE key_cursor SET next = 0")
+
+
+def test_an_owner_without_superuser_provides_roles_and_is_warned(postgres, caplog):
+    """As on Amazon RDS: PostgreSQL's own functions stay as they are, and the log says so."""
+    connection = psycopg2.connect(postgres.url("postgres"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain_owner LOGIN CREATEROLE")
+        cursor.execute("CREATE DATABASE plainly_owned OWNER plain_owner")
+    connection.close()
+    owner_url = _as_role(postgres.url("plainly_owned"), "plain_owner")
+    schema.migrate(owner_url, schema.KEY_DB)
+
+    web_url = _as_role(postgres.url("plainly_owned"), "plain_web")
+
+    roles.provide(owner_url, web_url, roles.WEB_ON_KEY_DB)
+
+    assert "only a superuser can forbid large objects" in caplog.text
+    assert _rows(web_url, "SELECT keys FROM lease_blocks(1)") == []
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        _rows(web_url, "CREATE TEMPORARY TABLE mine (n integer)")
 
 
 def test_a_password_is_rotated_by_providing_the_role_again(key_db_url):

@@ -33,7 +33,7 @@ CREATE TABLE delivery (
     key           char(5) COLLATE "C",
     link_verifier bytea,
     sealed        bytea,
-    at            timestamptz NOT NULL DEFAULT now()
+    at            timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE delivery ALTER COLUMN sealed SET STORAGE EXTERNAL;
 

@@ -121,6 +121,22 @@ async def test_a_parameter_that_needs_escaping_is_refused(text):
         PreparedStatement("any", "text", "SELECT $1").call([text])
 
 
+async def test_an_answer_that_meets_its_deadline_is_unavailable(msg_db_url, monkeypatch):
+    """If the connection is closed before the caller resumes with its answer, the caller may try again."""
+    async with opened(msg_db_url, size=1) as database, database.connection() as connection:
+        execute = connection.execute
+
+        def execute_and_close(*arguments):
+            answer = execute(*arguments)
+            answer.add_done_callback(lambda _: connection.close())
+            return answer
+
+        monkeypatch.setattr(connection, "execute", execute_and_close)
+
+        with pytest.raises(Unavailable):
+            await connection.query("SELECT 1")
+
+
 async def test_an_unexpected_message_costs_only_an_idle_connection(msg_db_url):
     """The connection is closed as soon as the message arrives, and the next caller gets another one."""
     async with opened(msg_db_url, size=1) as db, opened(msg_db_url, size=1) as other:

@@ -19,12 +19,15 @@ from server.keys import KeyLeaser
 from server.messages import Messages
 from server.notes import Notes
 from server.pages import Pages
+from server.posting import Posting
 from server.service import Service
 from server.settings import Settings
 from tests.conftest import fresh_database
 from tests.server_process import free_port
 
 PUBLIC_URL = "https://notes.test"
+
+NOON = 1_795_608_000.0  # a clock that stands still, so that no hour ends during a test
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -62,8 +65,9 @@ async def serviced(key_db_url, msg_db_url, **environment):
     msg_db = Database(msg_db_url, 4, settings.db_timeout)
     keys = KeyLeaser(key_db)
     messages = Messages(Notes(msg_db, keys))
+    posting = Posting(settings, clock=lambda: NOON)
     try:
-        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings))
+        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings), posting)
     finally:
         await keys.stop()
         messages.close()
