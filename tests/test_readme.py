@@ -10,10 +10,13 @@ import pytest
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLES = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 PROMISED = [
-    r'\{"url": "http://localhost:\d+/.{5}/.{24}", "key": ".{5}", "expires_at": ".*Z"\}\n',
-    r"helloThere is no such note\..*\n",
+    r'\{"url": "http://localhost:\d+/.{5}/.{24}", "key": ".{5}", "expires_at": ".*Z",'
+    r' "receipt": "http://localhost:\d+/.{5}/receipt#.{86}"\}\n',
+    r"helloThe note was read on .* UTC\..*\n",
     r"\w+ .* \d\d:\d\d:\d\d.*\n",
-    r'\{"message": "hello"\}\n\{.*"status": 404.*\}\n',
+    r"The note is unread\. It expires on .* UTC\.\nhelloThe note was read on .* UTC\..*\n",
+    r"The note is unread\. It expires on .* UTC\.\nThe note was destroyed unread on .* UTC\.\n",
+    r'\{"message": "hello"\}\n\{.*"status": 404.* "ending": \{"status": "read", "at": ".*Z"\}\}\n',
 ]
 
 
