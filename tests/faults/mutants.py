@@ -291,6 +291,13 @@ MUTANTS = (
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted WHERE false",
         "server/test_notes.py",
     ),
+    Mutant(
+        "delivery: it is shown again without waiting for the standby",
+        "notes.py",
+        "outcomes.setdefault(ordinal, unhexlify(sealed))\n                        written = True",
+        "outcomes.setdefault(ordinal, unhexlify(sealed))",
+        "faults/test_failover.py",
+    ),
 )
 
 
