@@ -69,7 +69,13 @@ clean:  ## remove the virtual environment, but no notes or keys
 .PHONY: abuse
 HOSTILE_REQUESTS ?= 35000
 abuse: $(VENV)/dev.installed  ## send over 100,000 hostile requests, in about six minutes (HOSTILE_REQUESTS=N for fewer)
-	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse
+	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse \
+	    tests/deploy/nginx/test_limits.py tests/deploy/nginx/test_memory.py
+
+.PHONY: timing
+SAMPLES ?= 10000
+timing: $(VENV)/dev.installed  ## compare the times of 404s of keys with and without a note (SAMPLES=N of each kind)
+	$(BIN)/python -m tests.abuse.timing --samples $(SAMPLES)
 
 .PHONY: screens
 screens: $(VENV)/dev.installed  ## take the screenshots in docs/screens (needs Chromium)

@@ -19,7 +19,13 @@ from server.handlers.notes import (
     StatusHandler,
     TokenHandler,
 )
-from server.handlers.operations import HealthHandler, MetricsHandler, OpenApiHandler, ReadyHandler
+from server.handlers.operations import (
+    HealthHandler,
+    MetricsHandler,
+    OpenApiHandler,
+    ReadyHandler,
+    SecurityTxtHandler,
+)
 from server.handlers.static import StaticHandler
 from server.httpd.handler import Application
 from server.keys import KEY_PATTERN
@@ -45,6 +51,7 @@ def make_app(service: Service) -> Application:
             (r"/readyz", ReadyHandler, with_service),
             (r"/metrics", MetricsHandler, with_service),
             (r"/openapi\.json", OpenApiHandler, with_service),
+            (r"/\.well-known/security\.txt", SecurityTxtHandler, with_service),
             (r"/static/(.*)", StaticHandler, {"path": pages.STATIC}),
             (r"/(robots\.txt)", StaticHandler, {"path": pages.STATIC}),
         ],

@@ -24,13 +24,22 @@ def address_of(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> str:
 
 
 @functools.lru_cache(1024)
-def is_trusted(peer: str, proxies: tuple[Network, ...]) -> bool:
-    """Whether the peer is a proxy whose X-Real-IP is believed."""
+def is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address, or the /64 that stands for one, is in one of these networks; False if it is none."""
     try:
-        address = ipaddress.ip_address(peer)
+        inner = ipaddress.ip_network(address)
     except ValueError:
         return False
-    return any(address in network for network in proxies)
+    return any(
+        inner.subnet_of(outer)  # type: ignore[arg-type]  # of the same version
+        for outer in networks
+        if inner.version == outer.version
+    )
+
+
+def is_trusted(peer: str, proxies: tuple[Network, ...]) -> bool:
+    """Whether the peer is a proxy whose X-Real-IP is believed."""
+    return is_in(peer, proxies)
 
 
 @functools.lru_cache(1024)

@@ -1,4 +1,4 @@
-"""What the kernel does for a process: end it with its parent, and keep its memory out of core dumps."""
+"""What Linux does for a process: end it with its parent, keep its memory out of core dumps, take it back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 # Options of prctl(2).
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+
+_LIBC = ctypes.CDLL(None)
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -25,6 +27,12 @@ def forbid_core_dumps() -> None:
     _prctl(PR_SET_DUMPABLE, 0)  # a core_pattern with a pipe ignores the limit
 
 
+def return_free_memory() -> None:
+    """Give the C library's free memory back to the system, which glibc otherwise keeps after a peak."""
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
+
+
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value)
+        _LIBC.prctl(option, value)

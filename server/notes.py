@@ -425,7 +425,7 @@ class Notes:
             SET sealed = sealed
             WHERE id = ANY (ARRAY(SELECT delivery FROM requested WHERE delivery IS NOT NULL))
                 AND sealed IS NOT NULL
-                AND at > least(clock_timestamp(), $4) - interval '60 seconds'
+                AND least(clock_timestamp(), $4) - at < interval '60 seconds'
             RETURNING id, link_verifier, sealed
         )
         SELECT requested.ordinal, encode(fetched.sealed, 'hex'), past.how, past.at

@@ -13,7 +13,7 @@ from functools import partial
 
 import psycopg2
 
-from server import logs, metrics, schema, sealing
+from server import linux, logs, metrics, schema, sealing
 from server.app import make_app
 from server.clients import is_trusted
 from server.database import Database, Unavailable
@@ -22,6 +22,7 @@ from server.keys import KeyLeaser, keys_left
 from server.messages import Messages
 from server.notes import Notes
 from server.pages import Pages
+from server.posting import Posting
 from server.service import Service
 from server.settings import Settings
 
@@ -34,6 +35,8 @@ PURGE_INTERVAL = 20.0
 DELIVERY_PURGE_INTERVAL = 5.0  # so delivered bytes are gone 60 to 65 seconds after their reveal
 PURGE_SHARE = 0.1  # of the time, at most: purging a million notes at once made puts wait six times as long
 KEYS_LEFT_INTERVAL = 60.0
+STORED_BYTES_INTERVAL = 5.0
+FREE_MEMORY_INTERVAL = 30.0
 SCHEMA_INTERVAL = 0.25  # seconds until a database that was unavailable is asked again
 
 
@@ -65,7 +68,7 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
     keys = KeyLeaser(key_db, KEYS_AHEAD)
     notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
-    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings))
+    service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings), Posting(settings))
     server = Server(make_app(service), Limits(settings.max_body_bytes))
     try:
         await server.listen(settings.port, settings.host)
@@ -78,6 +81,8 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
         asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, notes.purge_deliveries)),
         asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
+        asyncio.create_task(_every(STORED_BYTES_INTERVAL, partial(_measure_stored_bytes, service))),
+        asyncio.create_task(_every(FREE_MEMORY_INTERVAL, _return_free_memory)),
         asyncio.create_task(stop.wait()),
     ]
     try:
@@ -135,6 +140,15 @@ async def _purge(notes: Notes) -> None:
 
 async def _measure_keys_left(key_db: Database) -> None:
     metrics.KEYS_LEFT.set(await keys_left(key_db))
+
+
+async def _measure_stored_bytes(service: Service) -> None:
+    if service.settings.max_stored_bytes:
+        service.posting.stored_bytes = await service.msg_db.bytes_on_disk()
+
+
+async def _return_free_memory() -> None:
+    linux.return_free_memory()
 
 
 async def _drain(server: Server, service: Service) -> None:

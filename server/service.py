@@ -10,6 +10,7 @@ from server.database import Database
 from server.keys import KeyLeaser
 from server.messages import Messages
 from server.pages import Pages
+from server.posting import Posting
 from server.settings import Settings
 
 
@@ -23,4 +24,5 @@ class Service:
     keys: KeyLeaser
     messages: Messages
     pages: Pages
+    posting: Posting
     under_way: set[RequestHandler] = dataclasses.field(default_factory=set)

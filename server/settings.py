@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-MAX_LIFETIME = 30 * 86400  # seconds; keys rest for longer than this before they are leased again
+from server.keys import LONGEST_LIFETIME
+
+MAX_LIFETIME = int(LONGEST_LIFETIME.total_seconds())
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -65,6 +68,33 @@ def _networks(text: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
         raise ValueError("takes addresses or networks with commas between them: 10.0.0.0/8, ::1") from None
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("takes true or false")
+    return text == "true"
+
+
+def _header_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ValueError("takes the name of a header, such as X-Forwarded-User")
+    return text
+
+
+def _contact(text: str) -> str:
+    if not re.fullmatch(r"(https|mailto|tel):[!-~]+", text):
+        raise ValueError("takes a URI such as mailto:security@example.org or https://example.org/contact")
+    return text
+
+
+def _tokens(path: str) -> Mapping[str, str]:
+    """The SHA-256 of each access token, by its name, from a file with lines of both."""
+    lines = [line.split() for line in Path(path).read_text().splitlines() if line.strip()]
+    tokens = {line[0]: line[1].lower() for line in lines if len(line) == 2}
+    if len(tokens) != len(lines) or not all(re.fullmatch("[0-9a-f]{64}", token) for token in tokens.values()):
+        raise ValueError("takes a file with a name and the SHA-256 of a token in each line, in hexadecimal")
+    return tokens
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -132,6 +162,43 @@ class Settings:
     )
     default_lifetime: int = _setting(
         3600, _lifetime, "Lifetime of a note if the client names none; one of `LIFETIMES`.", shown="1h"
+    )
+    post_networks: tuple[Network, ...] = _setting(
+        (),
+        _networks,
+        "Networks whose clients may put notes, commas between them. If neither this nor one of the next two"
+        " is set, everybody may. Reading is always open.",
+    )
+    post_tokens_file: Mapping[str, str] | None = _setting(
+        None,
+        _tokens,
+        "File of the access tokens with which clients may put notes (`Authorization: Bearer TOKEN`): a name"
+        " and the token's SHA-256 in each line.",
+    )
+    post_user_header: str | None = _setting(
+        None,
+        _header_name,
+        "Header in which a proxy of `TRUSTED_PROXIES` names a user who may put notes.",
+    )
+    read_only: bool = _setting(
+        False, _boolean, "`true`: take no new notes; those that exist can be read.", shown="false"
+    )
+    max_stored_bytes: int = _setting(
+        0,
+        _number(int, 0, 1 << 50),
+        "Bytes of the msg-db on disk beyond which puts get 507; 0 means no limit.",
+    )
+    puts_per_hour: int = _setting(
+        0, _number(int, 0, 1 << 40), "Notes that one server process takes in an hour; 0 means no limit."
+    )
+    put_bytes_per_hour: int = _setting(
+        0,
+        _number(int, 0, 1 << 40),
+        "Bytes that one server process takes from one client in an hour (from an IPv6 /56 four times as many,"
+        " from a /48 sixteen times); 0 means no limit.",
+    )
+    operator_contact: str | None = _setting(
+        None, _contact, "URI for security reports, for `/.well-known/security.txt` (RFC 9116)."
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),

@@ -39,9 +39,10 @@ def _nothing_is_left_behind():
             ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
         yield
         _, running = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=30)
-        left = [" ".join(process.cmdline()) for process in running]
+        left = [str(process) for process in running]
         for process in running:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         left += [path.name for path in folder.iterdir() if not path.name.startswith("pytest-of-")]
         assert left == []
 

@@ -104,6 +104,13 @@ class Database:
         except (Unavailable, psycopg2.Error):
             return False
 
+    BYTES_ON_DISK = "SELECT pg_database_size(current_database())"
+
+    async def bytes_on_disk(self) -> int:
+        """The size of the database's files. Raises the same errors as `execute`."""
+        ((size,),) = await self.execute(self.BYTES_ON_DISK)
+        return int(size)
+
     async def execute(self, statement: str | PreparedStatement, parameters: Parameters = ()) -> list[Row]:
         """Run one statement by itself, once, within `max_wait`, which includes the wait for a connection.
 

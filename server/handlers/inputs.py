@@ -113,7 +113,7 @@ def _read_passphrase(name: str, value: Any, settings: Settings) -> str:
     limit = sealing.MAX_PASSPHRASE_BYTES
     if len(passphrase.encode("utf-8")) > limit:
         raise Problem(400, f"The passphrase may have at most {limit} bytes.", name)
-    return passphrase
+    return sealing.strip_passphrase(passphrase)
 
 
 def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:

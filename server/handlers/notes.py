@@ -14,6 +14,7 @@ from server.messages import Revealed, Token
 from server.negotiation import Format
 from server.notes import Ended, Ending, PassphraseNeeded, Placed, TooManyTries, Unread, WrongPassphrase
 from server.pages import utc
+from server.posting import not_allowed
 from server.problems import Problem, gone
 
 Result = TypeVar("Result")
@@ -25,6 +26,8 @@ class FormHandler(BaseHandler):
     route = "/"
 
     def get(self) -> None:
+        if not self.service.posting.may_post(self.request):
+            raise not_allowed()
         self.answer_html("form.html", values={}, problem=None)
 
     head = get
@@ -38,6 +41,7 @@ class PostHandler(BaseHandler):
 
     async def post(self) -> None:
         settings, messages = self.service.settings, self.service.messages
+        self.service.posting.admit(self.request)
         fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS)
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
@@ -82,7 +86,7 @@ class PostHandler(BaseHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        if inputs.media_type_of(self.request) != inputs.FORM:
+        if inputs.media_type_of(self.request) != inputs.FORM or problem.status == 401:
             return super().answer_error_page(problem)
         try:
             fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS)
@@ -135,7 +139,8 @@ class KeyHandler(BaseHandler):
         try:
             destroyed = await self.service.messages.destroy(key, proof)
         except Ended as ended:
-            raise Problem(409, f"It is too late: {in_words(ended.ending)}") from None
+            ending = ended.ending
+            raise Problem(409, f"It is too late. {in_words(ending)}", ending=_as_json(ending)) from None
         if not destroyed:
             raise gone()
         if self.format in (Format.PAGE, Format.FRAGMENT):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from server import metrics
 from server.handlers.base import BaseHandler
+from server.problems import Problem
 
 OPENAPI = (Path(__file__).resolve().parent.parent / "openapi.json").read_bytes()
 
@@ -67,5 +69,21 @@ class OpenApiHandler(BaseHandler):
     def get(self) -> None:
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(OPENAPI)
+
+    head = get
+
+
+class SecurityTxtHandler(BaseHandler):
+    """GET /.well-known/security.txt : where to report a vulnerability (RFC 9116)."""
+
+    route = "/.well-known/security.txt"
+
+    def get(self) -> None:
+        contact = self.service.settings.operator_contact
+        if contact is None:
+            raise Problem(404, "There is nothing at this URL.")
+        expires = (datetime.now(UTC) + timedelta(days=180)).strftime("%Y-%m-%dT00:00:00Z")
+        canonical = f"{self.public_url}{self.route}"
+        self.answer_text(f"Contact: {contact}\nExpires: {expires}\nCanonical: {canonical}\n")
 
     head = get

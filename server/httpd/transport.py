@@ -384,7 +384,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Send no more, but go on reading: closing with unread bytes makes the kernel send RST, which can
         discard the answer."""
-        self.phase, self.reading = Phase.LINGERING, True
+        self.phase, self.reading, self.unparsed = Phase.LINGERING, True, b""
         self._forget_requests()
         self.transport.resume_reading()
         self._expire_in(LINGER_SECONDS)

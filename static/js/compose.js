@@ -1,7 +1,7 @@
-// The form for a new message: seals the message before htmx sends it, then adds the token to the link it gets.
+// The form for a new message: seals the message before htmx sends it, then adds their secrets
+// to the link and to the receipt.
 
-export default async function compose(form) {
-  const sealing = await import(form.dataset.seal);
+export default function compose(form, sealing) {
   const send = form.querySelector("[data-send]");
   const notice = form.querySelector("[data-server-seals]");
   const consent = notice.querySelector("input");
@@ -18,9 +18,9 @@ export default async function compose(form) {
 
   form.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
     for (const { fragment } of ctx.sealed ? tasks : []) {
-      // Properties, not attributes: a saved page does not contain the token.
+      // Properties, not attributes: a saved page does not contain the secrets.
       for (const link of fragment.querySelectorAll("[data-link]")) link.value += `#${ctx.sealed.token}`;
-      for (const field of fragment.querySelectorAll("[data-proof]")) field.value = ctx.sealed.proof;
+      for (const link of fragment.querySelectorAll("[data-receipt]")) link.value += `#${ctx.sealed.receipt}`;
     }
   });
 
@@ -37,12 +37,13 @@ export default async function compose(form) {
 
 async function sealed(sealing, { message, passphrase, lifetime }) {
   const token = await sealing.tokenOf(sealing.newSecret());
-  const lock = await sealing.lockOf(token, passphrase);
+  const keys = await sealing.deriveKeys(token, passphrase);
   const fields = {
-    sealed: await sealing.seal(lock, message.replaceAll("\r\n", "\n")),
-    verifier: lock.verifier,
-    has_passphrase: String(passphrase !== ""),
+    sealed: await sealing.seal(keys, message.replaceAll("\r\n", "\n")),
+    link_verifier: keys.linkVerifier,
+    reveal_verifier: keys.revealVerifier,
+    has_passphrase: String(sealing.stripPassphrase(passphrase) !== ""),
     lifetime,
   };
-  return { token, proof: lock.proof, fields };
+  return { token, receipt: keys.receipt, fields };
 }

@@ -1,26 +1,35 @@
-// Counts down the time that a note has left, then shows that the note is gone. The server sends the time as
-// seconds from now, because this computer's clock may be wrong.
+// Counts down: the time that a message has left, and the wait before the next try.
 
-export default function countdown(element) {
-  const section = element.closest("[data-expires]");
-  const end = Date.now() + element.dataset.seconds * 1000;
-
-  for (const time of section.querySelectorAll("time[data-local]")) {
-    const style = { dateStyle: "medium", timeStyle: "short" };
-    time.textContent = new Date(time.dateTime).toLocaleString(undefined, style);
-  }
+/** Shows the seconds left in `element`, then calls `whenOver`. A new call replaces the one before. */
+export function countDown(element, seconds, whenOver) {
+  const end = Date.now() + seconds * 1000;
 
   function tick() {
     const left = Math.ceil((end - Date.now()) / 1000);
     if (left > 0 && element.isConnected) {
-      element.textContent = `${inWords(left)} left.`;
+      element.textContent = inWords(left);
       return;
     }
-    clearInterval(timer);
-    if (element.isConnected) expire(section);
+    stop(element);
+    if (element.isConnected) whenOver();
   }
-  const timer = setInterval(tick, 1000);
+
+  stop(element);
+  element.dataset.timer = setInterval(tick, 1000);
   tick();
+}
+
+function stop(element) {
+  clearInterval(Number(element.dataset.timer));
+}
+
+/** When an unread message expires, and the time left until then. */
+export function showExpiry(hint, { expires_at, seconds_left }, whenOver) {
+  const time = hint.querySelector("time");
+  time.dateTime = expires_at;
+  time.textContent = new Date(expires_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  hint.hidden = false;
+  countDown(hint.querySelector("[role=timer]"), seconds_left, whenOver);
 }
 
 function inWords(seconds) {
@@ -31,13 +40,4 @@ function inWords(seconds) {
   if (days) return `${days} d ${hours} h`;
   if (hours) return `${hours}:${two(minutes)}:${two(seconds % 60)}`;
   return `${minutes}:${two(seconds % 60)}`;
-}
-
-function expire(section) {
-  const hadFocus = section.contains(document.activeElement);
-  section.dataset.expired = "";
-  for (const secret of section.querySelectorAll("[data-secret]")) secret.remove();
-  const gone = section.querySelector(".when-expired [tabindex]");
-  document.getElementById("status").textContent = gone.textContent;
-  if (hadFocus) gone.focus();
 }

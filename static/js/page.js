@@ -12,13 +12,19 @@
     init: (api) => api.initSecurity(policy, refuse, refuse),
   });
 
-  // data-behaviour lists the URLs of modules. Each module's default export is called once, with the element.
+  const load = (urls = "") => Promise.all(urls.split(/\s+/).filter(Boolean).map((url) => import(url)));
+
+  // data-behaviour and data-uses list the URLs of modules, with their fingerprints. The default export of each
+  // behaviour is called once, with the element and with everything that the used modules export.
   function attachBehaviours() {
     for (const element of document.querySelectorAll("[data-behaviour]")) {
-      const urls = element.dataset.behaviour.split(/\s+/);
+      const { behaviour, uses } = element.dataset;
       element.removeAttribute("data-behaviour");
-      Promise.all(urls.map((url) => import(url)))
-        .then((modules) => Promise.all(modules.map((module) => module.default(element))))
+      Promise.all([load(behaviour), load(uses)])
+        .then(([modules, used]) => {
+          const tools = Object.assign({}, ...used);
+          return Promise.all(modules.map((module) => module.default(element, tools)));
+        })
         .then(() => { element.dataset.attached = ""; });
     }
   }
@@ -61,8 +67,9 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    // Show the server's own problems and its 404 page, but not the error page of a proxy.
-    if (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget) return;
+    // Show the server's own problems and its 404 page, but not the error page of a proxy, nor an answer that
+    // broke off within its headers, which browsers take for an empty one.
+    if (ctx.text && (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget)) return;
     event.preventDefault();
     noAnswer(ctx.request.form);
   });

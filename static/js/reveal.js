@@ -1,21 +1,61 @@
-// The confirm page: when a person clicks, sends the server a proof in place of the token and opens the sealed
-// message that it gets.
+// The confirm page: asks the server about the message with a proof of the link; when a person clicks, reveals
+// the message with a second proof, opens it here, and tells the server that it has arrived.
 
-export default async function reveal(form) {
-  const sealing = await import(form.dataset.seal);
+export default async function reveal(form, tools) {
+  const { canSeal, isToken, linkProofOf, deriveKeys, toText, linkOf, statusOf, show, showExpiry, persist } = tools;
+  const section = form.closest("section");
   const send = form.querySelector("[data-send]");
   const notice = form.querySelector("[data-server-opens]");
   const consent = notice.querySelector("input");
-  const { token } = form.elements;
-  const fromServer = token.value;
+  const { passphrase } = form.elements;
+  // The server repeats its answer to the same reader, in case the first one gets lost.
+  const reader = toText(crypto.getRandomValues(new Uint8Array(32)));
+  let link;
+  let lost = false; // an answer that may have been the message
+
+  function see(state, at) {
+    show(section, state, at);
+    const sealed = state === "unread" || state === "broken";
+    section.classList.toggle("envelope", sealed);
+    section.classList.toggle("gone", !sealed);
+  }
 
   async function readLink() {
-    // Mail and chat programs may add a full stop or a bracket to the link.
-    token.value = fromServer || location.hash.slice(1).match(/^[0-9A-Za-z]*/)[0];
-    const whole = await sealing.isToken(token.value);
-    document.querySelector("[data-whole]").hidden = !whole;
-    document.querySelector("[data-broken]").hidden = whole;
-    send.disabled = !whole || !(sealing.canSeal() || consent.checked);
+    if (!form.isConnected) return;
+    link = linkOf(location);
+    const { key, token } = link;
+    send.disabled = true;
+    clearProblem("problem");
+    if (!(await isToken(token))) return see("broken");
+    see("unread");
+    form.querySelector("[data-waiting]").hidden = !canSeal();
+    if (!canSeal() && !consent.checked) return;
+    const claim = canSeal() ? { link_proof: await linkProofOf(token) } : { token };
+    const status = await statusOf(key, claim, persist).catch(() => null);
+    if (token !== linkOf(location).token || !form.isConnected) return;
+    form.querySelector("[data-waiting]").hidden = true;
+    if (status) showStatus(status);
+    else document.getElementById("problem").textContent = "The server did not answer. Reload the page to try again.";
+  }
+
+  function showStatus(status) {
+    see(status.status, status.at);
+    if (status.status !== "unread") return;
+    form.querySelector("[data-passphrase]").hidden = !status.has_passphrase;
+    passphrase.required = status.has_passphrase;
+    showExpiry(section.querySelector("[data-expiry]"), status, readLink);
+    waitFor(status.retry_after ?? 0);
+  }
+
+  function waitFor(seconds) {
+    const wait = form.querySelector("[data-wait]");
+    send.disabled = seconds > 0;
+    wait.hidden = seconds <= 0;
+    if (seconds <= 0) return;
+    tools.countDown(wait.querySelector("[role=timer]"), seconds, () => {
+      clearProblem("problem-passphrase");
+      waitFor(0);
+    });
   }
 
   // A submit event is trusted even if a script caused it, but then the click before it is not.
@@ -26,36 +66,64 @@ export default async function reveal(form) {
     const { ctx } = event.detail;
     if (!clicked || !ctx.sourceEvent.isTrusted) return event.preventDefault();
     clicked = false;
-    if (!sealing.canSeal() && consent.checked) return;
-    const passphrase = form.elements.passphrase?.value;
+    const { key, token } = link;
+    const words = passphrase.value;
+    ctx.request.action = `/${key}/reveal`;
     ctx.request.body = new FormData();
+    if (!canSeal() && consent.checked) {
+      ctx.request.body.set("token", token);
+      ctx.request.body.set("passphrase", words);
+      return;
+    }
+    ctx.request.timeout = 120_000; // longer than `persist` tries
     ctx.fetch = async (url, request) => {
-      ctx.lock = await sealing.lockOf(token.value, passphrase);
-      return fetch(url, { ...request, body: new URLSearchParams({ proof: ctx.lock.proof }) });
+      ctx.keys = await deriveKeys(token, words);
+      const body = new URLSearchParams({ link_proof: ctx.keys.linkProof, reveal_proof: ctx.keys.revealProof, reader });
+      return persist(url, { ...request, body }, () => { lost = true; });
     };
   });
 
-  form.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
-    const box = tasks[0]?.fragment.querySelector("[data-secret]");
-    if (!box) return;
-    history.replaceState(null, "", `/${form.dataset.key}`);
-    if (box.dataset.sealed) open(sealing, ctx.lock, box);
+  form.addEventListener("htmx:after:request", ({ detail: { ctx: { response } } }) => {
+    if (response.status < 500 && response.status !== 404) lost = false;
+    if (response.status === 429) waitFor(Number(response.headers.get("Retry-After")) || 5);
   });
 
-  form.querySelector("[data-waiting]").hidden = true;
-  notice.hidden = sealing.canSeal();
+  form.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
+    const fragment = tasks[0]?.fragment;
+    for (const part of lost ? (fragment?.querySelectorAll("[data-lost]") ?? []) : []) {
+      part.hidden = part.dataset.lost === "false";
+    }
+    const box = fragment?.querySelector("[data-secret]");
+    if (!box) return;
+    history.replaceState(null, "", `/${link.key}`);
+    if (box.dataset.sealed) open(tools, ctx.keys, box).then((mark) => acknowledge(tools, link.key, reader, mark));
+  });
+
+  notice.hidden = canSeal();
   consent.addEventListener("change", readLink);
   addEventListener("hashchange", readLink);
   await readLink();
 }
 
-async function open(sealing, lock, box) {
+function clearProblem(id) {
+  document.getElementById(id).replaceChildren();
+  document.querySelector(`[aria-describedby~="${id}"]`)?.removeAttribute("aria-invalid");
+}
+
+// Returns the mark, which shows the sender that the message was opened.
+async function open({ openSealed }, keys, box) {
   const { sealed } = box.dataset;
   delete box.dataset.sealed;
   try {
-    box.textContent = await sealing.open(lock, sealed);
+    box.textContent = await openSealed(keys, sealed);
+    return keys.mark;
   } catch {
     document.querySelector("[data-opened]").hidden = true;
     document.querySelector("[data-unopenable]").hidden = false;
   }
+}
+
+function acknowledge({ persist }, key, reader, mark) {
+  const body = new URLSearchParams(mark ? { reader, mark } : { reader });
+  persist(`/${key}/received`, { method: "POST", body, keepalive: true }).catch(() => {}); // it ends by itself
 }

@@ -59,7 +59,7 @@ class Front:
             counts[int(status)] = counts.get(int(status), 0) + int(float(count))
         return counts
 
-    def leave(self, message="hello", **fields):
+    def put(self, message="hello", **fields):
         """Put a message; returns its key and token."""
         request = urllib.request.Request(
             f"{self.server_url}/post",

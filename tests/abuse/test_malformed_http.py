@@ -297,7 +297,7 @@ def hiding(front):
     """For each way to hide a request that reveals a note: the note's key, and the outcome."""
     keys, requests = {}, {}
     for name in ambiguous(b""):
-        keys[name], token = front.leave()
+        keys[name], token = front.put()
         address = f"/{keys[name]}/{token}".encode()
         hidden = get(b"Accept: text/plain\r\n", b"GET %s HTTP/1.1" % address)
         requests[name] = ambiguous(hidden)[name]
@@ -331,11 +331,18 @@ NASTY = [
 
 def _sound(front):
     """Valid requests, to be spoiled."""
-    key, token = front.leave(passphrase="")
+    key, token = front.put(passphrase="")
     address = f"/{key}/{token}".encode()
     json = b'{"message": "hello", "lifetime": 300, "passphrase": ""}'
     claim = b"token=%s&passphrase=" % token.encode()
-    sealed = b"sealed=AQ%s&verifier=%s&has_passphrase=true&lifetime=60" % (b"A" * 378, b"A" * 43)
+    digest = b"A" * 43
+    sealed = b"sealed=Ag%s&link_verifier=%s&reveal_verifier=%s&has_passphrase=true&lifetime=60" % (
+        b"A" * 378,
+        digest,
+        digest,
+    )
+    proofs = b"link_proof=%s&reveal_proof=%s&reader=%s" % (digest, digest, digest)
+    received = b'{"reader": "%s", "mark": "%s"}' % (digest, digest)
     return [
         get(b"Accept: text/html\r\nConnection: close\r\n", b"GET %s HTTP/1.1" % address),
         get(b"Accept: application/json\r\n", b"GET %s HTTP/1.1" % address),
@@ -350,6 +357,11 @@ def _sound(front):
         post(b"Transfer-Encoding: chunked\r\n", b"9\r\nmessage=x\r\nc\r\n&lifetime=60\r\n0\r\n\r\n"),
         post(b"Content-Length: %d\r\n" % len(claim), claim, b"POST /%s/reveal HTTP/1.1" % key.encode()),
         post(b"Content-Length: %d\r\n" % len(claim), claim, b"DELETE /%s HTTP/1.1" % key.encode()),
+        post(b"Content-Length: %d\r\n" % len(proofs), proofs, b"POST /%s/reveal HTTP/1.1" % key.encode()),
+        post(b"Content-Length: 11\r\n", b"passphrase=", b"POST %s HTTP/1.1" % address),
+        post(b"Content-Length: 30\r\n", b"token=%s" % token.encode(), b"POST /%s/status HTTP/1.1" % key.encode()),
+        b"POST /%s/received HTTP/1.1\r\n" % key.encode() + HOST + b"Content-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(received), received),
     ]  # fmt: skip
 
 

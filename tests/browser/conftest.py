@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -81,6 +82,7 @@ class Recorder:
     def __init__(self, host="localhost"):
         self.sent = bytearray()  # extended by a thread for each connection, which is atomic
         self.cut = False
+        self.cut_answer_after = None  # bytes of the next answer, which then breaks off
         self.upstream = None
         outer = self
 
@@ -105,11 +107,13 @@ class Recorder:
                 server.sendall(data)
             back.join()
 
-    @staticmethod
-    def _pump(source, sink):
+    def _pump(self, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                sink.sendall(data)
+                length, self.cut_answer_after = self.cut_answer_after, None
+                sink.sendall(data[:length])
+                if length is not None:
+                    break
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
@@ -145,6 +149,20 @@ def databases(postgres, seeded_key_db_url):
     }
 
 
+@pytest.fixture
+def msg_db(databases):
+    """Runs a statement in the msg-db: `msg_db(statement, parameters)`."""
+    connection = psycopg2.connect(databases["MSG_DB_URL"])
+    connection.autocommit = True
+
+    def run(statement, parameters=()):
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+
+    yield run
+    connection.close()
+
+
 @contextlib.contextmanager
 def recorded(databases, host):
     """A recorder in front of a server whose public name is `host`."""
@@ -165,7 +183,7 @@ def _way(databases):
 def recorder(_way):
     """The way to the server: what the browser sends in this test is kept."""
     _way.sent.clear()
-    _way.cut = False
+    _way.cut, _way.cut_answer_after = False, None
     return _way
 
 
@@ -216,7 +234,7 @@ class Visitor:
     def reveal(self, passphrase=None):
         """On a confirm page, open the message; returns its text."""
         if passphrase is not None:
-            self.page.fill("#passphrase", passphrase)
+            self.page.fill("#passphrase", passphrase)  # which waits until the page asks for it
         self.page.click("[data-send]")
         self.wait_for_swap()
         self.page.wait_for_selector("#text:not(:empty)")
@@ -296,6 +314,13 @@ def leave(url, message, **fields):
     status, link = ask(f"{url}/post", {"message": message, **fields}, Accept="text/plain")
     assert status == 201
     return link.strip()
+
+
+def status_of(link):
+    """What the server says of a link, either with a / or with a #, to a client that has its token."""
+    address, token = link.replace("#", "/").rsplit("/", 1)
+    status, body = ask(f"{address}/status", {"token": token}, Accept="application/json")
+    return json.loads(body) if status == 200 else None
 
 
 def hashed(link):

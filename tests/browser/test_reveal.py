@@ -1,12 +1,14 @@
-"""The confirm page: it reveals a message once, on a click, and keeps it nowhere."""
+"""The confirm page: it reveals a message once, on a click, keeps it nowhere, and loses it to no lost answer."""
 
 import os
 import signal
+from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ask, hashed, leave
+from server import sealing
+from tests.browser.conftest import ask, hashed, leave, status_of
 from tests.server_process import serving
 
 
@@ -31,7 +33,7 @@ def test_nothing_is_revealed_before_a_click(visitor, recorder, link):
     page.focus("[data-send]")
     page.reload()
     page.wait_for_selector("[data-send]:enabled")
-    assert b"POST" not in recorder.sent
+    assert b"/reveal HTTP" not in recorder.sent
     assert is_there(link)
 
 
@@ -50,7 +52,7 @@ def test_a_click_that_a_script_makes_up_reveals_nothing(visit, recorder, link):
     """)
     page = visitor.open(link)
     page.wait_for_selector("html[data-tried]")
-    assert b"POST" not in recorder.sent
+    assert b"/reveal HTTP" not in recorder.sent
     assert is_there(link)
 
 
@@ -64,7 +66,7 @@ def test_a_click_of_a_person_reveals_it_once(visitor, visit, link):
     assert first.page.title() == "Your message · note-whisperer"
     second.foresee("404")
     second.open(link)
-    assert second.page.text_content("h1") == "There is no message here"
+    second.page.wait_for_selector("h1:text('This message was already read'):visible")
 
 
 @pytest.mark.parametrize("cut", [1, 24])
@@ -87,16 +89,26 @@ def test_the_whole_link_in_the_same_tab_is_taken(visitor, link):
 
 
 def test_a_wrong_passphrase_destroys_nothing(visitor):
-    """The page says so beside the field and keeps what was typed, and the right passphrase still works."""
+    """The page says so beside the field, with the tries left, and the right passphrase still works."""
     visitor.foresee("403")
     page = visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
     page.fill("#passphrase", "simsim")
     page.click("[data-send]")
     page.wait_for_selector("#problem-passphrase p")
-    assert "passphrase is wrong" in page.text_content("#problem-passphrase")
+    assert "is wrong" in page.text_content("#problem-passphrase")
+    assert "9 tries are left" in page.text_content("#problem-passphrase")
     assert page.input_value("#passphrase") == "simsim"
     page.wait_for_selector("#passphrase[aria-invalid=true]:focus")
     assert visitor.reveal("sesame") == "hello"
+
+
+def test_the_page_asks_for_a_passphrase_only_if_the_message_has_one(visitor):
+    """The field comes with the server's answer to the link proof."""
+    page = visitor.open(hashed(leave(visitor.url, "hello")))
+    page.wait_for_selector("[data-send]:enabled")
+    assert page.is_hidden("#passphrase")
+    page = visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
+    page.wait_for_selector("#passphrase:visible")
 
 
 def test_a_passphrase_in_another_unicode_form_fits(visitor):
@@ -105,47 +117,274 @@ def test_a_passphrase_in_another_unicode_form_fits(visitor):
     assert visitor.reveal("fiance\u0301") == "hello"
 
 
-def test_after_ten_wrong_passphrases_it_is_time_to_wait(visitor):
-    """The eleventh try gets a 429 even if it is right, and another note can still be read."""
-    visitor.foresee("429", "403")
+def guess_ten_times(link):
+    """Send ten wrong passphrases for a link without a browser."""
+    address, token = link.split("#")
+    link_proof = sealing.to_text(sealing.link_proof_of(token))
+    for _ in range(10):
+        status, _ = ask(f"{address}/reveal", {"link_proof": link_proof, "reveal_proof": "A" * 43})
+        assert status == 403
+
+
+def let_the_wait_pass(page, msg_db, link):
+    """Move the clocks of the page and of the database past the time to wait."""
+    key = link.split("#")[0][-5:]
+    msg_db("UPDATE note SET next_try_at = now() - interval '1 second' WHERE key = %s", [key])
+    page.clock.fast_forward(61_000)
+
+
+def test_after_ten_wrong_passphrases_it_is_time_to_wait(visit, msg_db):
+    """Even the right passphrase gets a 429; the page counts down, and then the button works again."""
+    visitor = visit()
+    visitor.foresee("429")
     link = hashed(leave(visitor.url, "hello", passphrase="sesame"))
-    key = link.split("/")[3].partition("#")[0]
-    for number in range(10):
-        fields = {"proof": "A" * 42 + "AEIMQUYcgk"[number]}
-        assert ask(f"{visitor.url}/{key}/reveal", fields)[0] == 403
+    visitor.page.clock.install()
     page = visitor.open(link)
     page.fill("#passphrase", "sesame")
+    guess_ten_times(link)
     page.click("[data-send]")
     page.wait_for_selector("#problem-passphrase p")
     assert "Too many" in page.text_content("#problem-passphrase")
+    page.wait_for_selector("[data-wait]:text-matches('try again in (1:00|0:..)'):visible")
+    assert page.is_disabled("[data-send]")
     assert is_there(link)
-    visitor.open(hashed(leave(visitor.url, "another", passphrase="sesame")))
-    assert visitor.reveal("sesame") == "another"
+    let_the_wait_pass(page, msg_db, link)
+    page.wait_for_selector("[data-send]:enabled")
+    assert page.is_hidden("[data-wait]")
+    assert page.text_content("#problem-passphrase") == ""
+    assert visitor.reveal("sesame") == "hello"
 
 
-def test_when_the_time_runs_out_while_the_page_is_open(visit):
-    """The page says that the message is gone, and no longer has a button."""
+def test_a_page_that_opens_during_the_wait_counts_down_too(visit, msg_db):
+    """The server says with the status how long the wait is."""
+    visitor = visit()
+    link = hashed(leave(visitor.url, "hello", passphrase="sesame"))
+    guess_ten_times(link)
+    visitor.page.clock.install()
+    page = visitor.open(link)
+    page.wait_for_selector("[data-wait]:text-matches('try again in (1:00|0:..)'):visible")
+    assert page.is_disabled("[data-send]")
+    let_the_wait_pass(page, msg_db, link)
+    assert visitor.reveal("sesame") == "hello"
+
+
+def test_when_the_time_runs_out_while_the_page_is_open(visit, msg_db):
+    """The page asks the server again, says that the message has expired, and no longer has a button."""
     visitor = visit()
     link = hashed(leave(visitor.url, "hello", lifetime=300))
     visitor.page.clock.install()
     page = visitor.open(link)
     page.wait_for_selector("[data-send]:enabled")
-    page.wait_for_selector(".countdown[data-attached]")
     page.focus("[data-send]")
+    key = link.split("#")[0][-5:]
+    msg_db("UPDATE note SET expires_at = now() - interval '1 second' WHERE key = %s", [key])
     page.clock.fast_forward(301_000)
-    page.wait_for_selector("h1:text('Too late')")
+    page.wait_for_selector("h1:text('This message has expired'):visible")
     assert page.is_hidden("[data-send]")
-    assert page.text_content("#status") == "Too late: the message is gone"
-    assert page.evaluate("document.activeElement.textContent") == "Too late: the message is gone"
+    assert page.text_content("#status") == "This message has expired"
 
 
-def test_a_note_that_expired_behind_a_page_with_a_slow_clock_is_gone(visitor, link):
-    """A click on a page that does not yet know that the note is gone gets the page that says so."""
+def test_a_countdown_that_is_over_too_early_opens_nothing_and_hides_nothing(visit):
+    """If this computer's clock jumps, the server still has the message, and so does the page."""
+    visitor = visit()
+    link = hashed(leave(visitor.url, "hello", lifetime=300))
+    visitor.page.clock.install()
+    page = visitor.open(link)
+    page.wait_for_selector("[data-send]:enabled")
+    with page.expect_response("**/status"):
+        page.clock.fast_forward(301_000)
+    page.wait_for_selector("[data-send]:enabled")
+    assert visitor.reveal() == "hello"
+
+
+def test_a_message_that_was_read_behind_an_open_page_is_gone(visitor, link):
+    """A click on a page that does not yet know of the ending gets the page that tells it."""
     visitor.foresee("404")
     page = visitor.open(link)
+    page.wait_for_selector("[data-send]:enabled")
     ask(link.replace("#", "/"), Accept="text/plain")
     page.click("[data-send]")
-    page.wait_for_selector("h1:text('There is no message here'):focus")
+    page.wait_for_selector("h1:text('This message was already read'):focus")
+    assert page.is_visible("text=somebody else has opened your link")
+
+
+def read_it(link, msg_db):
+    ask(link.replace("#", "/"), Accept="text/plain")
+
+
+def destroy_it(link, msg_db):
+    address, token = link.split("#")
+    ask(f"{address}/destroy", {"token": token}, Accept="application/json")
+
+
+def expire_it(link, msg_db):
+    key = link.split("#")[0][-5:]
+    msg_db("UPDATE note SET expires_at = now() - interval '1 second' WHERE key = %s", [key])
+
+
+ENDINGS = {
+    read_it: "This message was already read",
+    destroy_it: "This message was destroyed",
+    expire_it: "This message has expired",
+}
+
+
+@pytest.mark.parametrize("separator", ["#", "/"])
+@pytest.mark.parametrize("end, heading", ENDINGS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_who_comes_too_late_with_the_link_learns_what_happened(
+    visitor, link, msg_db, end, heading, separator
+):
+    """The page says how and when the message ended, in its heading, its title and its text."""
+    visitor.foresee("404")
+    end(link, msg_db)
+    page = visitor.open(link.replace("#", separator))
+    page.wait_for_selector(f"h1:text('{heading}'):visible")
+    assert page.title() == f"{heading} · note-whisperer"
+    assert page.text_content("#status") == heading
+    assert page.is_visible("time:text-matches('^(at|on) .*[0-9]{2}:[0-9]{2}')")
+    assert page.is_hidden("text=There is no message here")
+    assert page.is_visible("text=somebody else has opened your link") == (end is read_it)
+
+
+def test_who_has_only_the_key_learns_nothing(visitor, url, link, msg_db):
+    """The 404 page is the same bytes for a key that was read and one that never was, and asks for nothing."""
+    visitor.foresee("404")
+    read_it(link, msg_db)
+    address = link.split("#")[0]
+    assert ask(address, Accept="text/html") == ask(f"{url}/zzzzz", Accept="text/html")
+    page = visitor.open(address)
+    page.wait_for_selector("section[data-attached]")
+    assert page.text_content("h1:visible") == "There is no message here"
+    assert not any(request.url.endswith("/status") for request in visitor.requests)
+
+
+def test_the_confirm_page_is_the_same_bytes_for_every_key_and_token(url):
+    """Passphrase or not, short life or long, sealed here or there: the page does not differ."""
+    links = [leave(url, "a"), leave(url, "b", passphrase="sesame"), leave(url, "c", lifetime=60)]
+    addresses = [*links, *(link.rsplit("/", 1)[0] for link in links)]
+    pages = {ask(address, Accept="text/html") for address in addresses}
+    assert len(pages) == 1
+    assert pages.pop()[0] == 200
+
+
+def test_a_token_of_another_message_fits_nothing(visitor, link):
+    """A whole token behind the wrong key is told so, and both messages stay."""
+    visitor.foresee("404")
+    other = hashed(leave(visitor.url, "another"))
+    page = visitor.open(f"{link.split('#')[0]}#{other.split('#')[1]}")
+    page.wait_for_selector("h1:text('No message fits this link'):visible")
+    assert page.is_hidden("[data-send]")
+    assert is_there(link) and is_there(other)
+
+
+def test_a_lost_answer_is_asked_for_again(visitor, link):
+    """The server's answer is lost after the reveal: the page gets the message by itself, as the same reader."""
+    visitor.foresee("ERR_FAILED")
+    sent = []
+
+    def lose_the_first(route):
+        sent.append(parse_qs(route.request.post_data))
+        if len(sent) > 1:
+            return route.continue_()
+        assert route.fetch().status == 200
+        route.abort()
+
+    page = visitor.open(link)
+    page.route("**/reveal", lose_the_first)
+    with page.expect_response("**/received") as received:
+        assert visitor.reveal() == "read me once"
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    assert page.is_hidden("text=somebody else")
+    assert received.value.status == 204
+
+
+@pytest.mark.parametrize("length", [0, 9, 12, 20, 150, 300, 1000])
+def test_an_answer_that_breaks_off_is_asked_for_again(visitor, recorder, link, length):
+    """Wherever the connection breaks within the answer, the page gets the message by itself."""
+    visitor.foresee("ERR_", "Failed to fetch")
+    page = visitor.open(link)
+    page.wait_for_selector("[data-send]:enabled")
+    recorder.cut_answer_after = length
+    with page.expect_response(lambda answer: answer.url.endswith("/received")):
+        assert visitor.reveal() == "read me once"
+    assert recorder.sent.count(b"/reveal HTTP") > 1
+
+
+def test_an_answer_that_stays_lost_is_not_blamed_on_somebody_else(visitor, link, msg_db):
+    """If the server has forgotten the delivery, the page says that it may have been its own reader."""
+    visitor.foresee("ERR_FAILED", "404")
+    lost = []
+
+    def lose_the_first(route):
+        if lost:
+            return route.continue_()
+        lost.append(route.fetch().status)
+        msg_db("DELETE FROM delivery WHERE key = %s", [link.split("#")[0][-5:]])
+        route.abort()
+
+    page = visitor.open(link)
+    page.route("**/reveal", lose_the_first)
+    page.click("[data-send]")
+    page.wait_for_selector("h1:text('This message was already read'):focus")
+    assert lost == [200]
+    assert page.is_visible("text=It may have been this page that got it")
+    assert page.is_hidden("text=somebody else has opened your link")
+
+
+def test_the_reader_acknowledges_and_confirms(visitor, link):
+    """The page sends the mark, so that the server forgets the sealed bytes and the sender can check it."""
+    page = visitor.open(link)
+    with page.expect_response("**/received") as received:
+        visitor.reveal()
+    assert received.value.status == 204
+    assert status_of(link)["mark"] == sealing.to_text(sealing.derive_keys(link.split("#")[1]).mark)
+
+
+def test_a_lost_acknowledgement_is_repeated(visitor, link):
+    """The message is shown at once; the acknowledgement follows when the server answers again."""
+    visitor.foresee("503")
+    page = visitor.open(link)
+    refused = []
+
+    def refuse_the_first(route):
+        if refused:
+            return route.continue_()
+        refused.append(route)
+        route.fulfill(status=503)
+
+    page.route("**/received", refuse_the_first)
+    with page.expect_response(lambda answer: answer.url.endswith("/received") and answer.status == 204):
+        assert visitor.reveal() == "read me once"
+
+
+def test_a_server_that_stays_away_is_reported_and_can_be_tried_again(visit, link):
+    """After a minute of tries the page says so; a later click, as the same reader, gets the message."""
+    visitor = visit()
+    visitor.foresee("ERR_FAILED", "Failed to fetch")
+    visitor.page.clock.install()
+    page = visitor.open(link)
+    page.wait_for_selector("[data-send]:enabled")
+    page.route("**/reveal", lambda route: route.abort())
+    page.click("[data-send]")
+    while not page.is_visible("#problem p"):
+        page.clock.fast_forward(16_000)
+    assert "did not answer" in page.text_content("#problem")
+    page.unroute("**/reveal")
+    assert visitor.reveal() == "read me once"
+
+
+def test_without_the_servers_answer_the_page_does_not_guess(visit, link):
+    """If the status cannot be had, the page says so and opens nothing."""
+    visitor = visit()
+    visitor.foresee("ERR_FAILED", "Failed to fetch")
+    visitor.page.clock.install()
+    visitor.page.route("**/status", lambda route: route.abort())
+    page = visitor.open(link)
+    while page.text_content("#problem") == "":
+        page.clock.fast_forward(16_000)
+    assert "did not answer" in page.text_content("#problem")
+    assert page.is_disabled("[data-send]")
 
 
 def test_the_page_warns_until_the_message_is_copied(visitor, link):
@@ -203,7 +442,7 @@ def test_the_back_button_shows_nothing(visitor, link, leaving):
         visitor.open("/")
     page.wait_for_selector("#message")
     page.go_back()
-    page.wait_for_selector("h1:text('There is no message here')")
+    page.wait_for_selector("h1:text('There is no message here'):visible")
     assert "read me once" not in page.content()
     assert link.split("#")[1] not in page.evaluate("location.href + JSON.stringify(history.state)")
 
@@ -218,8 +457,8 @@ def test_leaving_the_page_wipes_the_message(visitor, link):
     assert "read me once" not in page.content()
 
 
-def test_a_server_that_dies_between_click_and_answer_keeps_the_note(visit, databases):
-    """If the server dies before it handles the click, the page says so, and the note survives."""
+def test_a_server_that_dies_between_click_and_answer_loses_nothing(visit, databases):
+    """If the server dies at the click and comes back soon, the page shows the message without another click."""
     with serving(databases) as (url, process):
         link = hashed(leave(url, "still here"))
         visitor = visit(url)
@@ -230,10 +469,10 @@ def test_a_server_that_dies_between_click_and_answer_keeps_the_note(visit, datab
         with page.expect_request("**/reveal"):
             page.click("[data-send]")
         process.kill()
-        page.wait_for_selector("#problem p")
-        assert "did not answer" in page.text_content("#problem")
     with serving({**databases, "PORT": url.rpartition(":")[2]}):
-        assert visitor.reveal() == "still here"
+        page.wait_for_selector("#text:not(:empty)")
+        assert page.text_content("#text") == "still here"
+        page.wait_for_load_state("networkidle")  # the acknowledgement
 
 
 def test_nothing_is_kept_in_the_browsers_storage(visitor, link):

@@ -1,6 +1,5 @@
 """A message's whole way, from one person's browser to another's, in each mode."""
 
-import hashlib
 import re
 from urllib.parse import parse_qsl
 
@@ -8,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from server import sealing
-from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave, recorded
+from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave, recorded, status_of
 
 LINK = re.compile(r"http://localhost:\d+/[0-9A-Za-z_-]{5}#[0-9A-Za-z]{24}")
 
@@ -32,12 +31,12 @@ def test_message_passphrase_and_token_never_leave_the_browser(visitor, visit, re
         assert not recorder.holds(secret)
 
 
-def test_only_four_fields_are_posted(visitor):
-    """The form posts sealed, verifier, has_passphrase and lifetime."""
+def test_only_five_fields_are_posted(visitor):
+    """The form posts sealed, both verifiers, has_passphrase and lifetime."""
     visitor.write("hello", lifetime="300")
-    (body,) = [request.post_data for request in visitor.requests if request.method == "POST"]
+    (body,) = [request.post_data for request in visitor.requests if request.url.endswith("/post")]
     fields = dict(parse_qsl(body))
-    assert set(fields) == {"sealed", "verifier", "has_passphrase", "lifetime"}
+    assert set(fields) == {"sealed", "link_verifier", "reveal_verifier", "has_passphrase", "lifetime"}
     assert (fields["has_passphrase"], fields["lifetime"]) == ("false", "300")
 
 
@@ -84,15 +83,29 @@ def test_without_scripts_whole_pages_do_the_same(visit):
     link = page.input_value("#link")
     page = visitor.open(link)
     visitor.foresee("403", "404")
+    assert page.is_hidden("#passphrase")  # the page does not know yet that it needs one
+    page.click("noscript button")
+    expect(page.locator("main")).to_contain_text("needs a passphrase")
     page.fill("#passphrase", "simsim")
     page.click("noscript button")
-    expect(page.locator("main")).to_contain_text("passphrase is wrong")
-    page = visitor.open(link)
+    expect(page.locator("main")).to_contain_text("The passphrase is wrong")
     page.fill("#passphrase", "sesame")
     page.click("noscript button")
     assert page.text_content("#text") == "hello"
     visitor.open(link)
-    assert page.text_content("h1") == "There is no message here"
+    assert page.text_content("h1:visible") == "There is no message here"
+
+
+def test_without_scripts_an_open_page_learns_of_the_ending(visit):
+    """The server knows the token that the form was sent to, and says when the message was read."""
+    visitor = visit(java_script_enabled=False)
+    visitor.foresee("404")
+    link = leave(visitor.url, "hello")
+    page = visitor.open(link)
+    ask(link, Accept="text/plain")
+    page.click("noscript button")
+    expect(page.locator("h1:visible")).to_have_text("This message was already read")
+    assert re.search(r"It was read on \d+ \w+ \d{4}, \d\d:\d\d UTC", page.text_content("main"))
 
 
 def test_without_scripts_a_link_with_a_hash_says_what_to_do(visitor, visit):
@@ -100,7 +113,7 @@ def test_without_scripts_a_link_with_a_hash_says_what_to_do(visitor, visit):
     link = visitor.write("hello")
     reader = visit(java_script_enabled=False)
     page = reader.open(link)
-    assert "change the # in the link to a /" in " ".join(page.text_content("main").split())
+    assert "has a #, change it to a / first" in " ".join(page.text_content("main").split())
     page = reader.open(link.replace("#", "/"))
     page.click("noscript button")
     assert page.text_content("#text") == "hello"
@@ -110,6 +123,7 @@ def test_with_scripts_a_link_with_a_slash_is_opened_in_the_browser(visitor, reco
     """The browser opens a note that the server sealed; it sends only a proof and hides the token."""
     link = leave(visitor.url, "from a terminal", passphrase="sesame")
     page = visitor.open(link)
+    page.wait_for_selector("#passphrase:visible")
     recorder.sent.clear()
     assert visitor.reveal("sesame") == "from a terminal"
     assert page.url == link.rsplit("/", 1)[0]
@@ -146,9 +160,9 @@ def test_of_two_tabs_that_race_one_reads(visitor, visit):
     for route in held:
         route.continue_()
     for reader in readers:
-        reader.page.wait_for_selector("h1:not(:text('Someone'))")
+        reader.wait_for_swap()
     headings = sorted(reader.page.text_content("h1") for reader in readers)
-    assert headings == ["There is no message here", "Your message"]
+    assert headings == ["This message was already read", "Your message"]
 
 
 def test_on_a_phone(visit, playwright):
@@ -197,12 +211,18 @@ def test_without_webcrypto_the_server_seals_only_after_a_choice(insecure, visit)
 def test_a_note_that_was_sealed_wrongly_says_so(visitor):
     """If the sealed bytes do not open, the page says that the message is destroyed and cannot be opened."""
     token = sealing.new_token()
-    lock = sealing.derive_keys(token)
-    fields = {"sealed": sealing.to_text(b"\x01" + bytes(284)), "verifier": sealing.to_text(lock.verifier)}
-    assert lock.verifier == hashlib.sha256(lock.proof).digest()
+    keys = sealing.derive_keys(token)
+    fields = {
+        "sealed": sealing.to_text(b"\x02" + bytes(284)),
+        "link_verifier": sealing.to_text(keys.link_verifier),
+        "reveal_verifier": sealing.to_text(keys.reveal_verifier),
+    }
     status, link = ask(f"{visitor.url}/post", fields, Accept="text/plain")
     assert status == 201
     page = visitor.open(f"{link.strip()}#{token}")
-    page.click("[data-send]")
+    with page.expect_response("**/received") as received:
+        page.click("[data-send]")
     page.wait_for_selector("[data-unopenable]:visible")
+    assert received.value.status == 204
+    assert "mark" not in status_of(f"{link.strip()}#{token}")
     assert not page.is_visible("#text")

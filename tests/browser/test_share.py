@@ -1,4 +1,4 @@
-"""The share panel: copying, sharing and drawing the link; the countdown; destroying the note unread."""
+"""The share panel: copying, sharing and drawing the link; the receipt; the countdown; destroying the note unread."""
 
 import pytest
 from playwright.sync_api import expect
@@ -30,7 +30,7 @@ def test_copy_link(visitor, way):
         page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     if way == "none":
         page.evaluate("() => { document.execCommand = () => false; }")
-    page.click("[data-copies][data-attached]")
+    page.click("[data-copies=link][data-attached]")
     page.wait_for_selector("#status:not(:empty)", state="attached")
     if way == "none":
         assert "press Ctrl+C" in page.text_content("#status")
@@ -83,7 +83,7 @@ def test_destroying_it_unread(visitor, recorder):
     assert not recorder.holds(link.split("#")[1])
     visitor.foresee("404")
     visitor.open(link)
-    assert visitor.page.text_content("h1") == "There is no message here"
+    visitor.page.wait_for_selector("h1:text('This message was destroyed'):visible")
 
 
 @pytest.mark.parametrize("passphrase", ["", "sesame"])
@@ -101,13 +101,24 @@ def test_destroying_it_without_scripts(visit, passphrase):
     assert status == 404
 
 
-def test_destroying_what_was_read_says_that_it_is_gone(visitor):
-    """If someone has already read the message, the page says that it is gone."""
-    visitor.foresee("404")
+def test_destroying_what_was_read_says_so(visitor):
+    """If somebody was faster, the page says when the message was read, and stays the sender's page."""
+    visitor.foresee("409")
     link = visitor.write("hello")
-    ask(link.replace("#", "/"), Accept="text/plain")
-    visitor.page.click("text=Destroy it now")
-    visitor.page.wait_for_selector("h1:text('There is no message here')")
+    page = visitor.page
+    page.wait_for_selector("[data-when=unread]:visible")
+    read_behind_its_back(page, link)
+    page.click("text=Destroy it now")
+    page.wait_for_selector("[data-when=taken]:visible")
+    assert page.text_content("h1") == "Your message was read"
+
+
+def read_behind_its_back(page, link):
+    """Read the message while the page does not ask."""
+    page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, value: true})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert ask(link.replace("#", "/"), Accept="text/plain")[0] == 200
+    page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, value: false})")
 
 
 def seconds_left(page):
@@ -115,18 +126,21 @@ def seconds_left(page):
     return 60 * int(minutes) + int(seconds)
 
 
-def test_the_countdown_runs_and_ends(visit):
-    """The page shows the time left; at the end it says that the note is gone, and removes the link."""
+def test_the_countdown_runs_and_ends(visit, msg_db):
+    """The page shows the time left; at the end it asks the server, says what it learned, and removes the link."""
     visitor = visit()
     visitor.page.clock.install()
-    visitor.write("hello", lifetime="300")
+    link = visitor.write("hello", lifetime="300")
     page = visitor.page
     page.wait_for_selector(".countdown:text-matches('^(5:00|4:..) left')")
     left = seconds_left(page)
     page.clock.fast_forward(100_000)
     assert left - 100 - PATIENCE / 1000 < seconds_left(page) <= left - 100
+    key = link.split("#")[0][-5:]
+    msg_db("UPDATE note SET expires_at = now() - interval '1 second' WHERE key = %s", [key])
     page.clock.fast_forward(201_000)
-    page.wait_for_selector("text=Nobody read your message in time")
+    page.wait_for_selector("[data-when=expired]:visible")
+    assert page.text_content("h1") == "Your message has expired"
     assert page.locator("#link").count() == 0
 
 
@@ -135,7 +149,9 @@ def test_leaving_the_page_wipes_the_link(visitor):
     link = visitor.write("hello")
     visitor.page.wait_for_selector("section[data-attached]")
     visitor.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
-    assert link.split("#")[1] not in visitor.page.evaluate("document.querySelector('#link').value")
+    values = visitor.page.evaluate("[...document.querySelectorAll('input')].map(({value}) => value).join()")
+    assert link.split("#")[1] not in values
+    assert "receipt" not in values
     visitor.foresee("404")
     visitor.open("/zzzzz")
     page = visitor.page

@@ -17,23 +17,37 @@ LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
 TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
 PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
 
+ENDINGS = ("read", "destroyed", "expired")
+RECEIPT = f"https://x/Ab3_x/receipt#{'A' * 86}"
 SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
+CONFIRM = {"problem": None, "asks_passphrase": False}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
     "form with a problem": (
         "form.html",
         {"values": {"message": "hello"}, "problem": PROBLEM, "place": "problem-message"},
     ),
-    "share": ("share.html", {**SHARED, "url": "https://x/Ab3_x", "token": None, "has_passphrase": False}),
+    "share": (
+        "share.html",
+        {**SHARED, "url": "https://x/Ab3_x", "token": None, "receipt": None, "has_passphrase": False},
+    ),
     "share, server-sealed": (
         "share.html",
-        {**SHARED, "url": f"https://x/Ab3_x/{TOKEN}", "token": TOKEN, "has_passphrase": True},
+        {
+            **SHARED,
+            "url": f"https://x/Ab3_x/{TOKEN}",
+            "token": TOKEN,
+            "receipt": RECEIPT,
+            "has_passphrase": True,
+        },
     ),
-    "confirm": ("confirm.html", {**SHARED, "token": None, "has_passphrase": False}),
-    "confirm with a token": ("confirm.html", {**SHARED, "token": TOKEN, "has_passphrase": True}),
-    "revealed": ("revealed.html", {"key": "Ab3_x", "message": "hello", "sealed": None}),
-    "revealed, sealed": ("revealed.html", {"key": "Ab3_x", "message": None, "sealed": "AQ"}),
-    "gone": ("gone.html", {"key": None}),
+    "confirm": ("confirm.html", CONFIRM),
+    "confirm, asking for a passphrase": ("confirm.html", {"problem": None, "asks_passphrase": True}),
+    "revealed": ("revealed.html", {"message": "hello", "sealed": None}),
+    "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
+    "gone": ("gone.html", {"ending": None}),
+    **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
+    "receipt": ("receipt.html", {}),
     "destroyed": ("destroyed.html", {}),
     "error": ("error.html", {"problem": PROBLEM}),
 }
@@ -74,11 +88,12 @@ def test_pages_have_no_inline_script_or_style(rendered, name):
 
 @pytest.mark.parametrize("name", CONTEXTS)
 def test_every_form_works_as_a_form(rendered, name):
-    """Each has an action and POSTs, whether htmx is there or not, and both to the same place."""
+    """Each POSTs, whether htmx is there or not, and both to the same place: its action, or the page's own address."""
     template, context = CONTEXTS[name]
     for form in re.findall(r"<form[^>]*>", rendered.page(template, **context)):
+        action = re.search(r' action="([^"]+)"', form)
         assert 'method="post"' in form
-        assert re.search(r'action="([^"]+)"', form)[1] == re.search(r'hx-post="([^"]+)"', form)[1]
+        assert f'hx-post="{action[1] if action else ""}"' in form
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
@@ -118,12 +133,12 @@ def test_nothing_else_is_vendored():
 def test_an_undefined_name_is_an_error(rendered):
     """A page that misses a part of its context is not rendered with a hole in it."""
     with pytest.raises(jinja2.UndefinedError):
-        rendered.page("revealed.html", key="Ab3_x", message=None)
+        rendered.page("revealed.html", message=None)
 
 
 def test_what_people_type_is_escaped(rendered):
     """Markup in a message is text."""
-    page = rendered.page("revealed.html", key="Ab3_x", message="<b>&\"'", sealed=None)
+    page = rendered.page("revealed.html", message="<b>&\"'", sealed=None)
     assert "<b>" not in page
     assert "&lt;b&gt;&amp;&#34;&#39;" in page
 
@@ -140,33 +155,61 @@ def test_a_refused_message_is_filled_in_again(rendered):
 
 def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
     """No problem is lost for want of a place."""
-    problem = Problem(503, "Please try again soon.")
-    page = rendered.page("form.html", values={}, problem=problem, place="problem")
+    page = rendered.page(
+        "form.html", values={}, problem=Problem(503, "Please try again soon."), place="problem"
+    )
     assert re.search(r'id="problem"[^>]*>\s*<p>Please try again soon', page)
 
 
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
-    """Without JavaScript the page comes back with the problem beside the field."""
-    template, context = CONTEXTS["confirm with a token"]
+    """Without JavaScript the page comes back with the problem beside the field, which is shown and required."""
     problem = Problem(403, "The passphrase is wrong.", "passphrase")
-    page = rendered.page(template, **context, problem=problem, place="problem-passphrase")
+    page = rendered.page("confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True)
     assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
+    assert re.search(r'<input id="passphrase"[^>]* required', page)
+    assert not re.search(r"<div[^>]* data-passphrase[^>]* hidden", page)
 
 
-def test_with_a_proof_the_share_panel_destroys_by_proof(rendered):
-    """For a note with a passphrase the token alone is not enough to destroy it."""
+def test_until_it_is_asked_for_the_confirm_page_hides_the_passphrase(rendered):
+    """A hidden field that is required would keep a form without a script from being sent."""
+    page = rendered.page("confirm.html", **CONFIRM)
+    assert re.search(r"<div[^>]* data-passphrase hidden", page)
+    assert not re.search(r'<input id="passphrase"[^>]* required', page)
+
+
+def test_the_panel_of_a_message_that_the_server_sealed_has_its_secrets(rendered):
+    """Without JavaScript the receipt is there in full, and the form destroys with the token."""
     template, context = CONTEXTS["share, server-sealed"]
-    fragment = rendered.fragment(template, **context, proof="k4Mi8wi")
-    assert '<input type="hidden" name="proof" value="k4Mi8wi"' in fragment
-    assert 'name="token"' not in fragment
+    fragment = rendered.fragment(template, **context)
+    assert f'value="{RECEIPT}"' in fragment
+    assert f'<input type="hidden" name="token" value="{TOKEN}"' in fragment
+    assert not re.search(r"<button[^>]* disabled", fragment)
 
 
-def test_the_token_of_a_sealed_message_is_in_no_page_as_served(rendered):
-    """The panel of a message that the browser sealed has no place for the token but what a script fills."""
+def test_the_secrets_of_a_sealed_message_are_in_no_page_as_served(rendered):
+    """The panel of a message that the browser sealed has links that a script completes, and destroys by script."""
     template, context = CONTEXTS["share"]
     fragment = rendered.fragment(template, **context)
     assert 'value="https://x/Ab3_x"' in fragment
-    assert '<input type="hidden" name="proof" value=""' in fragment
+    assert 'value="https://x/Ab3_x/receipt"' in fragment
+    assert 'name="token"' not in fragment
+    assert re.search(r"<button[^>]* disabled>Destroy it now", fragment)
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_an_ending_that_the_server_knows_is_told_alone(rendered, how):
+    """With the ending in its context, the page says when it was, has one heading, and asks for nothing more."""
+    fragment = rendered.fragment("gone.html", ending={"how": how, "at": LATER})
+    assert "on 23 November 2026, 14:05 UTC" in fragment
+    assert fragment.count("<h1") == fragment.count("data-focus") == 1
+    assert "data-behaviour" not in fragment
+
+
+def test_without_an_ending_the_page_tells_nothing(rendered):
+    """The 404 page shows one heading; the three endings wait hidden for a script that has the link."""
+    fragment = rendered.fragment("gone.html", ending=None)
+    assert len(re.findall(r'<div data-when="(?:read|destroyed|expired)" hidden>', fragment)) == len(ENDINGS)
+    assert fragment.count("data-focus") == 1
 
 
 def test_the_limit_on_the_page_is_the_setting():

@@ -1,7 +1,7 @@
 """The application over real databases, on a loop and a port that all tests of a module share.
 
-pytest-tornado makes its fixtures anew for each test; a pool of connections and compiled templates
-for each of hundreds of requests would take most of their time.
+pytest-tornado makes its fixtures anew for each test. A pool of connections and compiled templates for each
+of hundreds of requests would take most of the time.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from server.keys import KeyLeaser
 from server.messages import Messages
 from server.notes import Notes
 from server.pages import Pages
+from server.posting import Posting
 from server.service import Service
 from server.settings import Settings
 from tests.conftest import fresh_database
@@ -26,8 +27,15 @@ from tests.server_process import free_port
 
 PUBLIC_URL = "https://notes.test"
 
+NOON = 1_795_608_000.0  # a clock that stands still, so that no hour ends during a test
+
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+
+TRIES = 10  # of a passphrase, before delays begin
+DIGEST = "A" * 43  # 32 zero bytes: a proof, a verifier, a reader or a mark that fits nothing
+# In place of a stretched passphrase, which takes a fifth of a second of a core.
+STRETCHED = b"s" * 32
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +51,7 @@ def io_loop():
 
 @pytest.fixture(scope="session")
 def handlers_msg_db_url(postgres):
-    """One msg-db for all handlers' tests: each knows its own notes by their keys."""
+    """One msg-db for all handlers' tests. Each test knows its own notes by their keys."""
     return fresh_database(postgres, schema.MSG_DB)
 
 
@@ -57,8 +65,9 @@ async def serviced(key_db_url, msg_db_url, **environment):
     msg_db = Database(msg_db_url, 4, settings.db_timeout)
     keys = KeyLeaser(key_db)
     messages = Messages(Notes(msg_db, keys))
+    posting = Posting(settings, clock=lambda: NOON)
     try:
-        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings))
+        yield Service(settings, key_db, msg_db, keys, messages, Pages(settings), posting)
     finally:
         await keys.stop()
         messages.close()
@@ -68,7 +77,7 @@ async def serviced(key_db_url, msg_db_url, **environment):
 
 @pytest.fixture(scope="module")
 def service(io_loop, seeded_key_db_url, handlers_msg_db_url):
-    """A service with keys ahead, behind a proxy at an address that is nobody's."""
+    """A service with keys ahead, behind a proxy at an address that nobody has."""
     making = serviced(seeded_key_db_url, handlers_msg_db_url, TRUSTED_PROXIES="192.0.2.1")
 
     async def start():
@@ -118,8 +127,23 @@ async def listening(app, service, port):
         await server.close()
 
 
+def link_of(keys):
+    """What proves the link: the fields of a status or a destroy."""
+    return {"link_proof": sealing.to_text(keys.link_proof)}
+
+
+def proofs_of(keys):
+    """What proves the link and the passphrase: the fields of a reveal."""
+    return link_of(keys) | {"reveal_proof": sealing.to_text(keys.reveal_proof)}
+
+
+def wrong_guess(keys):
+    """The fields of a reveal by somebody who has the link, and guesses the passphrase."""
+    return link_of(keys) | {"reveal_proof": DIGEST}
+
+
 class Site:
-    """Asks the server as clients do, and knows what was left there."""
+    """Sends requests as clients do, and knows what it has put."""
 
     def __init__(self, http_client, base_url):
         self._client, self.base_url = http_client, base_url
@@ -142,28 +166,35 @@ class Site:
             allow_nonstandard_methods=True,
         )
 
-    async def leave(self, message="hello", **fields):
-        """Leave a message for the server to seal: its key and token."""
+    async def put(self, message="hello", **fields):
+        """Put a message for the server to seal; returns its key and token."""
         answer = await self.ask("POST", "/post", {"Accept": JSON}, {"message": message, **fields})
         assert answer.code == 201, answer.body
         return json.loads(answer.body)["url"].split("/")[-2:]
 
-    async def leave_sealed(self, message="hello", has_passphrase=False, sealed=None):
-        """Leave a note that is sealed already: its key, its token and its lock."""
+    async def put_sealed(self, message="hello", has_passphrase=False, sealed=None):
+        """Put a note that is sealed already; returns its key, its token and what is derived from them."""
         token = sealing.new_token()
-        lock = sealing.derive_keys(token)
+        keys = sealing.derive_keys(token, STRETCHED if has_passphrase else b"")
         fields = {
-            "sealed": sealing.to_text(sealed or sealing.seal(lock, message)),
-            "verifier": sealing.to_text(lock.verifier),
+            "sealed": sealing.to_text(sealed or sealing.seal(keys, message)),
+            "link_verifier": sealing.to_text(keys.link_verifier),
+            "reveal_verifier": sealing.to_text(keys.reveal_verifier),
             "has_passphrase": has_passphrase,
         }
         answer = await self.ask("POST", "/post", {"Accept": JSON}, fields)
         assert answer.code == 201, answer.body
-        return json.loads(answer.body)["key"], token, lock
+        return json.loads(answer.body)["key"], token, keys
 
     async def holds(self, key):
-        """Whether a note is there, unread."""
+        """Whether there is an unread note under the key."""
         return (await self.ask("GET", f"/{key}")).code == 200
+
+    async def status(self, key, keys):
+        """What a client with the link is told about a note."""
+        answer = await self.ask("POST", f"/{key}/status", {"Accept": JSON}, link_of(keys))
+        assert answer.code == 200, answer.body
+        return json.loads(answer.body)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What may stand in a field, and every parser of a body: whatever arrives is taken or refused in words."""
+"""The values that a field may have, and every parser of a body: any input is taken or refused in words."""
 
 import json
 import string
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from server import sealing
 from server.handlers import inputs
+from server.messages import Proofs, Token
 from server.problems import Problem
 from server.settings import MAX_LIFETIME, Settings
 
@@ -27,7 +28,7 @@ VALUES = st.recursive(
 TOKENS = st.builds(lambda _: sealing.new_token(), st.none())
 DIGESTS = st.binary(min_size=32, max_size=32).map(sealing.to_text)
 SEALED = st.builds(
-    lambda blocks, rest: sealing.to_text(b"\x01" + bytes(28 + 256 * blocks + rest)),
+    lambda blocks, rest: sealing.to_text(b"\x02" + bytes(28 + 256 * blocks + rest)),
     st.integers(0, 4),
     st.sampled_from([0, 0, 0, 1, 255]),
 )
@@ -38,25 +39,40 @@ FIELDS = st.fixed_dictionaries(
         "passphrase": st.text(max_size=20) | VALUES,
         "lifetime": st.integers(-1, 700_000) | VALUES,
         "sealed": SEALED | VALUES,
-        "verifier": DIGESTS | VALUES,
+        "link_verifier": DIGESTS | VALUES,
+        "reveal_verifier": DIGESTS | VALUES,
         "has_passphrase": st.booleans() | VALUES,
         "token": TOKENS | st.text(string.ascii_letters + string.digits, min_size=24, max_size=24) | VALUES,
-        "proof": DIGESTS | VALUES,
+        "link_proof": DIGESTS | VALUES,
+        "reveal_proof": DIGESTS | VALUES,
+        "reader": DIGESTS | VALUES,
+        "mark": DIGESTS | VALUES,
     },
+)
+
+EVERY_FIELD = dict.fromkeys(
+    inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS + inputs.REVEAL_FIELDS + inputs.RECEIVED_FIELDS
+)
+DIGEST_FIELDS = (
+    inputs.LINK_VERIFIER,
+    inputs.REVEAL_VERIFIER,
+    inputs.LINK_PROOF,
+    inputs.REVEAL_PROOF,
+    inputs.READER,
+    inputs.MARK,
 )
 
 
 @given(FIELDS)
 def test_whatever_stands_in_the_fields_is_taken_or_refused(fields):
-    """Each reader of a field gives what its contract says, or a problem of the asker's."""
+    """Each reader of a field returns what its contract says, or raises a problem that the client caused."""
     readers = (
         lambda: inputs.message_to_put(fields, SETTINGS),
         lambda: inputs.sealed_note(fields, SETTINGS),
-        lambda: inputs.claim(fields, SETTINGS, "192.0.2.1"),
-        *(
-            lambda field=field: field.of(fields, SETTINGS)
-            for field in inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS + inputs.CLAIM_FIELDS
-        ),
+        lambda: inputs.claim(fields, SETTINGS),
+        lambda: inputs.link_proof(fields, SETTINGS),
+        *(lambda field=field: field.of(fields, SETTINGS) for field in EVERY_FIELD),
+        *(lambda field=field: inputs.optional(field, fields, SETTINGS) for field in EVERY_FIELD),
     )
     for reader in readers:
         try:
@@ -97,17 +113,20 @@ def test_a_lifetime_is_a_second_to_thirty_days(seconds):
 
 
 @given(st.binary(max_size=1200), st.binary(min_size=32, max_size=32), st.booleans())
+@example(b"\x02" + bytes(28 + 256), bytes(32), True)
 @example(b"\x01" + bytes(28 + 256), bytes(32), True)
 def test_a_sealed_note_has_the_format_s_version_and_length(sealed, verifier, has_passphrase):
     """Taken exactly as it was sent, or refused."""
     fields = {
         "sealed": sealing.to_text(sealed),
-        "verifier": sealing.to_text(verifier),
+        "link_verifier": sealing.to_text(verifier),
+        "reveal_verifier": sealing.to_text(bytes(32)),
         "has_passphrase": has_passphrase,
     }
-    if sealed[:1] == b"\x01" and len(sealed) in (29 + 256, 29 + 512):
+    if sealed[:1] == b"\x02" and len(sealed) in (29 + 256, 29 + 512):
         note = inputs.sealed_note(fields, SETTINGS)
-        assert (note.sealed, note.verifier, note.has_passphrase) == (sealed, verifier, has_passphrase)
+        assert (note.sealed, note.link_verifier, note.reveal_verifier) == (sealed, verifier, bytes(32))
+        assert note.has_passphrase == has_passphrase
     else:
         with pytest.raises(Problem):
             inputs.sealed_note(fields, SETTINGS)
@@ -118,14 +137,51 @@ def test_a_sealed_note_has_the_format_s_version_and_length(sealed, verifier, has
 @example("A" * 43 + "=")
 @example("A" * 42 + "\n")
 def test_a_proof_is_32_bytes_written_in_the_one_way(text):
-    """Base64url without padding, as the browser writes it."""
-    try:
-        claim = inputs.claim({"proof": text}, SETTINGS, "")
-    except Problem as problem:
-        assert problem.field == "proof"
+    """Base64url without padding, as the browser writes it; so are verifiers, readers and marks."""
+    for field in DIGEST_FIELDS:
+        try:
+            data = field.of({field.name: text}, SETTINGS)
+        except Problem as problem:
+            assert problem.field == field.name
+        else:
+            assert sealing.to_text(data) == text
+            assert len(data) == 32
+
+
+@given(TOKENS)
+def test_a_link_is_proved_by_its_token_or_its_proof(token):
+    """Both come to the same proof."""
+    proof = sealing.to_text(sealing.link_proof_of(token))
+
+    by_token = inputs.link_proof({"token": token}, SETTINGS)
+    assert by_token == inputs.link_proof({"link_proof": proof}, SETTINGS) == sealing.link_proof_of(token)
+
+
+CLAIM_NAMES = ("token", "passphrase", "link_proof", "reveal_proof")
+
+
+@given(TOKENS, DIGESTS, DIGESTS, st.sets(st.sampled_from(CLAIM_NAMES)))
+def test_a_claim_is_a_token_or_both_proofs_and_no_mixture(token, link_proof, reveal_proof, names):
+    """A passphrase goes with a token only."""
+    values = dict(zip(CLAIM_NAMES, (token, "open sesame", link_proof, reveal_proof), strict=True))
+    fields = {name: values[name] for name in names}
+
+    if names in ({"token"}, {"token", "passphrase"}):
+        assert inputs.claim(fields, SETTINGS) == Token(token, fields.get("passphrase", ""))
+    elif names == {"link_proof", "reveal_proof"}:
+        proofs = Proofs(sealing.from_text(link_proof), sealing.from_text(reveal_proof))
+        assert inputs.claim(fields, SETTINGS) == proofs
     else:
-        assert sealing.to_text(claim.proof) == text
-        assert len(claim.proof) == 32
+        with pytest.raises(Problem):
+            inputs.claim(fields, SETTINGS)
+
+
+@given(st.text(max_size=20), st.text(sealing.WHITE_SPACE, max_size=3))
+def test_a_passphrase_loses_white_space_at_its_ends(passphrase, space):
+    """What is white space only is no passphrase."""
+    read = inputs.PASSPHRASE.of({"passphrase": space + passphrase + space}, SETTINGS)
+
+    assert read == sealing.strip_passphrase(passphrase)
 
 
 @given(TOKENS, st.integers(0, 23), st.sampled_from(sealing.ALPHABET + "-_.= \n\0é"))
@@ -133,7 +189,7 @@ def test_a_token_with_a_changed_character_is_cut_off_or_mistyped(token, place, c
     """The check characters find nearly every change: about one in 3,844 slips through, and fits no note."""
     mangled = token[:place] + character + token[place + 1 :]
     try:
-        claim = inputs.claim({"token": mangled}, SETTINGS, "")
+        claim = inputs.claim({"token": mangled}, SETTINGS)
     except Problem as problem:
         assert problem.status == 400
         assert problem.detail == inputs.CUT_OFF

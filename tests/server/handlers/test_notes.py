@@ -1,4 +1,4 @@
-"""Every route under a key, and the form: who gets which answer, and what it does to the note."""
+"""Every route under a key, and the form: which client gets which answer, and what it does to the note."""
 
 import asyncio
 import html
@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 import psycopg2
 import pytest
 
-from server import sealing
+from server import passphrases, sealing
 from server.app import make_app
-from server.passphrases import MAX_WRONG
+from server.notes import Notes
+from server.pages import utc
 from tests.server.handlers import askers
 from tests.server.handlers.askers import (
     BROWSER,
@@ -31,13 +32,22 @@ from tests.server.handlers.askers import (
     TEXT_TYPE,
     table,
 )
-from tests.server.handlers.conftest import JSON, PUBLIC_URL, listening, serviced
+from tests.server.handlers.conftest import (
+    DIGEST,
+    JSON,
+    PUBLIC_URL,
+    TRIES,
+    link_of,
+    listening,
+    proofs_of,
+    serviced,
+    wrong_guess,
+)
 from tests.server_process import free_port
 
 pytestmark = pytest.mark.gen_test
 
 LINK = re.compile(rf"{PUBLIC_URL}/([A-Za-z0-9_-]{{5}})/([0-9A-Za-z]{{24}})")
-GONE = "There is no such note. It was read, it expired, or it never existed."
 
 
 # GET /
@@ -94,9 +104,10 @@ async def test_a_message_left_gets_a_link(site, row):
     key, token = LINK.search(text).groups()
     if content_type == JSON_TYPE:
         left = json.loads(text)
-        assert left.keys() == {"url", "key", "expires_at"}
+        assert left.keys() == {"url", "key", "expires_at", "receipt"}
         assert left["url"] == f"{PUBLIC_URL}/{key}/{token}"
         assert left["key"] == key
+        assert left["receipt"] == f"{PUBLIC_URL}/{key}/receipt#{sealing.derive_keys(token).receipt}"
         in_an_hour = datetime.fromisoformat(left["expires_at"]) - datetime.now(UTC)
         assert timedelta(minutes=59) < in_an_hour < timedelta(minutes=61)
     elif content_type == TEXT_TYPE:
@@ -111,10 +122,11 @@ async def test_a_message_left_gets_a_link(site, row):
 @table({"JSON": {}, "a page": BROWSER, "htmx": HTMX, "text": TEXT_CLIENT})
 async def test_a_note_sealed_by_its_client_gets_a_link_without_a_token(site, row):
     """The URL ends with the key: only the client knows what belongs after its #."""
-    lock = sealing.derive_keys(sealing.new_token())
+    keys = sealing.derive_keys(sealing.new_token())
     fields = {
-        "sealed": sealing.to_text(sealing.seal(lock, "hello")),
-        "verifier": sealing.to_text(lock.verifier),
+        "sealed": sealing.to_text(sealing.seal(keys, "hello")),
+        "link_verifier": sealing.to_text(keys.link_verifier),
+        "reveal_verifier": sealing.to_text(keys.reveal_verifier),
         "has_passphrase": "false",
         "lifetime": "300",
     }
@@ -125,9 +137,10 @@ async def test_a_note_sealed_by_its_client_gets_a_link_without_a_token(site, row
 
     assert answer.code == 201
     (key,) = set(re.findall(rf"{PUBLIC_URL}/([A-Za-z0-9_-]{{5}})(?![A-Za-z0-9_/-])", answer.body.decode()))
-    proof = {"proof": sealing.to_text(lock.proof)}
-    revealed = json.loads((await site.ask("POST", f"/{key}/reveal", {}, proof)).body)
-    assert sealing.open_sealed(lock, sealing.from_text(revealed["sealed"])) == "hello"
+    if row == {}:
+        assert json.loads(answer.body).keys() == {"url", "key", "expires_at"}  # the client makes the receipt
+    revealed = json.loads((await site.ask("POST", f"/{key}/reveal", {}, proofs_of(keys))).body)
+    assert sealing.open_sealed(keys, sealing.from_text(revealed["sealed"])) == "hello"
 
 
 MESSAGES = {
@@ -145,7 +158,7 @@ MESSAGES = {
 async def test_a_message_comes_back_exactly(site, row):
     """As JSON and as text, every character of a message is what it was."""
     for reader in (JSON_CLIENT, TEXT_CLIENT):
-        key, token = await site.leave(row)
+        key, token = await site.put(row)
 
         answer = await site.ask("GET", f"/{key}/{token}", reader)
 
@@ -159,7 +172,7 @@ async def test_a_form_s_line_ends_become_line_feeds_and_json_s_stay(site):
     key, token = LINK.search(form.decode()).groups()
     assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"one\ntwo\rthree\n"
 
-    key, token = await site.leave("one\r\ntwo\rthree\n")
+    key, token = await site.put("one\r\ntwo\rthree\n")
     assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"one\r\ntwo\rthree\n"
 
 
@@ -188,9 +201,9 @@ async def test_the_longest_message_passes_as_a_form_and_sealed(site):
     answer = await site.ask("POST", "/post", CURL, "message=" + "%41" * 65536)
     assert answer.code == 201
 
-    key, _, lock = await site.leave_sealed("x" * 65536)
-    answer = await site.ask("POST", f"/{key}/reveal", {}, {"proof": sealing.to_text(lock.proof)})
-    assert sealing.open_sealed(lock, sealing.from_text(json.loads(answer.body)["sealed"])) == "x" * 65536
+    key, _, keys = await site.put_sealed("x" * 65536)
+    answer = await site.ask("POST", f"/{key}/reveal", {}, proofs_of(keys))
+    assert sealing.open_sealed(keys, sealing.from_text(json.loads(answer.body)["sealed"])) == "x" * 65536
 
 
 # GET /KEY/TOKEN
@@ -198,9 +211,9 @@ async def test_the_longest_message_passes_as_a_form_and_sealed(site):
 
 @table(READERS)
 async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
-    """The message, once; after that the same request is a 404."""
+    """The message, once; after that the same request is a 404 that says when the note was read."""
     headers, content_type = row
-    key, token = await site.leave("hello\n")
+    key, token = await site.put("hello\n")
 
     answer = await site.ask("GET", f"/{key}/{token}", headers)
     again = await site.ask("GET", f"/{key}/{token}", headers)
@@ -209,20 +222,20 @@ async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
     assert answer.headers["Content-Type"] == content_type
     assert answer.body == (b'{"message": "hello\\n"}\n' if content_type == JSON_TYPE else b"hello\n")
     assert again.code == 404
-    assert GONE in again.body.decode()
+    assert "The note was read on " in again.body.decode()
 
 
 @table(LOOKERS)
 async def test_a_get_by_anything_else_leaves_the_note(site, row):
     """It gets the confirm page; nothing is destroyed and nothing of the message is in the answer."""
-    key, token = await site.leave("the hidden words")
+    key, token = await site.put("the hidden words")
 
     for path in (f"/{key}/{token}", f"/{key}"):
         answer = await site.ask("GET", path, row)
 
         assert answer.code == 200
         assert answer.headers["Content-Type"] == PAGE_TYPE
-        assert f'action="/{key}/reveal"' in answer.body.decode()
+        assert b"Someone sent you a message" in answer.body
         assert b"the hidden words" not in answer.body
     assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"the hidden words"
 
@@ -236,7 +249,7 @@ async def test_a_get_by_anything_else_leaves_the_note(site, row):
 )
 async def test_a_get_from_another_site_never_reveals(site, row):
     """403, and the note stays."""
-    key, token = await site.leave()
+    key, token = await site.put()
 
     answer = await site.ask("GET", f"/{key}/{token}", {**JSON_CLIENT, **row})
 
@@ -246,17 +259,16 @@ async def test_a_get_from_another_site_never_reveals(site, row):
 
 async def test_a_get_says_how_to_send_the_passphrase(site):
     """401, how to do it, and the note stays; as text and as JSON."""
-    key, token, _ = await site.leave_sealed(has_passphrase=True)
+    key, token, keys = await site.put_sealed(has_passphrase=True)
 
-    # The verifier fits a token without passphrase, so let another token ask.
     for headers, content_type in ((JSON_CLIENT, PROBLEM_TYPE), (TEXT_CLIENT, TEXT_TYPE)):
-        answer = await site.ask("GET", f"/{key}/{sealing.new_token()}", headers)
+        answer = await site.ask("GET", f"/{key}/{token}", headers)
 
         assert answer.code == 401
         assert "WWW-Authenticate" in answer.headers
         assert answer.headers["Content-Type"] == content_type
         assert "POST its token and passphrase to /KEY/reveal" in answer.body.decode()
-    assert await site.holds(key)
+    assert (await site.status(key, keys))["wrong_passphrases"] == 0  # no passphrase is no guess
 
 
 MANGLED = {
@@ -275,9 +287,9 @@ MANGLED = {
 @table(MANGLED)
 async def test_a_mangled_token_is_told_from_a_wrong_one(site, row):
     """A link that was cut off is a 404 in words of its own, to a form a 400, and the note stays."""
-    key, token = await site.leave()
+    key, token = await site.put()
     while sealing.is_token(row(token)):  # by chance: with two alike that change places, for one
-        key, token = await site.leave()
+        key, token = await site.put()
 
     for headers in (CURL, BROWSER):
         answer = await site.ask("GET", f"/{key}/{row(token)}", headers)
@@ -300,7 +312,7 @@ async def test_a_token_that_is_not_text_is_malformed(site):
 @table({"text": TEXT_CLIENT, "curl": CURL})
 async def test_a_key_alone_tells_a_terminal_how_to_open_the_note(site, row):
     """The token is behind the # and was not sent: say how to send it. Nothing is destroyed."""
-    key, _ = await site.leave()
+    key, _ = await site.put()
 
     answer = await site.ask("GET", f"/{key}", row)
 
@@ -311,17 +323,16 @@ async def test_a_key_alone_tells_a_terminal_how_to_open_the_note(site, row):
 
 
 async def test_a_key_alone_tells_a_program_what_is_there(site):
-    """As JSON: whether it has a passphrase, and until when it waits."""
-    key, _, _ = await site.leave_sealed(has_passphrase=True)
+    """As JSON: that there is a note, and nothing more without a proof."""
+    key, _, _ = await site.put_sealed(has_passphrase=True)
 
     answer = await site.ask("GET", f"/{key}", JSON_CLIENT)
 
     assert answer.code == 200
     assert answer.headers["Content-Type"] == JSON_TYPE
     told = json.loads(answer.body)
-    assert told.keys() == {"key", "has_passphrase", "expires_at", "detail"}
+    assert told.keys() == {"key", "detail"}
     assert told["key"] == key
-    assert told["has_passphrase"] is True
 
 
 # GET /KEY%23TOKEN
@@ -330,7 +341,7 @@ async def test_a_key_alone_tells_a_program_what_is_there(site):
 @table({"a browser": BROWSER, "curl": CURL})
 async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
     """303 to /KEY#TOKEN, on this site whatever the Host header says."""
-    key, token = await site.leave()
+    key, token = await site.put()
 
     answer = await site.ask("GET", f"/{key}%23{token}", {**row, "Host": "NOTES.test:81"})
 
@@ -357,7 +368,7 @@ async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
 async def test_the_confirm_click_reveals(site, row):
     """With a token the message, once, in the form that was asked for; after that a 404."""
     headers, encoded, content_type = row
-    key, token = await site.leave("<b>hello</b>")
+    key, token = await site.put("<b>hello</b>")
 
     answer = await site.ask("POST", f"/{key}/reveal", headers, encoded({"token": token}))
     again = await site.ask("POST", f"/{key}/reveal", headers, encoded({"token": token}))
@@ -377,12 +388,12 @@ async def test_the_confirm_click_reveals(site, row):
 
 
 @table({"JSON": (JSON_CLIENT, JSON_TYPE), "text": (TEXT_CLIENT, TEXT_TYPE), "htmx": (HTMX, PAGE_TYPE)})
-async def test_a_proof_gets_the_sealed_bytes(site, row):
+async def test_proofs_get_the_sealed_bytes(site, row):
     """For the client to open: the server cannot."""
     headers, content_type = row
-    key, _, lock = await site.leave_sealed()
+    key, _, keys = await site.put_sealed(has_passphrase=True)
 
-    answer = await site.ask("POST", f"/{key}/reveal", headers, f"proof={sealing.to_text(lock.proof)}")
+    answer = await site.ask("POST", f"/{key}/reveal", headers, urlencode(proofs_of(keys)))
 
     assert answer.code == 200
     assert answer.headers["Content-Type"] == content_type
@@ -394,79 +405,239 @@ async def test_a_proof_gets_the_sealed_bytes(site, row):
             sealed = text
         case _:
             sealed = re.search(r'data-sealed="([A-Za-z0-9_-]+)"', text)[1]
-    assert sealing.open_sealed(lock, sealing.from_text(sealed)) == "hello"
+    assert sealing.open_sealed(keys, sealing.from_text(sealed)) == "hello"
 
 
 async def test_the_right_passphrase_reveals(site):
-    """By token and passphrase, the server opens; in whichever way the letters were composed."""
-    key, token = await site.leave("hello", passphrase="café")
+    """The server opens the note, however the letters were composed and whatever space is around them."""
+    key, token = await site.put("hello", passphrase="café")
 
-    fields = {"token": token, "passphrase": "cafe\u0301"}
+    fields = {"token": token, "passphrase": " cafe\u0301\n"}
     answer = await site.ask("POST", f"/{key}/reveal", {}, fields)
 
     assert json.loads(answer.body) == {"message": "hello"}
 
 
 @table(COMPLAINANTS)
-async def test_a_proof_that_does_not_fit_is_told_from_a_dead_link_where_there_is_a_passphrase(site, row):
-    """403, in the form that was asked for, and the note stays."""
+async def test_a_wrong_passphrase_is_told_to_a_client_that_proves_the_link(site, row):
+    """403 in the client's format, as JSON with the number of tries that are left; the note stays."""
     headers, content_type = row
-    key, _, _ = await site.leave_sealed(has_passphrase=True)
+    key, _, keys = await site.put_sealed(has_passphrase=True)
 
-    answer = await site.ask("POST", f"/{key}/reveal", headers, "proof=" + "A" * 43)
+    answer = await site.ask("POST", f"/{key}/reveal", headers, urlencode(wrong_guess(keys)))
 
     assert answer.code == 403
     assert answer.headers["Content-Type"] == content_type
-    assert "The passphrase is wrong. The note is untouched." in answer.body.decode()
-    assert await site.holds(key)
+    assert "The passphrase is wrong. The note is untouched. 9 tries are left." in answer.body.decode()
+    if content_type == PROBLEM_TYPE:
+        problem = json.loads(answer.body)
+        assert (problem["field"], problem["tries_left"]) == ("passphrase", TRIES - 1)
+    assert (await site.status(key, keys))["wrong_passphrases"] == 1
 
 
-@table(COMPLAINANTS)
-async def test_a_proof_that_does_not_fit_is_a_dead_link_where_there_is_no_passphrase(site, row):
-    """404 in a dead link's words, and the note stays."""
-    headers, content_type = row
-    key, _, _ = await site.leave_sealed()
+@table({"no passphrase": "", "a blank one": " \t\n"})
+async def test_a_missing_passphrase_is_no_guess(site, row):
+    """403, as often as anybody likes."""
+    key, token, keys = await site.put_sealed(has_passphrase=True)
 
-    answer = await site.ask("POST", f"/{key}/reveal", headers, "proof=" + "A" * 43)
-    never = await site.ask("POST", "/-----/reveal", headers, "proof=" + "A" * 43)
+    for _ in range(TRIES + 1):
+        answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, {"token": token, "passphrase": row})
+        assert answer.code == 403
+        assert "needs a passphrase" in json.loads(answer.body)["detail"]
+    assert (await site.status(key, keys))["wrong_passphrases"] == 0
 
+
+async def test_a_blank_passphrase_is_none(site):
+    """A message that was put with white space as passphrase opens without one."""
+    key, token = await site.put(passphrase=" \n")
+
+    assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"hello"
+
+
+async def test_after_ten_wrong_passphrases_everybody_has_to_wait(site, service):
+    """429 with Retry-After for anybody who has the link, even with the right one; then one try at a time."""
+    key, token, keys = await site.put_sealed(has_passphrase=True)
+    for left in range(TRIES - 1, -1, -1):
+        answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, wrong_guess(keys))
+        assert (answer.code, json.loads(answer.body)["tries_left"]) == (403, left)
+
+    for fields in (proofs_of(keys), wrong_guess(keys), {"token": token, "passphrase": "open sesame"}):
+        answer = await site.ask("POST", f"/{key}/reveal", {**JSON_CLIENT, "X-Real-IP": "192.0.2.9"}, fields)
+        assert answer.code == 429
+        assert 0 < int(answer.headers["Retry-After"]) <= 60
+        assert json.loads(answer.body)["field"] == "passphrase"
+    told = await site.status(key, keys)
+    assert told["wrong_passphrases"] == TRIES
+    assert 0 < told["retry_after"] <= 60
+
+    _execute(service, "UPDATE note SET next_try_at = now() WHERE key = %s", key)
+    assert "retry_after" not in await site.status(key, keys)
+    assert (await site.ask("POST", f"/{key}/reveal", {}, proofs_of(keys))).code == 200
+
+
+async def test_a_stranger_s_guesses_count_nowhere(site):
+    """A thousand guesses by somebody who has only the key are 404s, and take no try from the reader."""
+    key, _, keys = await site.put_sealed(has_passphrase=True)
+    guess = {"link_proof": DIGEST, "reveal_proof": DIGEST}
+
+    for _ in range(100):
+        answers = await asyncio.gather(
+            *[site.ask("POST", f"/{key}/reveal", JSON_CLIENT, guess) for _ in range(10)]
+        )
+        assert {answer.code for answer in answers} == {404}
+
+    told = await site.status(key, keys)
+    assert told["wrong_passphrases"] == 0
+    assert "retry_after" not in told
+    assert (await site.ask("POST", f"/{key}/reveal", {}, proofs_of(keys))).code == 200
+
+
+async def test_guesses_at_the_same_time_are_as_many_guesses(site):
+    """Of forty wrong passphrases that arrive together, ten are tried."""
+    key, _, keys = await site.put_sealed(has_passphrase=True)
+
+    answers = await asyncio.gather(
+        *[site.ask("POST", f"/{key}/reveal", {}, wrong_guess(keys)) for _ in range(40)]
+    )
+
+    statuses = [answer.code for answer in answers]
+    assert (statuses.count(403), statuses.count(429)) == (TRIES, 40 - TRIES)
+    assert (await site.status(key, keys))["wrong_passphrases"] == TRIES
+
+
+async def test_the_server_stretches_only_for_the_link_and_within_the_budget(site, monkeypatch):
+    """A wrong token is a 404 and a note without tries is a 429, even while no stretch is possible."""
+    key, token, keys = await site.put_sealed(has_passphrase=True)
+    monkeypatch.setattr(passphrases, "MAX_STRETCHES", 0)  # a stretch would be a 503
+    guess = {"passphrase": "open sesame"}
+
+    async def status_of(token):
+        return (await site.ask("POST", f"/{key}/reveal", {}, {"token": token, **guess})).code
+
+    assert await status_of(sealing.new_token()) == 404
+    assert await status_of(token) == 503
+    for _ in range(TRIES):
+        await site.ask("POST", f"/{key}/reveal", {}, wrong_guess(keys))
+    assert await status_of(token) == 429
+
+
+async def test_the_same_reader_gets_the_same_answer_again(site):
+    """For as long as it has not acknowledged; any other reader gets a 404 that says when the note was read."""
+    key, _, keys = await site.put_sealed(has_passphrase=True)
+    reader, other = {"reader": sealing.to_text(b"r" * 32)}, {"reader": sealing.to_text(b"o" * 32)}
+
+    answers = [
+        await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, proofs_of(keys) | reader) for _ in range(3)
+    ]
+
+    assert {(answer.code, answer.body) for answer in answers} == {(200, answers[0].body)}
+    for fields in (proofs_of(keys), proofs_of(keys) | other):
+        answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, fields)
+        assert answer.code == 404
+        assert json.loads(answer.body)["ending"]["status"] == "read"
+    stranger = {"link_proof": DIGEST, "reveal_proof": DIGEST} | reader
+    assert "ending" not in json.loads((await site.ask("POST", f"/{key}/reveal", {}, stranger)).body)
+
+
+@table({"without a passphrase": {}, "with one": {"passphrase": "open sesame"}})
+async def test_the_same_reader_gets_the_same_message_again(site, row):
+    """Also if the server opens the note."""
+    key, token = await site.put(**row)
+    fields = {"token": token, "reader": DIGEST, "passphrase": "open sesame"}
+
+    for _ in range(2):
+        answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, fields)
+        assert (answer.code, json.loads(answer.body)) == (200, {"message": "hello"})
+
+
+async def test_after_a_minute_the_same_reader_is_too_late(site, service):
+    """404, and the acknowledgement is still taken."""
+    key, _, keys = await site.put_sealed()
+    fields = proofs_of(keys) | {"reader": DIGEST}
+    assert (await site.ask("POST", f"/{key}/reveal", {}, fields)).code == 200
+
+    _execute(service, "UPDATE delivery SET at = now() - interval '60 seconds' WHERE key = %s", key)
+
+    answer = await site.ask("POST", f"/{key}/reveal", {}, fields)
     assert answer.code == 404
-    assert answer.headers["Content-Type"] == content_type
-    assert answer.body == never.body
-    assert await site.holds(key)
+    assert json.loads(answer.body)["ending"]["status"] == "read"
+    assert (await site.ask("POST", f"/{key}/received", {}, {"reader": DIGEST})).code == 204
+
+
+# POST /KEY/TOKEN
 
 
 @table({"a browser": BROWSER, "an old browser": OLD_BROWSER})
-async def test_without_a_script_a_wrong_passphrase_gets_the_form_again(site, row):
-    """403 or 429, the problem beside its field and the token still in the form, so that one can try again."""
-    key, _, _ = await site.leave_sealed(has_passphrase=True)
-    token = sealing.new_token()
-    for status in (403, 429):
-        answer = await site.ask("POST", f"/{key}/reveal", row, f"token={token}")
+async def test_without_a_script_the_page_s_own_form_reveals(site, row):
+    """POST to the link itself, with an empty passphrase, answers with the message."""
+    key, token = await site.put("<b>hello</b>")
 
-        assert answer.code == status
+    answer = await site.ask("POST", f"/{key}/{token}", row, "passphrase=")
+    again = await site.ask("POST", f"/{key}/{token}", row, "passphrase=")
+
+    assert answer.code == 200
+    assert ">&lt;b&gt;hello&lt;/b&gt;</div>" in answer.body.decode()
+    assert again.code == 404
+    assert b"This message was already read" in again.body
+
+
+@table({"a browser": BROWSER, "an old browser": OLD_BROWSER})
+async def test_without_a_script_the_passphrase_is_asked_for(site, row):
+    """The page again with the field and the problem beside it: missing, wrong, too many; then the message."""
+    key, token = await site.put(passphrase="open sesame")
+    keys = sealing.derive_keys(token)
+
+    async def post(passphrase):
+        answer = await site.ask("POST", f"/{key}/{token}", row, urlencode({"passphrase": passphrase}))
         page = answer.body.decode()
-        assert f'action="/{key}/reveal"' in page
-        assert f'name="token" value="{token}"' in page
-        assert re.search(r'id="problem-passphrase"[^>]*><p>[A-Z]', page)
-        assert ("Retry-After" in answer.headers) == (status == 429)
-        for _ in range(MAX_WRONG):
-            await site.ask("POST", f"/{key}/reveal", {}, "proof=" + "A" * 43)
-    assert await site.holds(key)
+        if answer.code == 200:
+            assert ">hello</div>" in page
+        else:
+            assert re.search(r'<input id="passphrase"[^>]*\brequired\b', page)
+            assert re.search(r'id="problem-passphrase"[^>]*><p>[A-Z]', page)
+        return answer
 
-
-async def test_after_ten_wrong_proofs_an_address_has_to_wait(site):
-    """429 with Retry-After, even with the right one; another address may go on, and the note stays."""
-    key, _, lock = await site.leave_sealed(has_passphrase=True)
-    right = f"proof={sealing.to_text(lock.proof)}"
-    for _ in range(MAX_WRONG):
-        assert (await site.ask("POST", f"/{key}/reveal", {}, "proof=" + "A" * 43)).code == 403
-
-    answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, right)
-
+    assert (await post("")).code == 403
+    assert b"9 tries are left" in (await post("wrong")).body
+    for _ in range(TRIES - 1):
+        await site.ask("POST", f"/{key}/reveal", {}, wrong_guess(keys))
+    answer = await post("open sesame")
     assert answer.code == 429
-    assert 0 < int(answer.headers["Retry-After"]) <= 60
-    assert json.loads(answer.body)["field"] == "passphrase"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert (await site.status(key, keys))["status"] == "unread"
+
+
+async def test_without_a_script_the_right_passphrase_reveals(site):
+    """After a wrong one too."""
+    key, token = await site.put(passphrase="open sesame")
+
+    for passphrase, status in (("wrong", 403), ("open sesame", 200)):
+        answer = await site.ask("POST", f"/{key}/{token}", BROWSER, urlencode({"passphrase": passphrase}))
+        assert answer.code == status
+    assert b">hello</div>" in answer.body
+
+
+@table({"JSON": (JSON_CLIENT, PROBLEM_TYPE), "text": (TEXT_CLIENT, TEXT_TYPE), "htmx": (HTMX, PAGE_TYPE)})
+async def test_a_form_at_the_link_is_answered_in_the_client_s_format(site, row):
+    """403 with the problem alone if it asks for no page."""
+    headers, content_type = row
+    key, token, _ = await site.put_sealed(has_passphrase=True)
+
+    answer = await site.ask("POST", f"/{key}/{token}", headers, "passphrase=")
+
+    assert answer.code == 403
+    assert answer.headers["Content-Type"] == content_type
+    assert b"<html" not in answer.body
+
+
+async def test_a_form_at_a_link_that_was_cut_off_is_a_404(site):
+    """In the words for a mangled link, and the note stays."""
+    key, token = await site.put()
+
+    answer = await site.ask("POST", f"/{key}/{token[:-1]}", BROWSER, "passphrase=")
+
+    assert answer.code == 404
+    assert "cut off" in answer.body.decode()
     assert await site.holds(key)
 
 
@@ -474,7 +645,7 @@ async def test_after_ten_wrong_proofs_an_address_has_to_wait(site):
 async def test_a_note_sealed_wrongly_is_gone_and_said_to_be(site, row):
     """422: what its sealer sent fits the token, and does not open with it."""
     other = sealing.seal(sealing.derive_keys(sealing.new_token()), "hello")
-    key, token, _ = await site.leave_sealed(sealed=other)
+    key, token, _ = await site.put_sealed(sealed=other)
 
     answer = await site.ask("POST", f"/{key}/reveal", row, f"token={token}")
 
@@ -488,30 +659,27 @@ async def test_a_note_sealed_wrongly_is_gone_and_said_to_be(site, row):
 
 @table({"POST": ("POST", "/{}/destroy"), "DELETE": ("DELETE", "/{}")})
 async def test_a_note_is_destroyed_unread(site, row):
-    """By token or proof, form or JSON: 204 without a body, then 404; a wrong one destroys nothing."""
+    """By token or link proof, form or JSON: 204 without a body, as often as it is asked for."""
     method, path = row
-    key, token = await site.leave()
+    key, token = await site.put()
     wrong = await site.ask(method, path.format(key), JSON_CLIENT, f"token={sealing.new_token()}")
     assert wrong.code == 404
     assert await site.holds(key)
+    sealed_key, _, keys = await site.put_sealed(has_passphrase=True)  # no passphrase is needed
 
-    answer = await site.ask(method, path.format(key), JSON_CLIENT, f"token={token}")
-    assert (answer.code, answer.body) == (204, b"")
-    assert "Content-Type" not in answer.headers
-    assert not await site.holds(key)
-
-    key, _, lock = await site.leave_sealed()
-    answer = await site.ask(method, path.format(key), CURL, {"proof": sealing.to_text(lock.proof)})
-    assert (answer.code, answer.body) == (204, b"")
-    assert not await site.holds(key)
-    answer = await site.ask(method, path.format(key), CURL, {"proof": sealing.to_text(lock.proof)})
-    assert answer.code == 404
+    for key, fields in ((key, f"token={token}"), (sealed_key, link_of(keys))):
+        for _ in range(2):
+            answer = await site.ask(method, path.format(key), CURL, fields)
+            assert (answer.code, answer.body) == (204, b"")
+            assert "Content-Type" not in answer.headers
+        assert not await site.holds(key)
+    assert (await site.status(sealed_key, keys))["status"] == "destroyed"
 
 
 @table({"a browser": BROWSER, "htmx": HTMX})
 async def test_a_form_that_destroys_gets_a_page(site, row):
     """200, and what has happened in words."""
-    key, token = await site.leave()
+    key, token = await site.put()
 
     answer = await site.ask("POST", f"/{key}/destroy", row, f"token={token}")
 
@@ -521,52 +689,312 @@ async def test_a_form_that_destroys_gets_a_page(site, row):
     assert not await site.holds(key)
 
 
-# Dead links
+@table({"POST": ("POST", "/{}/destroy"), "DELETE": ("DELETE", "/{}")})
+@pytest.mark.parametrize("how", ["read", "expired", "purged"])
+async def test_a_note_that_ended_otherwise_cannot_be_destroyed(site, service, row, how):
+    """409 that says how and when it ended; to anybody else a 404."""
+    method, path = row
+    key, _, keys = await site.put_sealed()
+    await _end(site, service, how, key, keys)
+    ending = await site.status(key, keys)
+
+    answer = await site.ask(method, path.format(key), JSON_CLIENT, link_of(keys))
+    stranger = await site.ask(method, path.format(key), JSON_CLIENT, {"link_proof": DIGEST})
+
+    assert answer.code == 409
+    problem = json.loads(answer.body)
+    assert problem["ending"] == ending
+    assert problem["detail"].startswith("It is too late. The note ")
+    assert utc(datetime.fromisoformat(ending["at"])) in problem["detail"]
+    assert stranger.code == 404
 
 
-def _dead(service, how, key):
-    """Make a note dead: "read" or "expired"."""
-    statement = {
-        "read": "DELETE FROM note WHERE key = %s",
-        "expired": "UPDATE note SET expires_at = now() WHERE key = %s",
-    }[how]
+# POST /KEY/status
+
+
+async def _end(site, service, how, key, keys):
+    """Let a note end: "read", "destroyed", "expired" and not yet purged, or "purged" after it expired."""
+    if how == "read":
+        assert (await site.ask("POST", f"/{key}/reveal", {}, proofs_of(keys))).code == 200
+    elif how == "destroyed":
+        assert (await site.ask("DELETE", f"/{key}", {}, link_of(keys))).code == 204
+    else:
+        _execute(service, "UPDATE note SET expires_at = now() WHERE key = %s", key)
+        if how == "purged":
+            await Notes(service.msg_db, service.keys).purge()
+
+
+def _execute(service, statement, key):
+    """Change the row of a note."""
     with psycopg2.connect(service.settings.msg_db_url) as connection, connection.cursor() as cursor:
         cursor.execute(statement, (key,))
         assert cursor.rowcount == 1
     connection.close()
 
 
-@table(COMPLAINANTS)
-async def test_never_existed_and_read_and_expired_and_wrong_token_are_one_answer(site, service, row):
-    """The same status, the same headers and the same bytes, for every way of asking."""
+ENDINGS = {"read": "read", "destroyed": "destroyed", "expired": "expired", "purged": "expired"}
+STATUS_CLIENTS = {
+    "JSON alone": (JSON_CLIENT, JSON_TYPE),
+    "htmx": (HTMX, JSON_TYPE),
+    "a browser": (BROWSER, JSON_TYPE),
+    "text": (TEXT_CLIENT, TEXT_TYPE),
+    "curl": (CURL, TEXT_TYPE),
+}
+
+
+@table(STATUS_CLIENTS)
+@pytest.mark.parametrize("by", ["token", "link proof"])
+async def test_the_status_of_an_unread_note(site, row, by):
+    """Whether it has a passphrase, when it expires, how many were wrong; as text, in a sentence."""
     headers, content_type = row
-    alive, _ = await site.leave()
-    read, expired = [(await site.leave())[0] for _ in range(2)]
-    _dead(service, "read", read)
-    _dead(service, "expired", expired)
+    key, token, keys = await site.put_sealed(has_passphrase=True)
+    fields = {"token": token} if by == "token" else link_of(keys)
+
+    for wrong, words in enumerate(
+        ("", " One wrong passphrase was tried.", " 2 wrong passphrases were tried.")
+    ):
+        answer = await site.ask("POST", f"/{key}/status", headers, urlencode(fields))
+
+        assert answer.code == 200
+        assert answer.headers["Content-Type"] == content_type
+        if content_type == JSON_TYPE:
+            told = json.loads(answer.body)
+            in_an_hour = datetime.fromisoformat(told.pop("expires_at")) - datetime.now(UTC)
+            assert timedelta(minutes=59) < in_an_hour < timedelta(minutes=61)
+            assert told == {"status": "unread", "has_passphrase": True, "wrong_passphrases": wrong}
+        else:
+            text = answer.body.decode()
+            assert re.fullmatch(r"The note is unread\. It expires on [^.]* UTC\.(.*)\n", text)[1] == words
+        await site.ask("POST", f"/{key}/reveal", {}, wrong_guess(keys))
+    assert await site.holds(key)
+
+
+@table(STATUS_CLIENTS)
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_the_status_of_a_note_that_ended(site, service, row, how):
+    """How and when it ended, to anybody who proves the link, by token or by proof."""
+    headers, content_type = row
+    key, token, keys = await site.put_sealed()
+    await _end(site, service, how, key, keys)
+
+    for fields in ({"token": token}, link_of(keys)):
+        answer = await site.ask("POST", f"/{key}/status", headers, urlencode(fields))
+
+        assert answer.code == 200
+        assert answer.headers["Content-Type"] == content_type
+        if content_type == JSON_TYPE:
+            told = json.loads(answer.body)
+            ended = datetime.now(UTC) - datetime.fromisoformat(told.pop("at"))
+            assert timedelta(seconds=-1) < ended < timedelta(minutes=1)
+            assert told == {"status": ENDINGS[how]}
+        else:
+            words = {"read": "was read", "destroyed": "was destroyed unread", "expired": "expired unread"}
+            assert answer.body.decode().startswith(f"The note {words[ENDINGS[how]]} on ")
+
+
+# POST /KEY/received
+
+
+async def _status_of_received(site, key, **fields):
+    return (await site.ask("POST", f"/{key}/received", JSON_CLIENT, fields)).code
+
+
+async def test_an_acknowledgement_ends_the_delivery_and_keeps_the_mark(site, service):
+    """204 as often as it is sent; the reader cannot fetch again, and the sender sees the first mark."""
+    key, _, keys = await site.put_sealed()
+    other_key, _, other_keys = await site.put_sealed()
+    mark = sealing.to_text(keys.mark)
+    for revealed, its_keys in ((key, keys), (other_key, other_keys)):
+        fields = proofs_of(its_keys) | {"reader": DIGEST}
+        assert (await site.ask("POST", f"/{revealed}/reveal", {}, fields)).code == 200
+
+    assert await _status_of_received(site, key, reader=DIGEST, mark=mark) == 204
+    assert await _status_of_received(site, key, reader=DIGEST, mark=mark) == 204
+    assert await _status_of_received(site, key, reader=DIGEST) == 204
+    assert await _status_of_received(site, key, reader=DIGEST, mark=DIGEST) == 204
+
+    assert (await site.status(key, keys))["mark"] == mark
+    assert "mark" not in await site.status(other_key, other_keys)
+    again = await site.ask("POST", f"/{key}/reveal", {}, proofs_of(keys) | {"reader": DIGEST})
+    assert again.code == 404
+    with psycopg2.connect(service.settings.msg_db_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sealed IS NULL FROM delivery WHERE key IN (%s, %s) ORDER BY key = %s",
+            (key, other_key, key),
+        )
+        assert cursor.fetchall() == [(False,), (True,)]
+    connection.close()
+
+
+@table({"no such delivery": sealing.to_text(b"x" * 32), "a reader of another note": DIGEST})
+async def test_an_acknowledgement_of_no_delivery_is_a_404(site, row):
+    """It tells nothing about the note, and leaves no mark."""
+    key, _, keys = await site.put_sealed()
+    other_key, _, other_keys = await site.put_sealed()
+    await site.ask("POST", f"/{other_key}/reveal", {}, proofs_of(other_keys) | {"reader": DIGEST})
+
+    before = await site.ask("POST", f"/{key}/received", JSON_CLIENT, {"reader": row, "mark": DIGEST})
+    await _end_by(site, key, keys)
+    after = await site.ask("POST", f"/{key}/received", JSON_CLIENT, {"reader": row, "mark": DIGEST})
+    never = await site.ask("POST", "/-----/received", JSON_CLIENT, {"reader": row, "mark": DIGEST})
+
+    assert before.code == 404
+    assert before.body == after.body == never.body
+    assert "mark" not in await site.status(key, keys)
+
+
+async def _end_by(site, key, keys):
+    """Read a note with a nonce that nobody else knows."""
+    fields = proofs_of(keys) | {"reader": sealing.to_text(b"unknown".rjust(32))}
+    assert (await site.ask("POST", f"/{key}/reveal", {}, fields)).code == 200
+
+
+# Dead links
+
+
+@table(
+    {"JSON alone": (JSON_CLIENT, PROBLEM_TYPE), "text": (TEXT_CLIENT, TEXT_TYPE), "curl": (CURL, TEXT_TYPE)}
+)
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_a_404_tells_the_holder_of_the_link_how_the_note_ended(site, service, row, how):
+    """By GET and by POST, how and when, in words and for programs."""
+    headers, content_type = row
+    key, token, keys = await site.put_sealed()
+    await _end(site, service, how, key, keys)
+    ending = await site.status(key, keys)
+
+    for method, path, fields in (
+        ("GET", f"/{key}/{token}", None),
+        ("POST", f"/{key}/{token}", "passphrase=x"),
+        ("POST", f"/{key}/reveal", f"token={token}"),
+        ("POST", f"/{key}/reveal", urlencode(proofs_of(keys))),
+        ("POST", f"/{key}/reveal", urlencode(wrong_guess(keys))),
+    ):
+        answer = await site.ask(method, path, headers, fields)
+
+        assert answer.code == 404
+        assert answer.headers["Content-Type"] == content_type
+        assert utc(datetime.fromisoformat(ending["at"])) in answer.body.decode()
+        assert ENDINGS[how] in answer.body.decode()
+        if content_type == PROBLEM_TYPE:
+            assert json.loads(answer.body)["ending"] == ending
+
+
+@table({"a browser": BROWSER, "htmx": HTMX})
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_a_page_tells_the_holder_of_the_link_how_the_note_ended(site, service, row, how):
+    """After a click on "Open", if the note ended meanwhile."""
+    key, token, keys = await site.put_sealed()
+    await _end(site, service, how, key, keys)
+
+    for path, fields in (
+        (f"/{key}/{token}", "passphrase="),
+        (f"/{key}/reveal", urlencode(proofs_of(keys))),
+    ):
+        answer = await site.ask("POST", path, row, fields)
+
+        assert answer.code == 404
+        words = {"read": "was already read", "destroyed": "was destroyed", "expired": "has expired"}
+        assert f"This message {words[ENDINGS[how]]}</h1>" in answer.body.decode()
+        assert ("<html" in answer.body.decode()) == ("HX-Request" not in row)
+
+
+async def _answers(site, headers, key):
+    """Every way to ask for a note without its link: statuses, headers and bodies."""
     token = sealing.new_token()
+    for method, path, sent in (
+        ("GET", f"/{key}", None),
+        ("HEAD", f"/{key}", None),
+        ("GET", f"/{key}/{token}", None),
+        ("POST", f"/{key}/{token}", "passphrase="),
+        ("POST", f"/{key}/{token}", "passphrase=guess"),
+        ("POST", f"/{key}/reveal", f"token={token}"),
+        ("POST", f"/{key}/reveal", f"token={token}&passphrase=guess&reader={DIGEST}"),
+        ("POST", f"/{key}/reveal", f"link_proof={DIGEST}&reveal_proof={DIGEST}"),
+        ("POST", f"/{key}/status", f"token={token}"),
+        ("POST", f"/{key}/status", f"link_proof={DIGEST}"),
+        ("POST", f"/{key}/destroy", f"token={token}"),
+        ("POST", f"/{key}/destroy", f"link_proof={DIGEST}"),
+        ("DELETE", f"/{key}", f"token={token}"),
+        ("POST", f"/{key}/received", f"reader={DIGEST}"),
+    ):
+        answer = await site.ask(method, path, headers, sent)
+        shown = {name: value for name, value in answer.headers.get_all() if name != "Date"}
+        yield answer.code, shown, answer.body
 
-    async def answers(key):
-        body = f"token={token}"
-        for method, path, sent in (
-            ("POST", f"/{key}/reveal", body),
-            ("POST", f"/{key}/destroy", body),
-            ("DELETE", f"/{key}", body),
-            ("GET", f"/{key}", None),
-            ("GET", f"/{key}/{token}", None),
-        ):
-            answer = await site.ask(method, path, headers, sent)
-            shown = {name: value for name, value in answer.headers.get_all() if name != "Date"}
-            yield answer.code, shown, answer.body
 
-    never = [answer async for answer in answers("-____")]
-
+@table(COMPLAINANTS)
+@pytest.mark.parametrize("has_passphrase", [False, True], ids=["no passphrase", "passphrase"])
+async def test_without_the_link_every_dead_note_is_the_same_404(site, service, row, has_passphrase):
+    """Never existed, read, destroyed, expired, purged, wrong link: the same status, headers and bytes."""
+    headers, content_type = row
+    never = [answer async for answer in _answers(site, headers, "-____")]
     assert {status for status, _, _ in never} == {404}
     assert {shown["Content-Type"] for _, shown, _ in never} == {content_type}
-    assert [answer async for answer in answers(read)] == never
-    assert [answer async for answer in answers(expired)] == never
-    wrong_token = [answer async for answer in answers(alive)]
-    assert wrong_token[:3] == never[:3]  # that a note is there, the confirm page may tell
+
+    for how in ("read", "destroyed", "purged", "expired"):
+        key, _, keys = await site.put_sealed(has_passphrase=has_passphrase)
+        await _end(site, service, how, key, keys)
+        assert [answer async for answer in _answers(site, headers, key)] == never, how
+
+    key, _, keys = await site.put_sealed(has_passphrase=has_passphrase)
+    unread = [answer async for answer in _answers(site, headers, key)]
+    # That there is an unread note, a peek may tell.
+    browses = 3 if headers not in (JSON_CLIENT, TEXT_CLIENT, CURL) else 2
+    assert unread[browses:] == never[browses:]
+    assert (await site.status(key, keys))["wrong_passphrases"] == 0
+
+
+# Pages are the same for every key
+
+
+PAGES = {
+    "the form": "/",
+    "the confirm page": "/{key}",
+    "the confirm page of a link": "/{key}/{token}",
+    "the receipt": "/{key}/receipt",
+}
+
+
+@table(PAGES)
+@pytest.mark.parametrize("headers", [BROWSER, HTMX], ids=["a browser", "htmx"])
+async def test_a_page_is_the_same_bytes_for_every_note(site, row, headers):
+    """With a passphrase and without, whatever the lifetime: anybody can compare it with the release's."""
+    notes = [
+        await site.put(),
+        await site.put(lifetime=86400),
+        (await site.put_sealed())[:2],
+        (await site.put_sealed(has_passphrase=True))[:2],
+    ]
+
+    pages = {(await site.ask("GET", row.format(key=key, token=token), headers)).body for key, token in notes}
+
+    assert len(pages) == 1
+    (page,) = pages
+    for key, token in notes:
+        assert f"/{key}".encode() not in page
+        assert token.encode() not in page
+
+
+async def test_the_confirm_page_of_a_key_and_of_a_link_are_the_same(site):
+    """The script takes the token from behind the # or from the path."""
+    key, token = await site.put()
+
+    assert (await site.ask("GET", f"/{key}", BROWSER)).body == (
+        await site.ask("GET", f"/{key}/{token}", BROWSER)
+    ).body
+
+
+async def test_the_receipt_s_page_asks_nothing_about_the_note(site):
+    """200 for a key that never had one, too: the same bytes."""
+    key, _ = await site.put()
+
+    answer = await site.ask("GET", f"/{key}/receipt", BROWSER)
+    never = await site.ask("GET", "/-____/receipt", BROWSER)
+
+    assert answer.code == never.code == 200
+    assert answer.headers["Content-Type"] == PAGE_TYPE
+    assert answer.body == never.body
 
 
 # HEAD, OPTIONS and everything else that is not asked for
@@ -576,8 +1004,11 @@ PATHS = {
     "/": ("GET", "HEAD"),
     "/post": ("POST",),
     "/{key}": ("GET", "HEAD", "DELETE"),
-    "/{key}/{token}": ("GET", "HEAD"),
+    "/{key}/{token}": ("GET", "HEAD", "POST"),
     "/{key}/reveal": ("POST",),
+    "/{key}/received": ("POST",),
+    "/{key}/status": ("POST",),
+    "/{key}/receipt": ("GET", "HEAD"),
     "/{key}/destroy": ("POST",),
     "/{key}%23{token}": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),
@@ -593,7 +1024,7 @@ PATHS = {
 async def test_head_and_options_destroy_nothing(site, row):
     """HEAD has no body, OPTIONS names the methods; the note stays, even for who plainly asks for data."""
     template, allowed = row
-    key, token = await site.leave()
+    key, token = await site.put()
     path = template.format(key=key, token=token)
 
     for headers in (CURL, JSON_CLIENT, BROWSER):
@@ -611,7 +1042,7 @@ async def test_head_and_options_destroy_nothing(site, row):
 async def test_other_methods_are_refused_and_told_which_are_not(site, row):
     """405 with Allow, in the asker's terms, and the note stays."""
     template, allowed = row
-    key, token = await site.leave()
+    key, token = await site.put()
     path = template.format(key=key, token=token)
 
     for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - set(allowed):
@@ -681,7 +1112,7 @@ async def test_of_twenty_readers_exactly_one_reads(site, seeded_key_db_url, hand
             readers = [_Reader(*way) for way in list(ways) * 5]
             await asyncio.gather(*[reader.connect() for reader in readers])
             for number in range(100):
-                key, token = await site.leave(f"message {number}")
+                key, token = await site.put(f"message {number}")
 
                 answers = await asyncio.gather(*[reader.read(key, token) for reader in readers])
 
@@ -701,7 +1132,7 @@ HOSTILE = (
 
 async def test_message_text_stays_text_on_every_page(site):
     """Where a message is shown, on the page that reveals it and in a refused form, it is escaped."""
-    key, token = await site.leave(HOSTILE)
+    key, token = await site.put(HOSTILE)
     revealed = (await site.ask("POST", f"/{key}/reveal", BROWSER, f"token={token}")).body.decode()
     refused = (
         await site.ask("POST", "/post", BROWSER, urlencode({"message": HOSTILE, "lifetime": HOSTILE}))
@@ -713,7 +1144,7 @@ async def test_message_text_stays_text_on_every_page(site):
         assert "<img" not in page
         assert "<svg" not in page
     for headers in (TEXT_CLIENT, JSON_CLIENT):
-        key, token = await site.leave(HOSTILE)
+        key, token = await site.put(HOSTILE)
         answer = await site.ask("GET", f"/{key}/{token}", headers)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert not answer.headers["Content-Type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""The document that describes the interface, held to the interface."""
+"""The document that describes the interface says what the interface does."""
 
 import json
 import re
@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 import server
+from server import sealing
 from server.handlers import inputs
 from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
 from server.keys import KEY_PATTERN
-from server.sealing import sealed_length
+from server.sealing import MAX_PASSPHRASE_BYTES, sealed_length
 from server.settings import MAX_LIFETIME, Settings
+from tests.server.handlers.askers import JSON_CLIENT
+from tests.server.handlers.conftest import DIGEST, link_of, proofs_of, wrong_guess
 
 pytestmark = pytest.mark.gen_test
 
@@ -35,7 +38,7 @@ def _routes(app):
     for rule in app.wildcard_router.rules:
         handler = rule.target
         if handler is StaticHandler or handler.route == "/KEY%23TOKEN":
-            continue  # files and the repair of a broken link are nothing that a program asks for
+            continue  # programs ask neither for files nor for the repair of a broken link
         path = handler.route.replace("KEY", "{key}").replace("TOKEN", "{token}")
         routes[path] = {method.lower() for method in handler.allow} - {"head"}
     return routes
@@ -69,7 +72,7 @@ async def test_every_method_that_is_allowed_is_there(app):
 
 
 async def test_no_route_has_five_letters(app):
-    """It would shadow a key: what a key could be is the confirm page's."""
+    """It would shadow a key: a path that could be a key belongs to the confirm page."""
     for rule in app.wildcard_router.rules:
         pattern = rule.matcher.regex.pattern
         if pattern == rf"/({KEY_PATTERN})$":
@@ -88,6 +91,7 @@ async def test_the_document_s_limits_are_the_server_s():
     assert message["maxLength"] == Settings.max_message_bytes
     assert (lifetime["minimum"], lifetime["maximum"]) == (1, MAX_LIFETIME)
     assert lifetime["default"] == Settings.default_lifetime
+    assert schemas["Passphrase"]["maxLength"] == MAX_PASSPHRASE_BYTES
     assert schemas["Sealed"]["minLength"] == -(-sealed_length(0) * 4 // 3)
     assert DESCRIBED["components"]["parameters"]["key"]["schema"]["pattern"] == f"^{KEY_PATTERN}$"
 
@@ -95,13 +99,53 @@ async def test_the_document_s_limits_are_the_server_s():
 async def test_the_document_s_fields_are_the_server_s():
     """Each body has the fields that are declared for it, and no other."""
     schemas = DESCRIBED["components"]["schemas"]
-    described = {
-        name: set(schemas[name]["properties"]) for name in ("Message", "SealedNote", "ByToken", "ByProof")
+    bodies = {
+        "Message": inputs.MESSAGE_FIELDS,
+        "SealedNote": inputs.SEALED_FIELDS,
+        "Claim": inputs.REVEAL_FIELDS,
+        "Link": inputs.LINK_FIELDS,
+        "Received": inputs.RECEIVED_FIELDS,
+        "PassphraseAlone": inputs.PASSPHRASE_FIELDS,
     }
 
-    assert described["Message"] == {field.name for field in inputs.MESSAGE_FIELDS}
-    assert described["SealedNote"] == {field.name for field in inputs.SEALED_FIELDS}
-    assert described["ByToken"] | described["ByProof"] == {field.name for field in inputs.CLAIM_FIELDS}
+    def described(schema):
+        choices = [choice["$ref"].rpartition("/")[2] for choice in schema.get("oneOf", [])]
+        return set(schema.get("properties", {})).union(*[described(schemas[name]) for name in choices])
+
+    assert {name: described(schemas[name]) for name in bodies} == {
+        name: {field.name for field in fields} for name, fields in bodies.items()
+    }
+
+
+async def test_the_document_s_answers_are_the_server_s(site):
+    """The JSON of each kind of answer has the members that are described, and no other."""
+    schemas = DESCRIBED["components"]["schemas"]
+    key, _, keys = await site.put_sealed(has_passphrase=True)
+    other, token = await site.put()
+    claim = proofs_of(keys) | {"reader": DIGEST}
+    asked = [
+        ("NewNote", 201, "POST", "/post", {"message": "hello"}),
+        ("NewNote", 201, "POST", "/post", {"message": "hello", "passphrase": "open sesame"}),
+        ("UnreadNote", 200, "GET", f"/{key}", None),
+        ("Problem", 403, "POST", f"/{key}/reveal", wrong_guess(keys)),
+        ("Unread", 200, "POST", f"/{key}/status", link_of(keys)),
+        ("RevealedSealed", 200, "POST", f"/{key}/reveal", claim),
+        ("Revealed", 200, "POST", f"/{other}/reveal", {"token": token}),
+        (None, 204, "POST", f"/{key}/received", {"reader": DIGEST, "mark": sealing.to_text(keys.mark)}),
+        ("Ending", 200, "POST", f"/{key}/status", link_of(keys)),
+        ("Problem", 404, "POST", f"/{key}/reveal", claim),
+        ("Problem", 409, "POST", f"/{key}/destroy", link_of(keys)),
+    ]
+
+    for name, status, method, path, fields in asked:
+        answer = await site.ask(method, path, JSON_CLIENT, fields)
+
+        assert answer.code == status, path
+        if name:
+            members = json.loads(answer.body).keys()
+            assert set(schemas[name]["required"]) <= members <= schemas[name]["properties"].keys()
+        route = path.replace(key, "{key}").replace(other, "{key}")
+        assert str(status) in DESCRIBED["paths"][route][method.lower()]["responses"]
 
 
 async def test_every_reference_in_the_document_leads_somewhere():

@@ -44,7 +44,7 @@ async def test_not_ready_without_the_msg_db(http_client, seeded_key_db_url):
 
 async def test_metrics_tell_counts_and_no_notes(site):
     """Requests by route, method and status; what is unknown is "other", so that nobody can make up series."""
-    key, token = await site.leave()
+    key, token = await site.put()
     await site.ask("GET", f"/{key}/{token}", {"Accept": "text/plain"})
     await site.ask("GET", "/made-up-address")
     await site.ask("TRACE", "/")

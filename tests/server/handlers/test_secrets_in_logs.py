@@ -1,7 +1,8 @@
-"""No key, token, proof, message or passphrase in any log, whatever was asked and however it went."""
+"""No log has a key, token, proof, reader, mark, receipt, message or passphrase, however a request goes."""
 
 import asyncio
 import contextlib
+import random
 import re
 from urllib.parse import urlencode
 
@@ -12,9 +13,10 @@ from server import schema, sealing
 from server.app import make_app
 from server.handlers.base import BaseHandler
 from server.handlers.static import StaticHandler
+from server.notes import base64_of
 from tests.conftest import fresh_database
 from tests.server.handlers.askers import BROWSER, CURL, HTMX, JSON_CLIENT, TEXT_CLIENT
-from tests.server.handlers.conftest import Site, listening, serviced
+from tests.server.handlers.conftest import Site, link_of, listening, proofs_of, serviced, wrong_guess
 from tests.server.test_logs import logged  # noqa: F401
 from tests.server_process import free_port
 
@@ -31,7 +33,7 @@ class Broken(BaseHandler):
     allow = ("POST",)
 
     def post(self):
-        raise RuntimeError(str(self.fields("message", "token", "proof", "passphrase")))
+        raise RuntimeError(self.request.body.decode())
 
 
 class BrokenLater(BaseHandler):
@@ -64,10 +66,14 @@ async def _ask_raw(base_url, data):
 async def _everything(site, secrets):
     """Every kind of request, good and bad; what is in them goes into `secrets`."""
     for headers in (JSON_CLIENT, TEXT_CLIENT, CURL, BROWSER, HTMX):
-        key, token = await site.leave(MESSAGE)
-        sealed_key, sealed_token, lock = await site.leave_sealed(MESSAGE, has_passphrase=True)
-        proof, other = sealing.to_text(lock.proof), sealing.new_token()
-        secrets.update([key, token, sealed_key, sealed_token, proof, other, other[:12]])
+        key, token = await site.put(MESSAGE)
+        sealed_key, sealed_token, keys = await site.put_sealed(MESSAGE, has_passphrase=True)
+        proofs, other = proofs_of(keys), sealing.new_token()
+        reader, mark = sealing.to_text(random.randbytes(32)), sealing.to_text(keys.mark)
+        receipt = keys.receipt
+        secrets.update([key, token, sealed_key, sealed_token, other, other[:12], *proofs.values()])
+        secrets.update([reader, mark, receipt, receipt[43:], sealing.to_text(keys.link_verifier)])
+        secrets.update([sealing.to_text(keys.reveal_verifier), keys.link_verifier.hex(), keys.mark.hex()])
         for method, path, body in (
             ("GET", f"/{key}", None),
             ("HEAD", f"/{key}/{token}", None),
@@ -87,13 +93,33 @@ async def _everything(site, secrets):
             ("POST", "/post", f'{{"message": "{MESSAGE}"'),
             ("POST", "/post", f"message={MESSAGE}%ff"),
             ("POST", "/post", "message=" + MESSAGE * 20_000),
-            ("POST", f"/{sealed_key}/reveal", {"proof": "A" * 43}),
+            ("GET", f"/{sealed_key}/receipt", None),
+            ("GET", f"/{sealed_key}/receipt%23{receipt}", None),
+            ("GET", f"/{sealed_key}/receipt?{receipt}", None),
+            ("GET", f"/{sealed_key}/{receipt}", None),
+            ("POST", f"/{sealed_key}/{sealed_token}", urlencode({"passphrase": ""})),
+            ("POST", f"/{sealed_key}/{other}", urlencode({"passphrase": PASSPHRASE})),
+            ("POST", f"/{sealed_key}/status", link_of(keys)),
+            ("POST", f"/{sealed_key}/status", {"token": sealed_token}),
+            ("POST", f"/{sealed_key}/status", {"link_proof": mark}),
+            ("POST", f"/{sealed_key}/status", {"link_proof": receipt}),
+            ("POST", f"/{sealed_key}/status", {**link_of(keys), "passphrase": PASSPHRASE}),
+            ("POST", f"/{sealed_key}/reveal", wrong_guess(keys)),
             ("POST", f"/{sealed_key}/reveal", {"token": other, "passphrase": ""}),
             ("POST", f"/{sealed_key}/reveal", {"token": MESSAGE}),
-            ("POST", f"/{sealed_key}/reveal", {"proof": proof}),
+            ("POST", f"/{sealed_key}/reveal", {**proofs, "token": token}),
+            ("POST", f"/{sealed_key}/received", {"reader": reader, "mark": mark}),
+            ("POST", f"/{sealed_key}/reveal", {**proofs, "reader": reader}),
+            ("POST", f"/{sealed_key}/reveal", {**proofs, "reader": reader}),
+            ("POST", f"/{sealed_key}/received", {"reader": reader, "mark": mark}),
+            ("POST", f"/{sealed_key}/received", {"reader": reader, "mark": mark, "token": token}),
+            ("POST", f"/{sealed_key}/status", link_of(keys)),
+            ("POST", f"/{sealed_key}/reveal", proofs),
+            ("POST", f"/{sealed_key}/destroy", link_of(keys)),
             ("POST", f"/{key}/destroy", {"token": other}),
             ("DELETE", f"/{key}", {"token": token}),
-            ("POST", "/broken", urlencode({"message": MESSAGE, "token": token, "proof": proof})),
+            ("POST", f"/{key}/status", {"token": token}),
+            ("POST", "/broken", urlencode({"message": MESSAGE, "token": token, **proofs, "mark": mark})),
             ("GET", f"/broken-later?{key}/{token}", None),
         ):
             await site.ask(method, path, headers, body)
@@ -129,7 +155,8 @@ async def test_no_request_leaves_a_secret_in_the_log(site, log):
     await _everything(site, secrets)
 
     text = log.getvalue()
-    assert "GET /KEY/TOKEN 200" in text  # each request is logged, by its route
+    for logged_route in ("GET /KEY/TOKEN 200", "POST /KEY/status 200", "POST /KEY/received 204"):
+        assert logged_route in text  # each request is logged, by its route
     assert "POST /broken failed" in text
     assert "RuntimeError" in text
     assert [secret for secret in secrets if secret in text] == []
@@ -141,25 +168,26 @@ async def test_a_statement_that_the_database_refuses_is_not_quoted(
     """PostgreSQL's own words repeat the statement with what it was given."""
     msg_db_url = fresh_database(postgres, schema.MSG_DB)
     with psycopg2.connect(msg_db_url) as connection, connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE note RENAME COLUMN verifier TO proof")
+        cursor.execute("ALTER TABLE note RENAME COLUMN reveal_verifier TO proof")
     connection.close()
     key = "Ab3_x"
-    lock = sealing.derive_keys(sealing.new_token())
-    proof, verifier = sealing.to_text(lock.proof), lock.verifier
+    keys = sealing.derive_keys(sealing.new_token())
     async with serviced(seeded_key_db_url, msg_db_url) as service:
         await service.keys.start()
         async with listening(make_app(service), service, port := free_port()):
             site = Site(http_client, f"http://127.0.0.1:{port}")
 
-            answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, {"proof": proof})
+            answer = await site.ask("POST", f"/{key}/reveal", JSON_CLIENT, proofs_of(keys))
 
     assert answer.code == 500
     text = log.getvalue()
     assert "POST /KEY/reveal failed" in text
     assert "UndefinedColumn" in text
     assert key not in text
-    assert proof not in text
-    assert verifier.hex() not in text
+    for secret in (keys.link_proof, keys.reveal_proof, keys.link_verifier, keys.reveal_verifier):
+        assert sealing.to_text(secret) not in text
+        assert base64_of(secret) not in text
+        assert secret.hex() not in text
 
 
 async def test_a_database_that_is_away_is_logged_without_what_was_asked(http_client, log, seeded_key_db_url):
