@@ -242,7 +242,7 @@ MUTANTS = (
     Mutant(
         "delivery: it lasts for ever",
         "notes.py",
-        "AND at > least(clock_timestamp(), $4) - interval '60 seconds'",
+        "AND least(clock_timestamp(), $4) - at < interval '60 seconds'",
         "AND $4 IS NOT NULL",
         "server/test_notes.py",
     ),
