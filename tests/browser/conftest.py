@@ -79,7 +79,7 @@ def browser(playwright):
 class Recorder:
     """A proxy in front of the server that records what the browser sends, and can cut the connection."""
 
-    def __init__(self):
+    def __init__(self, host="localhost"):
         self.sent = bytearray()  # extended by a thread for each connection, which is atomic
         self.cut = False
         self.cut_answer_after = None  # bytes of the next answer, which then breaks off
@@ -93,7 +93,7 @@ class Recorder:
         self._listener = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection)
         self._listener.daemon_threads = True
         self.port = self._listener.server_address[1]
-        self.url = f"http://localhost:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         threading.Thread(target=self._listener.serve_forever, daemon=True).start()
 
     def _forward(self, browser):
@@ -163,13 +163,20 @@ def msg_db(databases):
     connection.close()
 
 
-@pytest.fixture(scope="package")
-def _way(databases):
-    recorder = Recorder()
+@contextlib.contextmanager
+def recorded(databases, host):
+    """A recorder in front of a server whose public name is `host`."""
+    recorder = Recorder(host)
     with serving({**databases, "PUBLIC_URL": recorder.url}) as (url, _):
         recorder.upstream = urllib.parse.urlsplit(url).port
         yield recorder
     recorder.close()
+
+
+@pytest.fixture(scope="package")
+def _way(databases):
+    with recorded(databases, "localhost") as recorder:
+        yield recorder
 
 
 @pytest.fixture

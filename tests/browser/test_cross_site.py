@@ -44,7 +44,7 @@ def test_a_form_on_another_site_is_refused(visitor, other_site, act):
     other_site.page = TOKEN_FORM.format(action=f"{address}/{act}", token=token)
     page = visitor.open(other_site.url)
     page.click("button")
-    page.wait_for_selector("text=sent from another site")
+    page.wait_for_selector("text=came from another site")
     assert ask(link, Accept="text/plain") == (200, "hello")
 
 
@@ -55,7 +55,7 @@ def test_a_form_on_another_site_leaves_no_message(visitor, other_site):
         <input name="message" value="x"><button>Go</button></form>"""
     page = visitor.open(other_site.url)
     page.click("button")
-    page.wait_for_selector("text=sent from another site")
+    page.wait_for_selector("text=came from another site")
 
 
 def test_a_link_on_another_site_leads_to_the_confirm_page(visitor, other_site):
