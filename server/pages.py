@@ -41,9 +41,7 @@ class Pages:
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
         )
-        environment.filters.update(
-            exactly=exactly, in_words=in_words, remaining=remaining, utc=utc, iso=datetime.isoformat
-        )
+        environment.filters.update(exactly=exactly, in_words=in_words, utc=utc, iso=datetime.isoformat)
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
@@ -88,11 +86,6 @@ def in_words(seconds: int) -> str:
 
 def _counted(count: int, name: str) -> str:
     return f"{count} {name}" if count == 1 else f"{count} {name}s"
-
-
-def remaining(expires_at: datetime) -> int:
-    """Seconds until then: sent as a duration, so that a wrong clock of the reader does no harm."""
-    return max(0, round((expires_at - datetime.now(timezone.utc)).total_seconds()))
 
 
 def utc(moment: datetime) -> str:

@@ -30,7 +30,10 @@ def revealed(visitor):
     visitor.reveal("sesame")
 
 
-PAGES = [form, share, confirm, revealed, states.confirm_cut_off, states.gone, states.destroyed]
+PAGES = [
+    form, share, confirm, revealed,
+    states.receipt, states.confirm_cut_off, states.gone, states.ended, states.destroyed,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -40,8 +43,13 @@ def test_screens(visit, state, scheme):
     visitor = visit(viewport={"width": 900, "height": 700}, color_scheme=scheme)
     state(visitor)
     if state is share:  # a link as on a real server, not a test's
-        link = "https://notes.example.org/Ab3_x#8aspm4G7VmSUfOoD6V1vrOXo"
-        visitor.page.evaluate("(link) => { document.querySelector('#link').value = link; }", link)
+        fields = {
+            "link": "https://notes.example.org/Ab3_x#8aspm4G7VmSUfOoD6V1vrOXo",
+            "receipt": f"https://notes.example.org/Ab3_x/receipt#{'MmUPb0r06_JkOcZ0LwQCT6c6EYo-vJc3wdCkwgPgr6A' * 2}",
+        }
+        visitor.page.evaluate(
+            "(fields) => { for (const id in fields) document.getElementById(id).value = fields[id]; }", fields
+        )
     visitor.page.screenshot(path=FOLDER / f"{state.__name__}-{scheme}.png", full_page=True)
 
 

@@ -89,7 +89,7 @@ def confirm_refused(visitor):
 
 def confirm_cut_off(visitor):
     visitor.open(hashed(leave(visitor.url, "hello"))[:-1])
-    visitor.page.wait_for_selector("[data-broken]:visible")
+    visitor.page.wait_for_selector("h1:text('This link was cut off'):visible")
 
 
 def confirm_waiting(visitor):

@@ -204,6 +204,7 @@ def test_without_webcrypto_the_server_seals_only_after_a_choice(insecure, visit)
     page = visitor.open(hashed(link))
     page.wait_for_selector("[data-server-opens]:visible")
     assert page.is_disabled("[data-send]")
+    assert not insecure.holds(link.rsplit("/", 1)[1])
     page.check("text=Let the server open")
     assert visitor.reveal() == "the heron stands at dawn"
 

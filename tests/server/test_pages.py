@@ -9,7 +9,7 @@ import jinja2
 import pytest
 
 from server import pages
-from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, remaining, utc
+from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, utc
 from server.problems import Problem
 from server.settings import Settings
 
@@ -261,13 +261,6 @@ def test_durations_in_words(seconds, words):
 def test_moments_in_words():
     """In UTC, whatever zone they come in."""
     assert utc(LATER.astimezone(timezone(timedelta(hours=2)))) == "23 November 2026, 14:05 UTC"
-
-
-@pytest.mark.parametrize("seconds", [-5, 0, 90])
-def test_what_remains_is_never_negative(seconds):
-    """Seconds from now, and 0 for what is past."""
-    left = remaining(datetime.now(timezone.utc) + timedelta(seconds=seconds))
-    assert max(0, seconds) - 1 <= left <= max(0, seconds)
 
 
 def test_every_template_is_tested():
