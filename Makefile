@@ -69,7 +69,8 @@ clean:  ## remove the virtual environment, but no notes or keys
 .PHONY: abuse
 HOSTILE_REQUESTS ?= 35000
 abuse: $(VENV)/dev.installed  ## send over 100,000 hostile requests, in about six minutes (HOSTILE_REQUESTS=N for fewer)
-	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse
+	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse \
+	    tests/deploy/nginx/test_limits.py tests/deploy/nginx/test_memory.py
 
 .PHONY: timing
 SAMPLES ?= 10000

@@ -136,6 +136,7 @@ class Notes:
         self._puts = GroupCommit(self._put_group, WORKERS, database.max_wait)
         max_members = max(1, MAX_REVEALED_BYTES // max_sealed_bytes)
         self._reveals = GroupCommit(self._reveal_group, WORKERS, database.max_wait, max_members)
+        self._received = GroupCommit(self._received_group, 1, database.max_wait)
 
     async def put(self, note: Note) -> Placed:
         """Store a note under a key that was never used before.
@@ -544,24 +545,6 @@ class Notes:
             raise Ended(status)
         return status is not None
 
-    RECEIVED = PreparedStatement(
-        "received",
-        "text, text",
-        """
-        WITH received AS (
-            UPDATE delivery
-            SET sealed = NULL
-            WHERE id = decode($1, 'base64')
-            RETURNING key, link_verifier
-        ), marked AS (
-            UPDATE ending
-            SET mark = coalesce(mark, decode(nullif($2, ''), 'base64'))
-            WHERE (key, link_verifier) = (SELECT key, link_verifier FROM received)
-        )
-        SELECT true FROM received
-        """,
-    )
-
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         """Forget the sealed bytes of a delivery, and keep the reader's mark with the note's ending.
 
@@ -575,8 +558,59 @@ class Notes:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        id_ = base64_of(delivery_id(key, reader))
-        return bool(await self._select(self.RECEIVED, id_, "" if mark is None else base64_of(mark)))
+        return await self._received.submit((delivery_id(key, reader), mark))
+
+    # The first mark stays. Each row is looked up by its key, whatever the tables contain: an update with
+    # FROM might join them.
+    RECEIVED = PreparedStatement(
+        "received",
+        "text, text",
+        """
+        WITH requested AS MATERIALIZED (
+            SELECT decode(id, 'base64') AS id, decode(nullif(mark, ''), 'base64') AS mark
+            FROM ROWS FROM (string_to_table($1, ','), string_to_table($2, ',')) AS requested(id, mark)
+        ), received AS (
+            UPDATE delivery
+            SET sealed = NULL
+            WHERE id = ANY (ARRAY(SELECT id FROM requested))
+            RETURNING id, key, link_verifier
+        ), marked AS (
+            UPDATE ending
+            SET mark = (
+                SELECT requested.mark
+                FROM received
+                JOIN requested ON requested.id = received.id
+                WHERE received.key = ending.key
+                    AND received.link_verifier = ending.link_verifier
+                    AND requested.mark IS NOT NULL
+                LIMIT 1
+            )
+            WHERE mark IS NULL
+                AND key = ANY (
+                    ARRAY(
+                        SELECT received.key
+                        FROM received
+                        JOIN requested ON requested.id = received.id
+                        WHERE requested.mark IS NOT NULL
+                    )
+                )
+        )
+        SELECT encode(id, 'hex') FROM received
+        """,
+    )
+
+    async def _received_group(self, group: list[tuple[bytes, bytes | None]]) -> list[bool]:
+        columns = (
+            ",".join([base64_of(id_) for id_, _ in group]),
+            ",".join(["" if mark is None else base64_of(mark) for _, mark in group]),
+        )
+
+        async def receive(deadline: float) -> set[str]:
+            async with self._database.connection(deadline) as connection:
+                return {id_ for id_, in await connection.query(self.RECEIVED, columns)}
+
+        found = await self._retry(receive)
+        return [id_.hex() in found for id_, _ in group]
 
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0

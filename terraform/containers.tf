@@ -1,9 +1,10 @@
 # What runs in the tasks: limits, hardening and logs of all containers, and the web task's own.
 
 locals {
-  # Hard limits in MiB. All that may run at once on the single server, an update's migration or a later run
-  # of the KGS included, has to fit into what a t2.micro registers: about 950, less ECS_RESERVED_MEMORY.
-  memory = { server = 384, nginx = 96, certificate = 16, kgs = 320, migrate = 128 }
+  # Hard limits in MiB. Everything that may run at once on the single server, including an update's migration or a
+  # later run of the KGS, has to fit into what a t2.micro registers: about 950, less ECS_RESERVED_MEMORY.
+  # nginx derives its limits of connections and requests from its memory (nginx/site.envsh).
+  memory = { server = 384, nginx = 160, certificate = 16, kgs = 320, migrate = 128 }
 
   log_configuration = {
     for name, group in aws_cloudwatch_log_group.container : name => {
@@ -110,6 +111,7 @@ locals {
       PROCESSES         = "1"
       PUBLIC_URL        = local.url
       MAX_MESSAGE_BYTES = tostring(var.max_message_bytes)
+      MEMORY            = tostring(local.memory["nginx"])
     } : { name = name, value = value }]
 
     mountPoints = local.tls_mounts

@@ -55,7 +55,7 @@ resource "aws_lb_listener" "https" {
   load_balancer_arn = aws_lb.web[0].arn
   port              = 443
   protocol          = "HTTPS"
-  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
   certificate_arn   = local.acm_arn
 
   default_action {

@@ -45,8 +45,8 @@ run "tls_ends_at_the_load_balancer" {
   command = plan
 
   assert {
-    condition     = aws_lb_listener.https[0].protocol == "HTTPS" && aws_lb_listener.https[0].ssl_policy == "ELBSecurityPolicy-TLS13-1-2-2021-06"
-    error_message = "TLS 1.2 and 1.3."
+    condition     = aws_lb_listener.https[0].protocol == "HTTPS" && aws_lb_listener.https[0].ssl_policy == "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+    error_message = "TLS 1.2 and 1.3, with a post-quantum key exchange."
   }
 
   assert {

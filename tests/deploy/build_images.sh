@@ -64,7 +64,7 @@ END
 cat >"$work/Dockerfile.nginx" <<'END'
 FROM localhost/debian
 RUN groupadd --system --gid 101 nginx && useradd --system --gid nginx --uid 101 --no-create-home nginx \
-    && apt-get update && apt-get install -y --no-install-recommends nginx-light gettext-base curl ca-certificates openssl \
+    && apt-get update && apt-get install -y --no-install-recommends nginx-light libnginx-mod-stream gettext-base curl ca-certificates openssl \
     && rm -rf /var/lib/apt/lists/* && mkdir -p /docker-entrypoint.d && touch /docker-entrypoint.d/20-envsubst.sh \
     && ln -sf /dev/stdout /var/log/nginx/access.log && ln -sf /dev/stderr /var/log/nginx/error.log
 COPY --chmod=0755 entrypoint /docker-entrypoint.sh

@@ -90,6 +90,26 @@ def test_no_environment_holds_a_secret(services):
                 )
 
 
+@pytest.mark.parametrize("name", [*OURS, *DATABASES])
+def test_every_container_has_a_bound_on_memory_and_processes(services, name):
+    """No container can take all memory, swap a message to a disk, or start processes without end."""
+    service = services[name]
+    assert re.fullmatch(r"(\$\{\w+_MEMORY:-)?\d+[mg]?\}?m?", service["mem_limit"])
+    assert service["memswap_limit"] == service["mem_limit"]
+    assert 0 < service["pids_limit"] <= 256
+
+
+def test_nginx_knows_the_bound_on_its_memory(services):
+    """nginx derives its limits from the memory that its container and its systemd unit give it."""
+    nginx = services["nginx"]
+    assert nginx["mem_limit"] == nginx["environment"]["MEMORY"] + "m"
+    script = (REPOSITORY / "nginx/site.envsh").read_text()
+    (default,) = re.findall(r"MEMORY:=(\d+)", script)
+    assert nginx["environment"]["MEMORY"] == f"${{NGINX_MEMORY:-{default}}}"
+    unit = (REPOSITORY / "docs/systemd/nginx.service.d/note-whisperer.conf").read_text()
+    assert f"\nMemoryMax={default}M\n" in unit
+
+
 def test_only_nginx_is_reached_from_outside(compose, services):
     """One service has ports, and by default for this machine alone; the databases' network leads nowhere."""
     assert [name for name, service in services.items() if "ports" in service] == ["nginx"]

@@ -140,9 +140,9 @@ class Load:
         luck = self._random.random()
         if luck < 0.05:
             self._to_do.append((self._destroy, note))
-        elif luck < 0.07 and not readers:
+        elif luck < 0.3 and not readers:
             self._to_do += [(self._try, note)] * 15
-        elif luck < 0.1:
+        elif luck < 0.08:
             self._to_do.append((self._try, note))
 
     async def _read(self, client: Client, note: Note) -> None:

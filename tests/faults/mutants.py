@@ -40,15 +40,15 @@ MUTANTS = (
     Mutant(
         "receipts: a lost COMMIT is taken for one that did not happen",
         "notes.py",
-        "earlier |= unconfirmed[id_]",
-        "earlier |= {}",
-        "faults/test_conversation.py",
+        "attempts = [unconfirmed[id_] for id_ in unconfirmed if (id_,) in found] + attempts",
+        "pass",
+        "server/test_notes.py",
     ),
     Mutant(
         "receipts: what was in memory is shown without asking for its receipt",
         "notes.py",
-        "for (id_,) in found:",
-        "for (id_,) in [(id_,) for id_ in unconfirmed]:",
+        " if (id_,) in found]",
+        "]",
         "server/test_notes.py",
     ),
     Mutant(
@@ -61,9 +61,9 @@ MUTANTS = (
     Mutant(
         "ordinals: a row goes to whoever asked for its key first",
         "notes.py",
-        "SELECT matched.ordinal, encode",
-        "SELECT (SELECT min(ordinal) FROM requested WHERE requested.key = deleted.key), encode",
-        "faults/test_conversation.py",
+        "SELECT guess.ordinal,",
+        "SELECT (SELECT min(ordinal) FROM requested WHERE requested.key = guess.key),",
+        "server/test_notes.py",
     ),
     Mutant(
         "idle connections: one in a transaction goes back to the pool",
@@ -75,8 +75,10 @@ MUTANTS = (
     Mutant(
         "lock order: rows are locked as they were asked for",
         "notes.py",
-        "FROM requested, LATERAL (",
-        "FROM (SELECT * FROM requested ORDER BY ordinal) AS requested, LATERAL (",
+        """SELECT DISTINCT key, link_verifier
+            FROM requested
+            ORDER BY key, link_verifier""",
+        "SELECT key, link_verifier FROM requested GROUP BY 1, 2 ORDER BY min(ordinal)",
         "faults/test_locks.py",
     ),
     Mutant(
@@ -96,8 +98,8 @@ MUTANTS = (
     Mutant(
         "readers who leave: their group goes on",
         "notes.py",
-        "if not unconfirmed and (not revealed or any(group[ordinal - 1].hung_up for ordinal in revealed)):",
-        "if not unconfirmed and not revealed:",
+        "if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):",
+        "if False:",
         "faults/test_readers_who_leave.py",
     ),
     Mutant(
@@ -124,16 +126,16 @@ MUTANTS = (
     Mutant(
         "retrying a put: the second one is told that the key is taken",
         "notes.py",
-        "WHERE note.verifier = excluded.verifier AND note.sealed = excluded.sealed",
+        "WHERE note.link_verifier = excluded.link_verifier AND note.sealed = excluded.sealed",
         "WHERE false",
         "faults/test_conversation.py",
     ),
     Mutant(
-        "clock: receipts are purged by the database's clock alone",
+        "clock: deliveries and endings are purged by the database's clock alone",
         "notes.py",
-        "at < least(now(), %s)",
-        "at < greatest(now(), %s)",
-        "faults/test_faults.py",
+        "return min(now, self._clock_offset",
+        "return max(now, self._clock_offset",
+        "server/test_notes.py",
     ),
     Mutant(
         "overload: a process takes as many clients as come",
@@ -148,6 +150,153 @@ MUTANTS = (
         '"-c tcp_user_timeout=10000",',
         '"",',
         "faults/test_locks.py",
+    ),
+    Mutant(
+        "receipts: of several attempts the last one decides",
+        "notes.py",
+        """outcomes.setdefault(ordinal, outcome)
+    return outcomes""",
+        """outcomes[ordinal] = outcome
+    return outcomes""",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "budget: wrong guesses are counted nowhere",
+        "notes.py",
+        "WHERE key = ANY (ARRAY(SELECT key FROM wrong))",
+        "WHERE false",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "budget: a group has as many tries as members",
+        "notes.py",
+        "WHERE fits AND NOT needs_passphrase AND number <= allowed",
+        "WHERE fits AND NOT needs_passphrase AND allowed > 0",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "budget: after ten tries there is no delay",
+        "notes.py",
+        "WHEN locked.next_try_at <= now() THEN 1",
+        "WHEN true THEN 1",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "budget: every delay is a minute",
+        "notes.py",
+        "least(2 ^ least(tries - 10, 6), 60)",
+        "1",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "budget: a missing passphrase is a guess",
+        "notes.py",
+        "WHERE NOT needs_passphrase AND number <= allowed AND key NOT IN",
+        "WHERE number <= allowed AND key NOT IN",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "guesses: the last one of a group is tried first",
+        "notes.py",
+        "OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number",
+        "OVER (PARTITION BY requested.key ORDER BY requested.ordinal DESC) AS number",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "link proof: a row is locked for whoever knows its key",
+        "notes.py",
+        """WHERE note.key = named.key AND note.link_verifier = named.link_verifier
+                FOR UPDATE""",
+        """WHERE note.key = named.key
+                FOR UPDATE""",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "delivery: every reader is the same",
+        "notes.py",
+        'hashlib.sha256(key.encode("ascii") + reader)',
+        'hashlib.sha256(key.encode("ascii"))',
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "delivery: a nonce is good for any note",
+        "notes.py",
+        'hashlib.sha256(key.encode("ascii") + reader)',
+        "hashlib.sha256(reader)",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "delivery: the same reader in one group is another one",
+        "notes.py",
+        "OR fits AND guess.delivery = matched.delivery THEN 'revealed'",
+        "THEN 'revealed'",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "delivery: there is none",
+        "notes.py",
+        "WHERE matched.delivery IS NOT NULL",
+        "WHERE false",
+        "faults/test_conversation.py",
+    ),
+    Mutant(
+        "delivery: it lasts for ever",
+        "notes.py",
+        "AND least(clock_timestamp(), $4) - at < interval '60 seconds'",
+        "AND $4 IS NOT NULL",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "delivery: nobody removes its bytes",
+        "notes.py",
+        "WHERE sealed IS NOT NULL AND at < %s",
+        "WHERE false AND at < %s",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "acknowledgement: the bytes stay",
+        "notes.py",
+        """SET sealed = NULL
+            WHERE id = ANY""",
+        """SET sealed = sealed
+            WHERE id = ANY""",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "acknowledgement: a second mark takes the place of the first",
+        "notes.py",
+        """WHERE mark IS NULL
+                AND key = ANY""",
+        "WHERE key = ANY",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "acknowledgement: a passphrase is forgotten before a retry",
+        "messages.py",
+        "if stretched or not claim.passphrase:",
+        "if True:",
+        "server/test_messages.py",
+    ),
+    Mutant(
+        "endings: a reading leaves none",
+        "notes.py",
+        "SELECT key, link_verifier, 'read' FROM deleted",
+        "SELECT key, link_verifier, 'read' FROM deleted WHERE false",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "endings: the purge leaves none",
+        "notes.py",
+        "SELECT key, link_verifier, 'expired', expires_at FROM deleted",
+        "SELECT key, link_verifier, 'expired', expires_at FROM deleted WHERE false",
+        "server/test_notes.py",
+    ),
+    Mutant(
+        "delivery: it is shown again without waiting for the standby",
+        "notes.py",
+        "outcomes.setdefault(ordinal, unhexlify(sealed))\n                        written = True",
+        "outcomes.setdefault(ordinal, unhexlify(sealed))",
+        "faults/test_failover.py",
     ),
 )
 

@@ -68,6 +68,31 @@ async def test_a_reveal_that_a_standby_was_not_waited_for_is_not_shown_yet(prima
         assert await attempt(notes, placed.key, "proof") == "read"
 
 
+@pytest.mark.gen_test(timeout=60)
+async def test_a_delivery_that_a_standby_does_not_have_is_not_shown_again_yet(primary_and_standby):
+    """The reader asks another server, which finds the delivery on the primary only: it waits for the standby too."""
+    url = primary_and_standby.primary.url("msg_db")
+    execute = primary_and_standby.primary.execute
+    both = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = 'msg_db' AND (wait_event = 'SyncRep' OR wait_event_type = 'Lock')"
+    )
+    async with opened(url, 7000, PATIENT) as notes, opened(url, 0, PATIENT) as other:
+        placed = await notes.put(a_note("proof"))
+        primary_and_standby.standby.freeze()
+        first = asyncio.create_task(attempt(notes, placed.key, "proof", "reader"))
+        while not await asyncio.to_thread(execute, f"SELECT pg_cancel_backend(pid) {WAITING}"):
+            await asyncio.sleep(0.01)
+        again = asyncio.create_task(attempt(other, placed.key, "proof", "reader"))
+        while not again.done() and await asyncio.to_thread(execute, both) < [(2,)]:
+            await asyncio.sleep(0.01)
+        too_soon = again.done()
+        primary_and_standby.standby.thaw()
+
+        assert await asyncio.gather(first, again) == [SEALED, SEALED]
+        assert not too_soon
+
+
 @pytest.mark.gen_test(timeout=120)
 async def test_a_failover_under_load_loses_nothing_and_shows_nothing_twice(
     primary_and_standby, seeded_key_db_url, tmp_path

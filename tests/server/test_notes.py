@@ -610,7 +610,7 @@ async def test_statements_look_rows_up_by_their_keys(msg_db_url):
         Notes.REVEAL: f"('{keys}', '{verifiers}', '{verifiers}', '{','.join(['f'] * 64)}', '{verifiers}', '', true)",
         Notes.PAST: f"('{keys}', '{verifiers}', '{verifiers}', 'infinity')",
         Notes.DESTROY: "('00001', 'AAAA')",
-        Notes.RECEIVED: "('AAAA', 'AAAA')",
+        Notes.RECEIVED: f"('{verifiers}', '{verifiers}')",
     }
     for fills in ((), analyze, many, analyze, ("TRUNCATE note, ending, delivery",)):
         async with opened(msg_db_url) as (_, database):
@@ -892,6 +892,23 @@ async def test_what_was_received_is_gone(msg_db_url):
         assert await notes.received(placed.key, nonce(b"reader"), verifier(b"other mark"))
         assert await notes.received(placed.key, nonce(b"reader"), None)
         assert await notes.status(placed.key, verifier(b"link")) == Ending("read", read.at, mark)
+
+
+async def test_acknowledgements_share_a_statement_and_keep_their_own_marks(msg_db_url):
+    """Of many at once, each is told of its own delivery, and each ending gets its own reader's first mark."""
+    async with opened(msg_db_url) as (notes, database):
+        placed = [await notes.put(a_note(link=b"%d" % n)) for n in range(20)]
+        for n, place in enumerate(placed):
+            await reveal(notes, place.key, link=b"%d" % n, reader=b"reader")
+        calls = [(place.key, verifier(b"mark %d" % n) if n % 2 else None) for n, place in enumerate(placed)]
+        calls += [("nokey", verifier(b"mark")), (placed[1].key, verifier(b"second mark"))]
+
+        known = await asyncio.gather(*(notes.received(key, nonce(b"reader"), mark) for key, mark in calls))
+
+        assert known == [True] * 20 + [False, True]
+        marks = [(await notes.status(place.key, verifier(b"%d" % n))).mark for n, place in enumerate(placed)]
+        assert marks == [mark for _, mark in calls[:20]]
+        assert await delivered(database) == [(None,)] * 20
 
 
 async def test_only_the_reader_can_acknowledge(msg_db_url):

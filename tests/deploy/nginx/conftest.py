@@ -41,7 +41,9 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if REPOSITORY / "tests/deploy/nginx" in item.path.parents:
                 item.add_marker(
-                    pytest.mark.skip(reason="nginx is not installed (apt-get install nginx-light)")
+                    pytest.mark.skip(
+                        reason="nginx is not installed (apt-get install nginx-light libnginx-mod-stream)"
+                    )
                 )
 
 
@@ -163,13 +165,14 @@ class Nginx:
             return False
         return True
 
-    def connect(self, tls=None, timeout=30):
-        """A new connection to where the world comes in, TLS if there is some."""
+    def connect(self, tls=None, timeout=30, source="127.0.0.1"):
+        """A new connection to the port for the world, with TLS unless there is none, from this address."""
+        options = {"timeout": timeout, "source_address": (source, 0)}
         if tls if tls is not None else self.settings.get("TLS") != "off":
             return http.client.HTTPSConnection(
-                "localhost", self.https_port, context=self.tls_context(), timeout=timeout
+                "localhost", self.https_port, context=self.tls_context(), **options
             )
-        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=timeout)
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, **options)
 
     def tls_context(self):
         return ssl.create_default_context(cafile=self.settings["TLS_CERTIFICATE"])
@@ -196,6 +199,17 @@ class Nginx:
         )
         assert status == 201, body
         return json.loads(body)["url"].split("/")[-2:]
+
+    def limits(self):
+        """How many connections, reads and puts one client (and all) may have at once, by name."""
+        rendered = "".join(path.read_text() for path in (self.folder / "conf.d").rglob("*.conf"))
+        return {name: int(count) for name, count in re.findall(r"limit_conn (\w+) +(\d+);", rendered)}
+
+    def processes(self):
+        """The master's process id, and those of its workers."""
+        master = self._process.pid
+        with open(f"/proc/{master}/task/{master}/children") as children:
+            return [master, *map(int, children.read().split())]
 
     def access_log(self):
         # The last line may be half written: a file grows by pages, whatever the size of a write.
@@ -244,6 +258,15 @@ class Nginx:
     def stop(self):
         self._process.terminate()
         self._process.wait()
+
+
+class PatientNginx(Nginx):
+    """An nginx that waits ten minutes for a client: a test on a busy machine may be slower than nginx allows."""
+
+    def render(self):
+        super().render()
+        timeouts = self.folder / "snippets/timeouts.conf"
+        timeouts.write_text(re.sub(r"\b\d+s;", "600s;", timeouts.read_text()))
 
 
 def _path():
@@ -317,8 +340,8 @@ def start_nginx(folders, certificate):
     """Starts nginx with further settings, and stops it in the end."""
     started = []
 
-    def start(servers, **settings):
-        started.append(Nginx(folders(), servers, **certificate, **settings))
+    def start(servers, kind=Nginx, **settings):
+        started.append(kind(folders(), servers, **certificate, **settings))
         return started[-1]
 
     yield start
@@ -345,7 +368,8 @@ def mortal_servers(_mortal_servers):
     return _mortal_servers
 
 
-UNLIMITED = {"LOOK_RATE": "9999r/s", "POST_RATE": "9999r/s", "REVEAL_RATE": "9999r/s"}
+RATES = ("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "STATIC_RATE")
+UNLIMITED = {"MEMORY": "4096", **dict.fromkeys(RATES, "9999r/s")}
 
 
 @pytest.fixture(scope="session")

@@ -127,9 +127,13 @@ def test_no_severity_writes_a_request_down(site):
     Full disks and used-up memory do not come on demand, but would be logged with the request.
     """
     dumped = subprocess.run([*site.command(), "-T"], capture_output=True, text=True, check=True).stdout
-    assert re.findall(r"^\s*error_log (.*);", dumped, re.M) == ["stderr notice", "/dev/null emerg"]
-    main, _, http = dumped.partition("\nhttp {")
-    assert "error_log stderr notice;" in main and "error_log /dev/null emerg;" in http
+    assert re.findall(r"^\s*error_log (.*);", dumped, re.M) == [
+        "stderr notice",  # of nginx itself
+        "/dev/null emerg",  # http
+        "/dev/null emerg",  # stream
+    ]
+    for block in ("http", "stream"):
+        assert "error_log /dev/null emerg;" in re.split(rf"^{block} {{", dumped, flags=re.M)[1]
 
 
 def context(text, secret):

@@ -1,7 +1,8 @@
-"""nginx/render, publish, site.envsh, templates: settings in, a configuration that nginx takes out."""
+"""nginx/render, publish, site.envsh, templates: settings in, a configuration for nginx out."""
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ MODES = {
     "everything set": {
         "MAX_MESSAGE_BYTES": "1000",
         "READ_TIMEOUT": "5",
-        "LOOK_RATE": "10r/s",
+        "PEEK_RATE": "10r/s",
         "POST_RATE": "30r/m",
         "SERVER_NAME": "notes.example.org",
         "PUBLIC_URL": "https://notes.example.org:8443",
@@ -43,7 +44,7 @@ def render(folders):
 
 @pytest.mark.parametrize("settings", MODES.values(), ids=MODES)
 def test_nginx_and_gixy_find_nothing(render, certificate, folders, settings):
-    """Every mode is a configuration that nginx loads without a warning and gixy has no word about."""
+    """nginx loads the configuration of every mode without a warning, and gixy finds no issue in it."""
     folder, done = render(**settings, **certificate, TEMP_DIR=str(folders()), ACCESS_LOG="/dev/null")
     assert (done.returncode, done.stderr) == (0, "")
     configuration = folder / "nginx.conf"
@@ -67,27 +68,26 @@ def test_render_does_what_the_official_image_does(render):
     settings = {**MODES["several machines"], **MODES["everything set"]}
     folder, _ = render(**settings)
     (web_root,) = folder.glob("www-*")
+    templates = REPOSITORY / "nginx/templates"
+    names = sorted(str(path.relative_to(templates)) for path in templates.rglob("*.template"))
     script = (
-        ". \"$0\"; names=$(env | sed -n 's/^\\(SITE_[A-Z_]*\\)=.*/${\\1}/p');"
-        " for template in site.conf mode/tls.conf mode/balancer.conf; do"
-        ' envsubst "$names" <"$1/$template.template"; done'
+        ". \"$0\"; names=$(env | sed -n 's/^\\(SITE_[A-Z0-9_]*\\)=.*/${\\1}/p');"
+        ' cd "$1"; shift; for template; do envsubst "$names" <"$template"; done'
     )
     environment = {"PATH": os.environ["PATH"] + ":/usr/sbin", "WEB_ROOT": str(web_root), **settings}
     official = subprocess.run(
-        ["sh", "-c", script, REPOSITORY / "nginx/site.envsh", REPOSITORY / "nginx/templates"],
+        ["sh", "-c", script, REPOSITORY / "nginx/site.envsh", templates, *names],
         env=environment, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    ours = [folder / "conf.d" / name for name in ("site.conf", "mode/tls.conf", "mode/balancer.conf")]
+    ours = [folder / "conf.d" / name.removesuffix(".template") for name in names]
     assert official == "".join(path.read_text() for path in ours)
     assert "${" not in official.replace("${SITE_…}", "")
 
 
 def test_the_body_limit_follows_the_longest_message(render):
-    """nginx takes what the server takes: six times the longest message, and a little."""
+    """nginx accepts what the server accepts: six times the longest message, and a little."""
     folder, _ = render(MAX_MESSAGE_BYTES="1000")
-    rendered = (folder / "conf.d/site.conf").read_text()
-    assert "client_max_body_size    14192;" in rendered
-    assert "client_body_buffer_size 14192;" in rendered
+    assert "client_max_body_size 14192;" in (folder / "conf.d/limits/post.conf").read_text()
 
 
 def test_every_process_of_every_host_is_an_upstream(render):
@@ -109,7 +109,11 @@ def test_every_process_of_every_host_is_an_upstream(render):
         ("MAX_MESSAGE_BYTES", "64k"),
         ("READ_TIMEOUT", "1m"),
         ("POST_RATE", "5"),
-        ("LOOK_RATE", "0r/s"),
+        ("PEEK_RATE", "0r/s"),
+        ("MEMORY", "1g"),
+        ("MEMORY", "64"),
+        ("WORKERS", "0"),
+        ("WORKERS", "08"),
         ("TLS", "maybe"),
         ("SERVER_NAME", "a b"),
         ("HTTP_PORT", "80 ssl"),
@@ -124,18 +128,83 @@ def test_a_setting_that_cannot_be_used_stops_the_start(render, name, value):
     assert not (folder / "conf.d").exists()
 
 
-def test_http_2_is_asked_for_as_this_nginx_understands_it(render, folders):
-    """Before 1.25.1 it is a parameter of listen, then a directive; neither version warns."""
-    old, new = ("1.22.1", "1.25.1")
-    rendered = {}
-    for version in (old, new):
+@pytest.fixture
+def render_for(render, folders):
+    """Renders for an nginx that says this of itself: the folder, and what render said."""
+
+    def run(version="1.30.5", library="OpenSSL 3.5.4 30 Sep 2025", built="--with-stream ", **settings):
         fake = folders() / "nginx"
-        fake.write_text(f"#!/bin/sh\necho nginx version: nginx/{version} >&2\n")
+        fake.write_text(
+            f"#!/bin/sh\nprintf 'nginx version: nginx/{version}\\nbuilt with {library}\\n"
+            f"configure arguments: --prefix=/etc/nginx {built}--with-http_ssl_module\\n' >&2\n"
+        )
         fake.chmod(0o755)
-        folder, _ = render(NGINX=str(fake))
-        rendered[version] = (folder / "conf.d/mode/tls.conf").read_text()
-    assert "443 default_server ssl http2;" in rendered[old] and "http2 on;" not in rendered[old]
-    assert "443 default_server ssl;" in rendered[new] and "http2 on;" in rendered[new]
+        return render(NGINX=str(fake), **settings)
+
+    return run
+
+
+@pytest.mark.parametrize("balancers", ["", "10.0.0.0/8"])
+def test_http_2_is_written_as_this_nginx_understands_it(render_for, balancers):
+    """Before 1.25.1 it is a parameter of listen, then a directive; neither version warns."""
+    old, new = (
+        (render_for(version, BALANCERS=balancers)[0] / "conf.d/mode/tls.conf").read_text()
+        for version in ("1.22.1", "1.25.1")
+    )
+    assert re.search(r"listen \S+ default_server .*ssl http2;", old) and "http2 on;" not in old
+    assert re.search(r"listen \S+ default_server .*ssl;", new) and "http2 on;" in new
+
+
+@pytest.mark.parametrize(
+    ("library", "offered"),
+    [
+        ("OpenSSL 3.0.22 25 Aug 2026", False),
+        ("OpenSSL 3.4.9 1 Jan 2026", False),
+        ("OpenSSL 3.5.0 8 Apr 2025", True),
+        ("OpenSSL 4.0.1 1 Jan 2027", True),
+        ("OpenSSL 3.0.22 25 Aug 2026 (running with OpenSSL 3.5.4 30 Sep 2025)", True),
+        ("OpenSSL 3.5.4 30 Sep 2025 (running with OpenSSL 3.0.22 25 Aug 2026)", False),
+        ("LibreSSL 4.1.0", False),
+    ],
+)
+def test_a_post_quantum_key_exchange_is_offered_if_the_library_has_it(render_for, library, offered):
+    """X25519MLKEM768 comes first with OpenSSL 3.5 or newer; an older one would refuse the whole list."""
+    rendered = (render_for(library=library)[0] / "conf.d/mode/tls.conf").read_text()
+    (groups,) = re.findall(r"ssl_ecdh_curve +(\S+);", rendered)
+    assert groups == ("X25519MLKEM768:" if offered else "") + "X25519:prime256v1:secp384r1"
+
+
+def test_the_stream_module_is_loaded_if_it_is_apart(render_for, folders):
+    """A module that is built in needs no line, one that is not is loaded, and one that is missing is named."""
+    modules = folders()
+    apart = f"--modules-path={modules} --with-stream=dynamic "
+    assert "load_module" not in (render_for()[0] / "conf.d/main/process.conf").read_text()
+    done = render_for(built=apart)[1]
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "libnginx-mod-stream" in done.stderr
+    assert render_for(built=apart, BALANCERS="10.0.0.0/8")[1].returncode == 0
+    (modules / "ngx_stream_module.so").touch()
+    loaded = (render_for(built=apart)[0] / "conf.d/main/process.conf").read_text()
+    assert f"load_module {modules}/ngx_stream_module.so;" in loaded
+
+
+def test_limits_follow_the_memory(render):
+    """Twice the memory beside what is fixed is twice the connections; a worker has room for all of them."""
+    small, large = (
+        dict(re.findall(r"(?:limit_conn )?(\w+) +(\d+);", _main(render(MEMORY=memory, WORKERS="1")[0])))
+        for memory in ("148", "248")
+    )
+    for name in ("connections", "connections_56", "connections_48", "connections_in_all"):
+        assert abs(int(large[name]) - 2 * int(small[name])) <= 1, name
+    shares = [int(large[f"connections{suffix}"]) for suffix in ("", "_56", "_48", "_in_all")]
+    assert shares == [shares[-1] // 16, shares[-1] // 8, shares[-1] // 4, 800]
+    assert int(large["worker_connections"]) >= 4 * 800
+
+
+def _main(folder):
+    return "".join(
+        (folder / "conf.d" / name).read_text() for name in ("main/process.conf", "front/stream.conf")
+    )
 
 
 def test_the_list_of_fingerprints_is_the_servers(render):
@@ -173,3 +242,17 @@ def test_what_is_served_is_never_changed_under_a_running_nginx(tmp_path):
 def test_scripts_are_plain_sh(program):
     """The scripts are POSIX shell: dash finds no error in them."""
     subprocess.run(["sh", "-n", REPOSITORY / "nginx" / program], check=True)
+
+
+def test_every_setting_is_in_the_operators_table():
+    """docs/operating.md lists exactly the settings that site.envsh reads, with their defaults."""
+    script = (REPOSITORY / "nginx/site.envsh").read_text()
+    read = dict(re.findall(r"\$\{([A-Z_]+):[-=]([^}]*)\}", script))
+    del read["NGINX"], read["WEB_ROOT"]  # for tests, and for render
+    table = (REPOSITORY / "docs/operating.md").read_text().partition("| variable |")[2].partition("\n\n")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    listed = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert listed.keys() == read.keys()
+    for name, default in read.items():
+        if name not in ("PUBLIC_URL", "BALANCERS", "WORKERS", "TLS_CERTIFICATE_KEY"):
+            assert default in listed[name], name

@@ -450,6 +450,14 @@ def test_everything_that_may_run_at_once_fits_a_t2_micro(single):
     assert single.containers("kgs")["kgs"]["memory"] > 256  # what the KGS may need
 
 
+def test_nginx_knows_the_bound_on_its_memory(single):
+    """nginx derives its limits from the memory that its container has."""
+    nginx = single.containers("web")["nginx"]
+    environment = {variable["name"]: variable["value"] for variable in nginx["environment"]}
+
+    assert environment["MEMORY"] == str(nginx["memory"])
+
+
 def test_containers_are_hardened(single):
     """Read-only root, no capabilities, no privileges, no core dumps."""
     for family in ("web", "kgs", "migrate"):

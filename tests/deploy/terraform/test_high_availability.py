@@ -41,7 +41,7 @@ def test_tls_ends_at_the_load_balancer(balanced, balancer):
     )["Certificate"]
 
     assert sorted(listeners) == [80, 443]
-    assert listeners[443]["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-2021-06"
+    assert listeners[443]["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
     assert certificate["DomainName"] == "notes.example.org"
     assert listeners[80]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
 
