@@ -13,6 +13,7 @@ from server.handlers.base import BaseHandler
 from server.messages import Revealed, Token
 from server.negotiation import Format
 from server.notes import Ended, Ending, PassphraseNeeded, Placed, TooManyTries, Unread, WrongPassphrase
+from server.pages import in_words as duration
 from server.pages import utc
 from server.posting import not_allowed
 from server.problems import Problem, gone
@@ -322,7 +323,7 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
     except TooManyTries as tries:
         raise Problem(
             429,
-            f"Too many wrong passphrases. The note is untouched. Try again in {tries.seconds} seconds.",
+            f"Too many wrong passphrases. The note is untouched. Try again in {duration(tries.seconds)}.",
             inputs.PASSPHRASE.name,
             {"Retry-After": str(tries.seconds)},
         ) from None
