@@ -111,6 +111,7 @@ class Faults:
         self.cluster.set_clock(self.random.choice((-3600, 3600)))
         await asyncio.sleep(self.frozen_seconds)
         self.cluster.set_clock(0)
+        self.history.clock_changes += 2
         await asyncio.sleep(self.frozen_seconds)
 
     async def fill_the_disk(self) -> None:

@@ -66,6 +66,7 @@ class History:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.notes: dict[int, Note] = {}
+        self.clock_changes = 0  # of the database: each may end the delay before one more try
 
     def begin(self, kind: str, note: int | None = None, reader: str | None = None) -> Call:
         call = Call(kind, note, time.monotonic(), reader=reader)
@@ -120,14 +121,16 @@ def check(history: History, bound: float, unknown_after: float) -> Verdict:
         if call.seconds > bound:
             violations.append(f"{call.kind} of note {call.note} took {call.seconds:.1f} s: {call.outcome}")
     for number, note in history.notes.items():
-        fate, wrong = _fate_of(note, calls_of[number], unknown_after)
+        fate, wrong = _fate_of(note, calls_of[number], unknown_after, history.clock_changes)
         counts[f"note {fate}"] += 1
         violations += wrong
     slowest = max((call.seconds for call in history.calls), default=0.0)
     return Verdict(violations, counts, slowest)
 
 
-def _fate_of(note: Note, calls: list[Call], unknown_after: float) -> tuple[str, list[str]]:
+def _fate_of(
+    note: Note, calls: list[Call], unknown_after: float, clock_changes: int
+) -> tuple[str, list[str]]:
     """What became of one note, and what should not have."""
     wrong = []
     reveals = [call for call in calls if call.kind == "reveal"]
@@ -142,7 +145,7 @@ def _fate_of(note: Note, calls: list[Call], unknown_after: float) -> tuple[str, 
     wrong += _wrong_deliveries(note, calls, shown)
     wrong += _wrong_endings(note, calls, shown, unknown_after)
     tried = [call for call in calls if call.outcome is Outcome.TRIED]
-    if tried and len(tried) > TRIES + (tried[-1].end - tried[0].start) // 60:
+    if tried and len(tried) > TRIES + (tried[-1].end - tried[0].start) // 60 + clock_changes:
         wrong.append(f"note {note.number} had {len(tried)} wrong proofs tried")
 
     takers = [call for call in reveals if _may_have_happened(call, Outcome.SHOWN, unknown_after)]
