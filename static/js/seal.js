@@ -121,7 +121,10 @@ const gcm = (iv) => ({ name: "AES-GCM", iv, additionalData: VERSION });
 function joined(...parts) {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
-  for (const part of parts) whole.set(part, (at += part.length) - part.length);
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
   return whole;
 }
 
