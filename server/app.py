@@ -11,8 +11,6 @@ from server.handlers.notes import (
     ConfirmHandler,
     DestroyHandler,
     EncodedLinkHandler,
-    FormHandler,
-    PostHandler,
     ReceiptHandler,
     ReceivedHandler,
     RevealHandler,
@@ -26,6 +24,7 @@ from server.handlers.operations import (
     ReadyHandler,
     SecurityTxtHandler,
 )
+from server.handlers.put import FormHandler, PostHandler
 from server.handlers.static import StaticHandler
 from server.httpd.handler import Application
 from server.keys import KEY_PATTERN

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest, split_host_and_port
 
 from server.problems import Problem
-from server.settings import Network, is_loopback
+from server.setting_values import Network, is_loopback
 
 
 def address_of(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> str:

@@ -18,7 +18,9 @@ REQUESTS = Histogram(
 NOTES_PUT = Counter("note_whisperer_notes_put", "Notes stored.", registry=REGISTRY)
 NOTES_REVEALED = Counter("note_whisperer_notes_revealed", "Notes revealed.", registry=REGISTRY)
 NOTES_DESTROYED = Counter("note_whisperer_notes_destroyed", "Notes destroyed unread.", registry=REGISTRY)
-NOTES_REFUSED = Counter("note_whisperer_notes_refused", "Reveals that fitted no note.", registry=REGISTRY)
+NOTES_REFUSED = Counter(
+    "note_whisperer_notes_refused", "Reveals whose link fitted no note.", registry=REGISTRY
+)
 NOTES_EXPIRED = Counter("note_whisperer_notes_expired", "Notes purged unread.", registry=REGISTRY)
 KEYS_AHEAD = Gauge("note_whisperer_keys_ahead", "Keys that this process holds in memory.", registry=REGISTRY)
 KEYS_LEFT = Gauge(

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from server.keys import LONGEST_LIFETIME
-
-MAX_LIFETIME = int(LONGEST_LIFETIME.total_seconds())
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from server import setting_values
+from server.setting_values import Network, is_loopback
 
 
 class SettingsError(ValueError):
@@ -25,98 +19,6 @@ class SettingsError(ValueError):
 def _setting(default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None) -> Any:
     """One environment variable: its default, how its text is read, what it is for, and how its default is shown."""
     return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown})
-
-
-def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], int | float]:
-    def parse(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            what = "a whole number" if kind is int else "a number"
-            raise ValueError(f"takes {what} from {low} to {high}")
-        return value
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"takes one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _origin(text: str) -> str:
-    url = urlsplit(text.rstrip("/"))
-    if url.scheme not in ("http", "https") or not url.hostname or url.path or url.query or url.fragment:
-        raise ValueError("takes an origin such as https://notes.example.org, without a path")
-    return f"{url.scheme}://{url.netloc}"
-
-
-def _database_url(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("takes a URL such as postgresql://user:password@host:5432/name")
-    return text
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ValueError("takes addresses or networks with commas between them: 10.0.0.0/8, ::1") from None
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("takes true or false")
-    return text == "true"
-
-
-def _header_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
-        raise ValueError("takes the name of a header, such as X-Forwarded-User")
-    return text
-
-
-def _contact(text: str) -> str:
-    if not re.fullmatch(r"(https|mailto|tel):[!-~]+", text):
-        raise ValueError("takes a URI such as mailto:security@example.org or https://example.org/contact")
-    return text
-
-
-def _tokens(path: str) -> Mapping[str, str]:
-    """The SHA-256 of each access token, by its name, from a file with lines of both."""
-    lines = [line.split() for line in Path(path).read_text().splitlines() if line.strip()]
-    tokens = {line[0]: line[1].lower() for line in lines if len(line) == 2}
-    if len(tokens) != len(lines) or not all(re.fullmatch("[0-9a-f]{64}", token) for token in tokens.values()):
-        raise ValueError("takes a file with a name and the SHA-256 of a token in each line, in hexadecimal")
-    return tokens
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _lifetime(text: str) -> int:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    if not (number.isascii() and number.isdigit() and 1 <= int(number) * _UNITS[unit] <= MAX_LIFETIME):
-        raise ValueError("takes a duration from 1s to 30d, such as 5m, 1h or 7d")
-    return int(number) * _UNITS[unit]
-
-
-def _lifetimes(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_lifetime(part.strip()) for part in text.split(",")}))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _default_data_dir() -> Path:
@@ -130,99 +32,117 @@ class Settings:
 
     host: str = _setting("127.0.0.1", str, "Address to listen on.")
     port: int = _setting(
-        8080, _number(int, 1, 65535), "Port of the first process; process *i* listens on `PORT` + *i*."
+        8080,
+        setting_values.number(int, 1, 65535),
+        "Port of the first process; process *i* listens on `PORT` + *i*.",
     )
     processes: int = _setting(
-        1, _number(int, 0, 256), "Server processes; 0 means one per core (the container image sets 0)."
+        1,
+        setting_values.number(int, 0, 256),
+        "Server processes; 0 means one per core (the container image sets 0).",
     )
     public_url: str | None = _setting(
         None,
-        _origin,
+        setting_values.origin,
         "Origin that links start with, such as `https://notes.example.org`."
         " Required unless `HOST` is a loopback address: then `http://localhost:PORT`.",
     )
     key_db_url: str | None = _setting(
         None,
-        _database_url,
+        setting_values.database_url,
         "libpq URL of the key-db; `KEY_DB_URL_FILE` names a file that holds it instead."
         " Without this and `MSG_DB_URL`, the server runs a PostgreSQL of its own.",
     )
     msg_db_url: str | None = _setting(
-        None, _database_url, "libpq URL of the msg-db, or `MSG_DB_URL_FILE`; set both databases or neither."
+        None,
+        setting_values.database_url,
+        "libpq URL of the msg-db, or `MSG_DB_URL_FILE`; set both databases or neither.",
     )
     data_dir: Path = _setting(
         None, Path, "Folder of the server's own PostgreSQL: `./data`, for root `/var/lib/note-whisperer`."
     )
-    max_message_bytes: int = _setting(65536, _number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8.")
+    max_message_bytes: int = _setting(
+        65536, setting_values.number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8."
+    )
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
-        _lifetimes,
+        setting_values.lifetimes,
         "Lifetimes that the form offers, commas between them. A client may ask for any up to 30 days.",
         shown="5m,1h,1d,3d,7d,30d",
     )
     default_lifetime: int = _setting(
-        3600, _lifetime, "Lifetime of a note if the client names none; one of `LIFETIMES`.", shown="1h"
+        3600,
+        setting_values.lifetime,
+        "Lifetime of a note if the client names none; one of `LIFETIMES`.",
+        shown="1h",
     )
     post_networks: tuple[Network, ...] = _setting(
         (),
-        _networks,
+        setting_values.networks,
         "Networks whose clients may put notes, commas between them. If neither this nor one of the next two"
         " is set, everybody may. Reading is always open.",
     )
     post_tokens_file: Mapping[str, str] | None = _setting(
         None,
-        _tokens,
+        setting_values.tokens,
         "File of the access tokens with which clients may put notes (`Authorization: Bearer TOKEN`): a name"
         " and the token's SHA-256 in each line.",
     )
     post_user_header: str | None = _setting(
         None,
-        _header_name,
+        setting_values.header_name,
         "Header in which a proxy of `TRUSTED_PROXIES` names a user who may put notes.",
     )
     read_only: bool = _setting(
-        False, _boolean, "`true`: take no new notes; those that exist can be read.", shown="false"
+        False,
+        setting_values.boolean,
+        "`true`: take no new notes; those that exist can be read.",
+        shown="false",
     )
     max_stored_bytes: int = _setting(
         0,
-        _number(int, 0, 1 << 50),
+        setting_values.number(int, 0, 1 << 50),
         "Bytes of the msg-db on disk beyond which puts get 507; 0 means no limit.",
     )
     puts_per_hour: int = _setting(
-        0, _number(int, 0, 1 << 40), "Notes that one server process takes in an hour; 0 means no limit."
+        0,
+        setting_values.number(int, 0, 1 << 40),
+        "Notes that one server process takes in an hour; 0 means no limit.",
     )
     put_bytes_per_hour: int = _setting(
         0,
-        _number(int, 0, 1 << 40),
+        setting_values.number(int, 0, 1 << 40),
         "Bytes that one server process takes from one client in an hour (from an IPv6 /56 four times as many,"
         " from a /48 sixteen times); 0 means no limit.",
     )
     operator_contact: str | None = _setting(
-        None, _contact, "URI for security reports, for `/.well-known/security.txt` (RFC 9116)."
+        None, setting_values.contact, "URI for security reports, for `/.well-known/security.txt` (RFC 9116)."
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
-        _networks,
+        setting_values.networks,
         "Networks of the proxies whose `X-Real-IP` is believed, commas between them.",
     )
     db_connections: int = _setting(
         8,
-        _number(int, 2, 100),
+        setting_values.number(int, 2, 100),
         "Connections of one process to the msg-db (at most two more go to the key-db).",
     )
     db_timeout: float = _setting(
         5.0,
-        _number(float, 0.1, 60),
+        setting_values.number(float, 0.1, 60),
         "Seconds that one database statement, or the wait for a connection, may take.",
     )
     drain_seconds: float = _setting(
         25.0,
-        _number(float, 0, 3600),
+        setting_values.number(float, 0, 3600),
         "Seconds that requests under way may take once the server is told to stop.",
     )
-    log_format: str = _setting("text", _one_of("text", "json"), "`text` or `json` (a JSON object a line).")
+    log_format: str = _setting(
+        "text", setting_values.one_of("text", "json"), "`text` or `json` (a JSON object a line)."
+    )
     log_level: str = _setting(
-        "info", _one_of("debug", "info", "warning", "error"), "Least severity that is logged."
+        "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
     )
 
     @classmethod

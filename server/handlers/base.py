@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import tornado.web
@@ -199,3 +199,8 @@ def problem_of(error: BaseException | None) -> Problem:
             return Problem(status, "The request cannot be answered.")
         case _:
             return Problem(500, "Something went wrong on the server. It has been logged.")
+
+
+def timestamp(time: datetime) -> str:
+    """RFC 3339, UTC, whole seconds."""
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -18,7 +18,8 @@ from server import sealing
 from server.messages import Proofs, Token
 from server.notes import Note
 from server.problems import Problem
-from server.settings import MAX_LIFETIME, Settings
+from server.setting_values import MAX_LIFETIME
+from server.settings import Settings
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

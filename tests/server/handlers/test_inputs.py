@@ -13,7 +13,8 @@ from server import sealing
 from server.handlers import inputs
 from server.messages import Proofs, Token
 from server.problems import Problem
-from server.settings import MAX_LIFETIME, Settings
+from server.setting_values import MAX_LIFETIME
+from server.settings import Settings
 
 MAX_BYTES = 300
 SETTINGS = Settings(max_message_bytes=MAX_BYTES)

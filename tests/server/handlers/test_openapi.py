@@ -13,7 +13,8 @@ from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
 from server.keys import KEY_PATTERN
 from server.sealing import MAX_PASSPHRASE_BYTES, sealed_length
-from server.settings import MAX_LIFETIME, Settings
+from server.setting_values import MAX_LIFETIME
+from server.settings import Settings
 from tests.server.handlers.askers import JSON_CLIENT
 from tests.server.handlers.conftest import DIGEST, link_of, proofs_of, wrong_guess
 
