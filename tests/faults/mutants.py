@@ -16,12 +16,13 @@ from pathlib import Path
 
 from tests.server_process import ROOT
 
+NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py"
 COPIED = ("server", "kgs", "templates", "static", "tests", "setup.cfg")
 
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """What is taken out, where, and the test file that notices."""
+    """What is taken out, where, and the test files that notice."""
 
     name: str
     file: str
@@ -42,14 +43,14 @@ MUTANTS = (
         "notes.py",
         "attempts = [unconfirmed[id_] for id_ in unconfirmed if (id_,) in found] + attempts",
         "pass",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "receipts: what was in memory is shown without asking for its receipt",
         "notes.py",
         " if (id_,) in found]",
         "]",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "receipts: a lost answer to COMMIT is the end",
@@ -63,7 +64,7 @@ MUTANTS = (
         "notes.py",
         "SELECT guess.ordinal,",
         "SELECT (SELECT min(ordinal) FROM requested WHERE requested.key = guess.key),",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "idle connections: one in a transaction goes back to the pool",
@@ -135,7 +136,7 @@ MUTANTS = (
         "notes.py",
         "return min(now, self._clock_offset",
         "return max(now, self._clock_offset",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "overload: a process takes as many clients as come",
@@ -158,49 +159,49 @@ MUTANTS = (
     return outcomes""",
         """outcomes[ordinal] = outcome
     return outcomes""",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "budget: wrong guesses are counted nowhere",
         "notes.py",
         "WHERE key = ANY (ARRAY(SELECT key FROM wrong))",
         "WHERE false",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "budget: a group has as many tries as members",
         "notes.py",
         "WHERE fits AND NOT needs_passphrase AND number <= allowed",
         "WHERE fits AND NOT needs_passphrase AND allowed > 0",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "budget: after ten tries there is no delay",
         "notes.py",
         "WHEN locked.next_try_at <= now() THEN 1",
         "WHEN true THEN 1",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "budget: every delay is a minute",
         "notes.py",
         "least(2 ^ least(tries - 10, 6), 60)",
         "1",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "budget: a missing passphrase is a guess",
         "notes.py",
         "WHERE NOT needs_passphrase AND number <= allowed AND key NOT IN",
         "WHERE number <= allowed AND key NOT IN",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "guesses: the last one of a group is tried first",
         "notes.py",
         "OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number",
         "OVER (PARTITION BY requested.key ORDER BY requested.ordinal DESC) AS number",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "link proof: a row is locked for whoever knows its key",
@@ -209,28 +210,28 @@ MUTANTS = (
                 FOR UPDATE""",
         """WHERE note.key = named.key
                 FOR UPDATE""",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "delivery: every reader is the same",
         "notes.py",
         'hashlib.sha256(key.encode("ascii") + reader)',
         'hashlib.sha256(key.encode("ascii"))',
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "delivery: a nonce is good for any note",
         "notes.py",
         'hashlib.sha256(key.encode("ascii") + reader)',
         "hashlib.sha256(reader)",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "delivery: the same reader in one group is another one",
         "notes.py",
         "OR fits AND guess.delivery = matched.delivery THEN 'revealed'",
         "THEN 'revealed'",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "delivery: there is none",
@@ -244,14 +245,14 @@ MUTANTS = (
         "notes.py",
         "AND least(clock_timestamp(), $4) - at < interval '60 seconds'",
         "AND $4 IS NOT NULL",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "delivery: nobody removes its bytes",
         "notes.py",
         "WHERE sealed IS NOT NULL AND at < %s",
         "WHERE false AND at < %s",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "acknowledgement: the bytes stay",
@@ -260,7 +261,7 @@ MUTANTS = (
             WHERE id = ANY""",
         """SET sealed = sealed
             WHERE id = ANY""",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "acknowledgement: a second mark takes the place of the first",
@@ -268,7 +269,7 @@ MUTANTS = (
         """WHERE mark IS NULL
                 AND key = ANY""",
         "WHERE key = ANY",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "acknowledgement: a passphrase is forgotten before a retry",
@@ -282,14 +283,14 @@ MUTANTS = (
         "notes.py",
         "SELECT key, link_verifier, 'read' FROM deleted",
         "SELECT key, link_verifier, 'read' FROM deleted WHERE false",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "endings: the purge leaves none",
         "notes.py",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted WHERE false",
-        "server/test_notes.py",
+        NOTES,
     ),
     Mutant(
         "delivery: it is shown again without waiting for the standby",
@@ -314,7 +315,14 @@ def run(names: list[str]) -> Iterator[tuple[Mutant, bool, str]]:
             file.write_text(mutant.of(file.read_text()))
             Path(folder).chmod(0o755)
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-x", f"tests/{mutant.test}"],
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-x",
+                    *(f"tests/{test}" for test in mutant.test.split()),
+                ],
                 cwd=folder,
                 capture_output=True,
                 text=True,

@@ -8,6 +8,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 
+import psycopg2
 import pytest
 from tornado.ioloop import IOLoop
 
@@ -200,3 +201,11 @@ class Site:
 @pytest.fixture
 def site(http_client, base_url):
     return Site(http_client, base_url)
+
+
+def change_row(service, statement, key):
+    """Change the row of a note."""
+    with psycopg2.connect(service.settings.msg_db_url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, (key,))
+        assert cursor.rowcount == 1
+    connection.close()
