@@ -44,9 +44,11 @@ class Field(NamedTuple, Generic[Value]):
 
     def of(self, fields: Fields, settings: Settings) -> Value:
         """Its value in a body. Raises Problem, 400 or 413, naming the field and its limit."""
-        if self.name in fields and fields[self.name] is None:
-            raise Problem(400, f"The field {self.name} must not be null: leave it out.", self.name)
-        return self.read(self.name, fields.get(self.name), settings)
+        name = self.name
+        value = fields.get(name)
+        if value is None and name in fields:
+            raise Problem(400, f"The field {name} must not be null: leave it out.", name)
+        return self.read(name, value, settings)
 
 
 class MessageToPut(NamedTuple):
@@ -170,8 +172,11 @@ def _text(name: str, value: Any) -> str:
 
 
 def _bytes(name: str, value: Any) -> bytes:
+    text = "" if value is None else value
+    if not isinstance(text, str):
+        raise Problem(400, f"The field {name} must be a string.", name)
     try:
-        return sealing.from_text(_text(name, value))
+        return sealing.from_text(text)
     except ValueError:
         raise Problem(400, f"The field {name} must be base64url without padding.", name) from None
 
@@ -189,16 +194,22 @@ REVEAL_PROOF = Field("reveal_proof", _read_digest)
 READER = Field("reader", _read_digest)
 MARK = Field("mark", _read_digest)
 
+
+def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields}
+
+
 # The bodies that there are.
-MESSAGE_FIELDS = (MESSAGE, PASSPHRASE, LIFETIME)
-SEALED_FIELDS = (SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME)
-REVEAL_FIELDS = (LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
-LINK_FIELDS = (LINK_PROOF, TOKEN)
-RECEIVED_FIELDS = (READER, MARK)
-PASSPHRASE_FIELDS = (PASSPHRASE,)  # of the form whose token is in its URL
+MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
+SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME)
+PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
+REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
+LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
+RECEIVED_FIELDS = _by_name(READER, MARK)
+PASSPHRASE_FIELDS = _by_name(PASSPHRASE)  # of the form whose token is in its URL
 
 # Of the form, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in MESSAGE_FIELDS if field.has_place)
+PLACES = tuple(field.name for field in MESSAGE_FIELDS.values() if field.has_place)
 
 
 def media_type_of(request: HTTPServerRequest) -> str:
@@ -206,7 +217,7 @@ def media_type_of(request: HTTPServerRequest) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def fields_of(request: HTTPServerRequest, known: tuple[Field[Any], ...]) -> Fields:
+def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fields:
     """The fields of the request's body, if all of them are `known`. The line ends of a form become LF.
 
     Raises:
@@ -219,9 +230,8 @@ def fields_of(request: HTTPServerRequest, known: tuple[Field[Any], ...]) -> Fiel
         fields = from_form(request.body)
     else:
         raise Problem(415, f"Content-Type must be {JSON} or {FORM}.")
-    names = dict.fromkeys(field.name for field in known)
-    if not fields.keys() <= names.keys():
-        raise Problem(400, f"There is an unknown field. The known ones are {', '.join(names)}.")
+    if not fields.keys() <= known.keys():
+        raise Problem(400, f"There is an unknown field. The known ones are {', '.join(known)}.")
     return fields
 
 
@@ -263,11 +273,10 @@ def from_form(body: bytes) -> Fields:
     fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
     if len(fields) != len(pairs):
         raise Problem(400, "The form has a duplicate field.")
-    return fields | {
-        field.name: _from_text(fields[field.name])
-        for field in (LIFETIME, HAS_PASSPHRASE)
-        if field.name in fields
-    }
+    for name in (LIFETIME.name, HAS_PASSPHRASE.name):
+        if name in fields:
+            fields[name] = _from_text(fields[name])
+    return fields
 
 
 def _from_text(text: str) -> Any:

@@ -34,7 +34,7 @@ class PostHandler(BaseHandler):
     async def post(self) -> None:
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
-        fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS)
+        fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(

@@ -289,19 +289,16 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        self._count_head_bytes(len(url))
+        self.head_bytes += len(url)
+        if self.head_bytes > self.server.limits.head:
+            raise self._end_with(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.receiving is not Receiving.HEAD:
             raise self._end_with(400)  # a trailer, which Tornado's server refuses as well
         self.fields.append((name, value))
-        self._count_head_bytes(len(name) + len(value) + 4)  # a colon, a space and the end of the line
-        if len(self.fields) > self.server.limits.fields:
-            raise self._end_with(431)
-
-    def _count_head_bytes(self, count: int) -> None:
-        self.head_bytes += count
-        if self.head_bytes > self.server.limits.head:
+        self.head_bytes += len(name) + len(value) + 4  # a colon, a space and the end of the line
+        if self.head_bytes > self.server.limits.head or len(self.fields) > self.server.limits.fields:
             raise self._end_with(431)
 
     def on_headers_complete(self) -> None:

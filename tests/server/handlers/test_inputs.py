@@ -51,9 +51,7 @@ FIELDS = st.fixed_dictionaries(
     },
 )
 
-EVERY_FIELD = dict.fromkeys(
-    inputs.MESSAGE_FIELDS + inputs.SEALED_FIELDS + inputs.REVEAL_FIELDS + inputs.RECEIVED_FIELDS
-)
+EVERY_FIELD = (inputs.PUT_FIELDS | inputs.REVEAL_FIELDS | inputs.RECEIVED_FIELDS).values()
 DIGEST_FIELDS = (
     inputs.LINK_VERIFIER,
     inputs.REVEAL_VERIFIER,
