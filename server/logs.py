@@ -7,10 +7,13 @@ sent.
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import logging
+import math
 import time
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -71,6 +74,32 @@ def set_up(format_: str, level: str) -> None:
 def log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """The loop's exception handler: log the failure of a task that nothing waits for."""
     log.error("a background task failed", exc_info=context.get("exception"))
+
+
+REFUSAL_INTERVAL = 60.0
+
+
+class Refusals:
+    """Logs why requests are refused: a new reason at once, then each reason once a minute with their number."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+        self._since: collections.Counter[str] = collections.Counter()
+
+    def log(self, reason: str, text: str) -> None:
+        """
+        Args:
+            reason: names the kind of refusal, of which there are few.
+            text: this refusal, without anything of its request.
+        """
+        now = self._clock()
+        if now - self._logged_at.get(reason, -math.inf) < REFUSAL_INTERVAL:
+            self._since[reason] += 1
+            return
+        more = self._since.pop(reason, 0)
+        self._logged_at[reason] = now
+        log.warning("%s%s", text, f" (and {more} more like it)" if more else "")
 
 
 def log_request(handler: tornado.web.RequestHandler) -> None:

@@ -8,6 +8,7 @@ from tornado.web import RequestHandler
 
 from server.database import Database
 from server.keys import KeyLeaser
+from server.logs import Refusals
 from server.messages import Messages
 from server.pages import Pages
 from server.posting import Posting
@@ -25,4 +26,5 @@ class Service:
     messages: Messages
     pages: Pages
     posting: Posting
+    refusals: Refusals = dataclasses.field(default_factory=Refusals)
     under_way: set[RequestHandler] = dataclasses.field(default_factory=set)

@@ -62,11 +62,12 @@ resource "aws_db_instance" "key" {
   auto_minor_version_upgrade = true
   parameter_group_name       = aws_db_parameter_group.quiet.name
 
-  instance_class    = var.database_instance_class
-  allocated_storage = 20
-  storage_type      = "gp3"
-  storage_encrypted = true
-  multi_az          = var.high_availability
+  instance_class        = var.database_instance_class
+  allocated_storage     = 20
+  max_allocated_storage = var.max_storage_gib
+  storage_type          = "gp3"
+  storage_encrypted     = true
+  multi_az              = var.high_availability
 
   username            = "schema_owner"
   password_wo         = ephemeral.aws_ssm_parameter.owner_password["key_db"].value
@@ -107,11 +108,12 @@ resource "aws_db_instance" "msg" {
   auto_minor_version_upgrade = true
   parameter_group_name       = aws_db_parameter_group.quiet.name
 
-  instance_class    = var.database_instance_class
-  allocated_storage = 20
-  storage_type      = "gp3"
-  storage_encrypted = true
-  multi_az          = var.high_availability
+  instance_class        = var.database_instance_class
+  allocated_storage     = 20
+  max_allocated_storage = var.max_storage_gib
+  storage_type          = "gp3"
+  storage_encrypted     = true
+  multi_az              = var.high_availability
 
   username            = "schema_owner"
   password_wo         = ephemeral.aws_ssm_parameter.owner_password["msg_db"].value
@@ -123,7 +125,7 @@ resource "aws_db_instance" "msg" {
 
   # No back-up and no final snapshot: a copy of the msg-db made before a note was read, together with the
   # note's link, would open the note after it destroyed itself. What is lost with the database are unread
-  # notes of at most seven days, and Multi-AZ is what keeps those.
+  # notes of at most thirty days, and Multi-AZ is what keeps those.
   backup_retention_period = 0
   skip_final_snapshot     = true
   deletion_protection     = var.deletion_protection

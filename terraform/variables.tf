@@ -272,3 +272,26 @@ variable "log_retention_days" {
     error_message = "log_retention_days takes one of the periods that CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365 … Logs are not kept for ever."
   }
 }
+
+variable "max_storage_gib" {
+  description = "GiB that the disk of each database may grow to. Puts are refused when the msg-db has nine tenths of it."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.max_storage_gib >= 22 && var.max_storage_gib <= 65536 && floor(var.max_storage_gib) == var.max_storage_gib
+    error_message = "max_storage_gib takes a whole number from 22 (RDS begins with 20 and grows by a tenth at least) to 65536."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic that alarms notify: a full disk, and keys that run out (alarms.tf)."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn takes the ARN of an SNS topic, such as arn:aws:sns:us-west-2:123456789012:alarms."
+  }
+}

@@ -163,7 +163,9 @@ class BaseHandler(Handler):
         if problem.status == 500:
             log.error("%s %s failed", self.request.method, self.route, exc_info=(typ, value, tb))
         elif problem.status == 503:
-            log.warning("%s %s refused: %s", self.request.method, self.route, value or typ.__name__)
+            self.service.refusals.log(
+                typ.__name__, f"{self.request.method} {self.route} refused: {value or typ.__name__}"
+            )
 
     def compute_etag(self) -> None:
         """None: only static files may be cached."""

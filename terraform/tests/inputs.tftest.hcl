@@ -24,6 +24,8 @@ run "each_bad_value_is_refused" {
     key_count               = 0
     max_message_bytes       = 0
     log_retention_days      = 0
+    max_storage_gib         = 21
+    alarm_topic_arn         = "alarms"
   }
 
   expect_failures = [
@@ -43,6 +45,8 @@ run "each_bad_value_is_refused" {
     var.key_count,
     var.max_message_bytes,
     var.log_retention_days,
+    var.max_storage_gib,
+    var.alarm_topic_arn,
   ]
 }
 

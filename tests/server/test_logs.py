@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from server import logs
+from server.logs import Refusals
 
 NAMES = ("tornado.access", "tornado.general", "tornado.application", "asyncio", "momoko")
 
@@ -127,3 +128,20 @@ def test_messages_below_the_level_are_not_logged(logged):
     logging.getLogger("server.anywhere").info("serving")
 
     assert stream.getvalue() == ""
+
+
+def test_a_refusal_is_logged_once_a_minute_with_the_number_of_the_others(caplog):
+    """A flood of refusals does not become a flood of lines; each reason has a minute of its own."""
+    now = 0.0
+    refusals = Refusals(lambda: now)
+    for _ in range(1000):
+        refusals.log("Busy", "POST /post refused: Busy")
+    refusals.log("OutOfKeys", "POST /post refused: OutOfKeys")
+    now = 60.0
+    refusals.log("Busy", "POST /post refused: Busy")
+
+    assert [record.message for record in caplog.records] == [
+        "POST /post refused: Busy",
+        "POST /post refused: OutOfKeys",
+        "POST /post refused: Busy (and 999 more like it)",
+    ]

@@ -490,6 +490,25 @@ def test_the_single_server_serves_the_usual_ports(single):
     assert containers["server"].get("portMappings", []) == []
 
 
+def test_full_disks_and_vanishing_keys_raise_an_alarm(single, databases):
+    """Each disk grows up to a limit and has an alarm; puts are refused before the limit, and their rate has one."""
+    alarms = {a["AlarmName"]: a for a in single.client("cloudwatch").describe_alarms()["MetricAlarms"]}
+    filters = single.client("logs").describe_metric_filters()["metricFilters"]
+    server = single.containers("web")["server"]
+    environment = {variable["name"]: variable["value"] for variable in server["environment"]}
+
+    for name, database in databases.items():
+        assert database["MaxAllocatedStorage"] == 100
+        alarm = alarms[f"{database['DBInstanceIdentifier']}-storage"]
+        assert alarm["MetricName"] == "FreeStorageSpace", name
+        assert alarm["Dimensions"][0]["Value"] == database["DBInstanceIdentifier"]
+    assert int(environment["MAX_STORED_BYTES"]) == 90 * 2**30
+    (puts,) = [f["metricTransformations"][0] for f in filters]
+    (alarm,) = [a for a in alarms.values() if a["MetricName"] == puts["metricName"]]
+    assert alarm["Namespace"] == puts["metricNamespace"]
+    assert alarm["Threshold"] == 64**5 // 61
+
+
 def test_logs_are_kept_for_a_while_and_no_longer(single):
     """Every log group has a retention, and every container and database a group."""
     groups = single.client("logs").describe_log_groups()["logGroups"]
