@@ -170,6 +170,11 @@ class Terraform:
     def resources(self):
         return self.run("state", "list").stdout.split()
 
+    def attributes(self, kind):
+        """What the provider read back of each resource of a type."""
+        resources = json.loads(self.run("show", "-json").stdout)["values"]["root_module"]["resources"]
+        return [resource["values"] for resource in resources if resource["type"] == kind]
+
     def _given(self, variables):
         given = self.variables | variables
         return [

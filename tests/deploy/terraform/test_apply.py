@@ -492,21 +492,23 @@ def test_the_single_server_serves_the_usual_ports(single):
 
 def test_full_disks_and_vanishing_keys_raise_an_alarm(single, databases):
     """Each disk grows up to a limit and has an alarm; puts are refused before the limit, and their rate has one."""
-    alarms = {a["AlarmName"]: a for a in single.client("cloudwatch").describe_alarms()["MetricAlarms"]}
-    filters = single.client("logs").describe_metric_filters()["metricFilters"]
+    alarms = {
+        alarm["alarm_name"]: alarm for alarm in single.terraform.attributes("aws_cloudwatch_metric_alarm")
+    }
+    (puts,) = single.terraform.attributes("aws_cloudwatch_log_metric_filter")
     server = single.containers("web")["server"]
     environment = {variable["name"]: variable["value"] for variable in server["environment"]}
 
-    for name, database in databases.items():
+    for database in databases.values():
         assert database["MaxAllocatedStorage"] == 100
-        alarm = alarms[f"{database['DBInstanceIdentifier']}-storage"]
-        assert alarm["MetricName"] == "FreeStorageSpace", name
-        assert alarm["Dimensions"][0]["Value"] == database["DBInstanceIdentifier"]
+        alarm = alarms.pop(f"{database['DBInstanceIdentifier']}-storage")
+        assert alarm["metric_name"] == "FreeStorageSpace"
+        assert alarm["dimensions"] == {"DBInstanceIdentifier": database["DBInstanceIdentifier"]}
     assert int(environment["MAX_STORED_BYTES"]) == 90 * 2**30
-    (puts,) = [f["metricTransformations"][0] for f in filters]
-    (alarm,) = [a for a in alarms.values() if a["MetricName"] == puts["metricName"]]
-    assert alarm["Namespace"] == puts["metricNamespace"]
-    assert alarm["Threshold"] == 64**5 // 61
+    (alarm,) = alarms.values()
+    counted = puts["metric_transformation"][0]
+    assert (alarm["namespace"], alarm["metric_name"]) == (counted["namespace"], counted["name"])
+    assert alarm["threshold"] == 64**5 // 61
 
 
 def test_logs_are_kept_for_a_while_and_no_longer(single):
