@@ -19,7 +19,7 @@ Member = TypeVar("Member")
 Result = TypeVar("Result")
 
 MAX_MEMBERS = 64
-SMALL_GROUP = 16  # members that are never divided: a group takes half the queue, but at least so many
+SMALL_GROUP = 16  # members that are never divided: a group takes half the queue, but at least this many
 MAX_BYTES = 1 << 20
 # Of the whole queue. Further members are refused at once, so that memory stays bounded.
 MAX_QUEUED = 4096

@@ -159,9 +159,7 @@ def _read_token(name: str, value: Any, settings: Settings) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    text = "" if value is None else value
-    if not isinstance(text, str):
-        raise Problem(400, f"The field {name} must be a string.", name)
+    text = _string(name, value)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -172,13 +170,17 @@ def _text(name: str, value: Any) -> str:
 
 
 def _bytes(name: str, value: Any) -> bytes:
+    try:
+        return sealing.from_text(_string(name, value))
+    except ValueError:
+        raise Problem(400, f"The field {name} must be base64url without padding.", name) from None
+
+
+def _string(name: str, value: Any) -> str:
     text = "" if value is None else value
     if not isinstance(text, str):
         raise Problem(400, f"The field {name} must be a string.", name)
-    try:
-        return sealing.from_text(text)
-    except ValueError:
-        raise Problem(400, f"The field {name} must be base64url without padding.", name) from None
+    return text
 
 
 MESSAGE = Field("message", _read_message, has_place=True)
