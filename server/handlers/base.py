@@ -15,6 +15,7 @@ from server.handlers import inputs
 from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
+from server.languages import Language, chosen, preferred
 from server.negotiation import Format, answer_format, plainly_asked
 from server.passphrases import Busy
 from server.problems import Problem, gone, unavailable
@@ -98,6 +99,13 @@ class BaseHandler(Handler):
         sent_json = inputs.media_type_of(self.request) == inputs.JSON
         return answer_format(self.request.headers, Format.JSON if sent_json else Format.PAGE)
 
+    @property
+    def language(self) -> Language:
+        """The language of the page: the one that its URL names (?lang=de), or the one that the browser prefers."""
+        query = self.request.query
+        named = chosen(query.removeprefix("lang=")) if query.startswith("lang=") else None
+        return named or preferred(self.request.headers.get("Accept-Language", ""))
+
     def answer_json(self, members: dict[str, Any], status: int = 200) -> None:
         self.answer_json_text(_TO_JSON.encode(members), status)
 
@@ -115,9 +123,11 @@ class BaseHandler(Handler):
         """A whole page or, for htmx, its fragment."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        pages = self.service.pages
+        pages, language = self.service.pages, self.language
+        self.set_header("Content-Language", language.tag)
+        self.set_header("Vary", "Accept-Language")
         render = pages.fragment if self.format is Format.FRAGMENT else pages.page
-        self.finish(render(template, place=place_of(context.get("problem")), **context))
+        self.finish(render(template, language, place=place_of(context.get("problem")), **context))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an exception in the client's format."""
@@ -142,7 +152,7 @@ class BaseHandler(Handler):
             self.set_header("HX-Retarget", f"#{place_of(problem)}")
             self.set_header("HX-Reswap", "innerHTML")
             self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(self.service.pages.page("_problem.html", problem=problem))
+            self.finish(self.service.pages.page("_problem.html", self.language, problem=problem))
         else:
             self.answer_error_page(problem)
 
