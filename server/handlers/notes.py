@@ -26,7 +26,7 @@ class KeyHandler(BaseHandler):
         """The confirm page: the same bytes for every key that has a note. Raises Problem, 404, if there is none."""
         if not await self.service.messages.peek(key):
             raise gone()
-        self.answer_html("confirm.html", problem=None, asks_passphrase=False)
+        self.answer_constant("confirm.html")
 
     async def reveal(
         self, key: str, claim: Any, reader: bytes | None = None, passphrase_status: int = 403
@@ -209,7 +209,7 @@ class ReceiptHandler(BaseHandler):
     route = "/KEY/receipt"
 
     def get(self, key: str) -> None:
-        self.answer_html("receipt.html")
+        self.answer_constant("receipt.html")
 
     head = get
 

@@ -20,7 +20,7 @@ class FormHandler(BaseHandler):
     def get(self) -> None:
         if not self.service.posting.may_post(self.request):
             raise not_allowed()
-        self.answer_html("form.html", values={}, problem=None)
+        self.answer_constant("form.html")
 
     head = get
 
