@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
@@ -52,11 +53,20 @@ class Parser(argparse.ArgumentParser):
     """Its errors repeat no value, which may be a secret."""
 
     def error(self, message: str) -> NoReturn:
-        if message.startswith(("unrecognized arguments", "argument COMMAND: invalid choice")):
-            message = "There is an argument too many, or a command or an option that does not exist."
+        about = re.fullmatch(
+            r"argument (-[\w-]+)(?:/\S+)?: (takes .*|expected .*|not allowed with argument -[\w-]+)", message
+        )
+        missing = re.fullmatch(r"the following arguments are required: ([\w, -]+)", message)
+        flag = re.fullmatch(r"argument (-[\w-]+).*: ignored explicit argument .*", message)
+        if about:
+            detail = f"{about[1]} {about[2]}."
+        elif missing:
+            detail = f"Missing: {missing[1]}."
+        elif flag:
+            detail = f"{flag[1]} takes no value."
         else:
-            message = message[:1].upper() + message[1:].rstrip(".") + "."
-        raise UsageError(f"{message} See {self.prog} --help.")
+            detail = "There is an argument too many, or a command or an option that does not exist."
+        raise UsageError(f"{detail} See {self.prog} --help.")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import socket
 import ssl
 import time
 import urllib.request
@@ -234,12 +235,13 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _in_words(error: Exception) -> str:
+    cause = _cause(error)
     if isinstance(error, ProxyError):
         return "The proxy does not let the request through."
-    if isinstance(error, TimeoutError):
-        return "There was no answer in time."
-    if isinstance(error, SSLError):
+    if isinstance(cause, socket.gaierror):
+        return "Its name is not known here."
+    if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
         return "The encrypted connection failed."
-    cause = _cause(error)
-    reason = cause.strerror if isinstance(cause, OSError) else None
-    return f"{reason}." if reason else "The connection broke off."
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{cause.strerror}."
+    return "There was no answer in time." if isinstance(error, TimeoutError) else "The connection broke off."

@@ -43,9 +43,9 @@ def look(service: Service, link: Link) -> Status:
 
 
 ENDED = {
-    "read": "The message was read: {at}. If that was not you or your reader, somebody else opened the link.",
-    "destroyed": "The message was destroyed unread: {at}.",
-    "expired": "The message expired unread: {at}.",
+    "read": "The message was read on {at}. If that was not you or your reader, somebody else opened the link.",
+    "destroyed": "The message was destroyed unread on {at}.",
+    "expired": "The message expired unread on {at}.",
 }
 
 

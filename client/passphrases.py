@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from client import terminal
@@ -21,8 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the passphrase from this file, without white space at its ends",
     )
     ways.add_argument(
-        "--passphrase-fd", metavar="N", type=int, help="take the passphrase from this open file descriptor"
+        "--passphrase-fd",
+        metavar="N",
+        type=descriptor,
+        help="take the passphrase from this open file descriptor",
     )
+
+
+def descriptor(text: str) -> int:
+    """The number of a file descriptor."""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError("takes the number of an open file descriptor")
+    return int(text)
 
 
 def given(options: argparse.Namespace) -> str | None:

@@ -146,7 +146,10 @@ def _put(service: Service, message: str, passphrase: str | None, options: argpar
     if options.json:
         return terminal.write_json({"link": str(link), "receipt": receipt, "expires_at": placed.expires_at})
     terminal.write_line(str(link))
-    terminal.notice(f"It opens once, until {terminal.moment(placed.expires_at)}. Your receipt: {receipt}")
+    terminal.notice(
+        f"It opens once, until {terminal.moment(placed.expires_at)}."
+        f" Your receipt, which shows whether it was read:\n{receipt}"
+    )
     _tell_of_other_name(service, placed)
 
 

@@ -71,9 +71,8 @@ def in_words(link: Link | Receipt, status: Status) -> str:
         )
         needs = " It needs a passphrase." if status.has_passphrase else ""
         return f"The message is unread, until {moment(status.at)}.{needs}{wrong}"
-    words = ENDED[status.state].format(at=moment(status.at))
     if status.state != "read" or isinstance(link, Link):
-        return words
+        return ENDED[status.state].format(at=moment(status.at))
     if is_confirmed(link, status):
-        return f"{words} The reader's program has confirmed it."
-    return f"{words} So says the service; the reader's program has not confirmed it."
+        return f"The message was read on {moment(status.at)}. The reader's program has confirmed it."
+    return f"The message was read on {moment(status.at)}. So says the service; the reader's program has not confirmed it."

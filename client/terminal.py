@@ -107,6 +107,6 @@ def ask_secret(prompt: str) -> str:
 def moment(text: str) -> str:
     """A time of the service, such as 2026-11-25T14:05:00Z, as the clock on the wall shows it."""
     try:
-        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d, %H:%M %Z")
     except (ValueError, OverflowError):
         return shown(text)
