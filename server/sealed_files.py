@@ -43,6 +43,12 @@ CHUNK_BYTES = 64 << 10
 SEALED_CHUNK_BYTES = CHUNK_BYTES + sealing.TAG_LENGTH
 SHORTEST_STREAM = 256
 
+# Of one request: about a MiB. It begins with the nonce of the upload and the number of its first chunk.
+MAX_CHUNKS = 16
+NUMBER_BYTES = 4
+HIGHEST_NUMBER = LARGEST // CHUNK_BYTES
+MAX_REQUEST_BYTES = sealing.DIGEST_LENGTH + NUMBER_BYTES + MAX_CHUNKS * SEALED_CHUNK_BYTES
+
 _LENGTH_BYTES = 4  # of the index's length
 
 
