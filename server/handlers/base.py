@@ -58,17 +58,25 @@ class BaseHandler(Handler):
         self.service, self.under_way = service, service.under_way
 
     def prepare(self) -> None:
-        request, settings = self.request, self.service.settings
-        if len(request.body) > settings.max_body_bytes:
-            raise Problem(
-                413, f"The message may have at most {settings.max_message_bytes} bytes.", inputs.MESSAGE.name
-            )
+        request = self.request
+        if len(request.body) > self.max_body_bytes:
+            raise self.too_long
         if not self.any_host:
             refuse_other_host(request, self.public_url)
         if request.method not in self.allow and request.method != "OPTIONS":
             raise Problem(405, f"This URL accepts only {', '.join(self.allow)}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.public_url)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.service.settings.max_body_bytes
+
+    @property
+    def too_long(self) -> Problem:
+        """The answer to a longer body."""
+        limit = self.service.settings.max_message_bytes
+        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
 
     def options(self, *_: str) -> None:
         self.set_status(204)

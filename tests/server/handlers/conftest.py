@@ -119,7 +119,7 @@ def http_server(io_loop, app, service, http_port):
 @asynccontextmanager
 async def listening(app, service, port):
     """The application on a port."""
-    server = Server(app, Limits(service.settings.max_body_bytes))
+    server = Server(app, Limits(service.settings.longest_body_bytes))
     await server.listen(port, "127.0.0.1")
     try:
         yield server
