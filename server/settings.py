@@ -176,6 +176,13 @@ class Settings:
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
     )
 
+    audit_log: bool = _setting(
+        False,
+        setting_values.boolean,
+        "`true`: log a line for each put, reveal and destroy, done or refused. It names no note and no address.",
+        shown="false",
+    )
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read and check every setting.

@@ -9,6 +9,7 @@ from typing import Any
 
 import tornado.web
 
+from server import audit
 from server.clients import address_of, refuse_cross_site, refuse_other_host
 from server.database import Unavailable
 from server.handlers import inputs
@@ -50,6 +51,8 @@ class BaseHandler(Handler):
     route = "other"  # its name in logs and metrics, never the URL
     allow: tuple[str, ...] = ("GET", "HEAD")
     any_host = False  # health checks and Prometheus name the machine, not the service
+
+    act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
 
     first_headers = Headers.constant(SECURITY_HEADERS)
     service: Service
@@ -192,6 +195,12 @@ class BaseHandler(Handler):
             self.service.refusals.log(
                 typ.__name__, f"{self.request.method} {self.route} refused: {value or typ.__name__}"
             )
+
+    def on_finish(self) -> None:
+        """Log an act, if the operator wants to know of it."""
+        if self.act and self.service.settings.audit_log:
+            by = self.service.posting.poster_of(self.request) if self.act == "put" else None
+            audit.log_act(self.act, self.request.method or "", self.route, self.get_status(), by)
 
     def compute_etag(self) -> None:
         """None: only static files may be cached."""

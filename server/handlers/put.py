@@ -33,6 +33,7 @@ class PostHandler(BaseHandler):
     allow = ("POST",)
 
     async def post(self) -> None:
+        self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
         fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)
