@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,6 +37,8 @@ class Pages:
         )
         environment.globals.update(
             asset=asset,
+            integrity=integrity,
+            import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
                 max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
             ),
@@ -69,6 +73,28 @@ def asset(path: str) -> Markup:
 def fingerprint(path: str) -> str:
     """The first 64 bits of the SHA-256 of a file in static/."""
     return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
+
+
+@functools.cache
+def integrity(path: str) -> str:
+    """What a browser compares a file in static/ with before it uses it (Subresource Integrity)."""
+    return "sha384-" + _base64(hashlib.sha384((STATIC / path).read_bytes()).digest())
+
+
+def _import_map() -> str:
+    """The integrity of every module: `import()` has no other place for it."""
+    modules = sorted(file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js"))
+    return json.dumps({"integrity": {asset(path): integrity(path) for path in modules}}, separators=(",", ":"))
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+# All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
+# allows this inline script stays the same header everywhere.
+IMPORT_MAP = _import_map()
+IMPORT_MAP_SOURCE = f"'sha256-{_base64(hashlib.sha256(IMPORT_MAP.encode()).digest())}'"
 
 
 def exactly(text: str) -> Markup:

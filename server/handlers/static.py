@@ -13,10 +13,15 @@ from server.handlers.base import SECURITY_HEADERS, BaseHandler
 
 FOR_EVER = "public, max-age=31536000, immutable"
 FOR_A_WHILE = "public, max-age=3600"
+NOT_AT_ALL = "no-store"
 
 
 class StaticHandler(tornado.web.StaticFileHandler):
-    """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint."""
+    """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint.
+
+    If ?v= is the fingerprint of another version, the page's integrity attribute refuses the file, and a reload
+    has to fetch it again.
+    """
 
     route = "/static"
     allow = ("GET", "HEAD")
@@ -39,8 +44,9 @@ class StaticHandler(tornado.web.StaticFileHandler):
         # By the file's own path: a URL can repeat a/../, and each fingerprint is remembered.
         assert self.absolute_path
         own_path = str(Path(self.absolute_path).relative_to(pages.STATIC.resolve()))
-        fits = self.get_query_argument("v", None) == pages.fingerprint(own_path)
-        self.set_header("Cache-Control", FOR_EVER if fits else FOR_A_WHILE)
+        wanted = self.get_query_argument("v", "")
+        fits = wanted == pages.fingerprint(own_path)
+        self.set_header("Cache-Control", FOR_EVER if fits else NOT_AT_ALL if wanted else FOR_A_WHILE)
 
     def get_cache_time(self, *_: Any) -> int:
         return 0  # set_extra_headers sets Cache-Control
