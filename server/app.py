@@ -14,6 +14,7 @@ from server.handlers.notes import (
     ReceiptHandler,
     ReceivedHandler,
     RevealHandler,
+    SlashHandler,
     StatusHandler,
     TokenHandler,
 )
@@ -39,6 +40,7 @@ def make_app(service: Service) -> Application:
             (r"/", FormHandler, with_service),
             (r"/post", PostHandler, with_service),
             (rf"/({KEY_PATTERN})", ConfirmHandler, with_service),
+            (rf"/({KEY_PATTERN})/", SlashHandler, with_service),
             (rf"/({KEY_PATTERN})/reveal", RevealHandler, with_service),
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
             (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),

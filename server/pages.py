@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -41,7 +42,9 @@ class Pages:
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
         )
-        environment.filters.update(exactly=exactly, in_words=in_words, utc=utc, iso=datetime.isoformat)
+        environment.filters.update(
+            exactly=exactly, marked=marked, in_words=in_words, utc=utc, iso=datetime.isoformat
+        )
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
@@ -74,6 +77,18 @@ def fingerprint(path: str) -> str:
 def exactly(text: str) -> Markup:
     """Escaped so that a browser reads back the same text: a bare CR would come back as LF."""
     return Markup(escape(text).replace("\r", Markup("&#13;")))  # nosec B704 # escaped just before
+
+
+_REVERSING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def marked(text: str) -> Markup:
+    """The text exactly; characters that reverse what follows them are marked and have no effect on it (text.js)."""
+    return Markup(  # nosec B704 # escaped just before
+        _REVERSING.sub(
+            lambda found: f'<bdi data-code="U+{ord(found[0]):04X}">{found[0]}</bdi>', exactly(text)
+        )
+    )
 
 
 def in_words(seconds: int) -> str:

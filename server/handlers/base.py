@@ -50,7 +50,8 @@ class BaseHandler(Handler):
     allow: tuple[str, ...] = ("GET", "HEAD")
     any_host = False  # health checks and Prometheus name the machine, not the service
 
-    first_headers = Headers.constant(SECURITY_HEADERS)
+    # The pages' scripts show nothing without it: the page of a proxy or of a captive portal is no answer.
+    first_headers = Headers.constant(SECURITY_HEADERS | {"Note-Whisperer": "1"})
     service: Service
 
     def initialize(self, service: Service) -> None:

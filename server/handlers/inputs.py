@@ -142,6 +142,12 @@ def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
     return bool(value)
 
 
+def _read_present(name: str, value: Any, settings: Settings) -> bool:
+    if value not in (None, "yes", "no"):
+        raise Problem(400, f"The field {name} must be yes or no.", name)
+    return bool(value == "yes")
+
+
 def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
     data = _bytes(name, value)
     if len(data) != sealing.DIGEST_LENGTH:
@@ -195,6 +201,9 @@ LINK_PROOF = Field("link_proof", _read_digest)
 REVEAL_PROOF = Field("reveal_proof", _read_digest)
 READER = Field("reader", _read_digest)
 MARK = Field("mark", _read_digest)
+PRESENT = Field(
+    "present", _read_present, has_place=True
+)  # a person says so: a scanner that submits forms does not
 
 
 def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
@@ -208,10 +217,10 @@ PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
 REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
 LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
 RECEIVED_FIELDS = _by_name(READER, MARK)
-PASSPHRASE_FIELDS = _by_name(PASSPHRASE)  # of the form whose token is in its URL
+CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
-# Of the form, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in MESSAGE_FIELDS.values() if field.has_place)
+# Of the two forms, those that have a place for their problem beside them.
+PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
 
 
 def media_type_of(request: HTTPServerRequest) -> str:
