@@ -15,6 +15,7 @@ from server.handlers.notes import (
     ReceiptHandler,
     ReceivedHandler,
     RevealHandler,
+    SlashHandler,
     StatusHandler,
     TokenHandler,
 )
@@ -46,6 +47,7 @@ def make_app(service: Service) -> Application:
             (r"/upload", UploadHandler, with_service),
             (r"/upload/chunks", UploadChunksHandler, with_service),
             (rf"/({KEY_PATTERN})", ConfirmHandler, with_service),
+            (rf"/({KEY_PATTERN})/", SlashHandler, with_service),
             (rf"/({KEY_PATTERN})/reveal", RevealHandler, with_service),
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
             (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),

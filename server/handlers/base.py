@@ -56,7 +56,8 @@ class BaseHandler(Handler):
 
     act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
 
-    first_headers = Headers.constant(SECURITY_HEADERS)
+    # The pages' scripts show nothing without it: the page of a proxy or of a captive portal is no answer.
+    first_headers = Headers.constant(SECURITY_HEADERS | {"Note-Whisperer": "1"})
     service: Service
 
     def initialize(self, service: Service) -> None:

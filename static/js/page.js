@@ -30,11 +30,17 @@
           const tools = Object.assign({}, ...used);
           return Promise.all(modules.map((module) => module.default(element, tools)));
         })
-        .then(() => { element.dataset.attached = ""; });
+        .then(() => { element.dataset.attached = ""; }, () => sayBroken(element));
     }
   }
 
-  const problems = () => document.querySelectorAll("main .problem[role=alert]");
+  // A script that did not load must not leave a button that does nothing.
+  function sayBroken(element) {
+    if ("disabled" in element) element.disabled = true;
+    document.querySelector("[data-if-broken]")?.removeAttribute("hidden");
+  }
+
+  const problems = () => document.querySelectorAll("main .problem[id]");
   const fieldOf = (problem) => document.querySelector(`[aria-describedby~="${problem.id}"]`);
 
   function clearProblems() {
@@ -72,9 +78,10 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    // Show the server's own problems and its 404 page, but not the error page of a proxy, nor an answer that
-    // broke off within its headers, which browsers take for an empty one.
-    if (ctx.text && (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget)) return;
+    // Show only what this server sent, not the page of a proxy or of a captive portal, nor an answer that broke off
+    // within its headers, which browsers take for an empty one.
+    const { status, headers } = ctx.response;
+    if (ctx.text && headers.has("Note-Whisperer") && (status < 400 || status === 404 || ctx.hx.retarget)) return;
     event.preventDefault();
     noAnswer(ctx.request.form);
   });

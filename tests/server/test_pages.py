@@ -12,7 +12,7 @@ import pytest
 
 from server import pages
 from server.handlers.base import SECURITY_HEADERS
-from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, utc
+from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, marked, utc
 from server.problems import Problem
 from server.settings import Settings
 
@@ -23,7 +23,7 @@ PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
 ENDINGS = ("read", "destroyed", "expired")
 RECEIPT = f"https://x/Ab3_x/receipt#{'A' * 86}"
 SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
-CONFIRM = {"problem": None, "asks_passphrase": False}
+CONFIRM = {"problem": None, "asks_passphrase": False, "present": False}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
     "form with a problem": (
@@ -45,7 +45,7 @@ CONTEXTS = {
         },
     ),
     "confirm": ("confirm.html", CONFIRM),
-    "confirm, asking for a passphrase": ("confirm.html", {"problem": None, "asks_passphrase": True}),
+    "confirm, asking for a passphrase": ("confirm.html", {**CONFIRM, "asks_passphrase": True}),
     "revealed": ("revealed.html", {"message": "hello", "sealed": None}),
     "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
     "gone": ("gone.html", {"ending": None}),
@@ -201,10 +201,19 @@ def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
     """Without JavaScript the page comes back with the problem beside the field, which is shown and required."""
     problem = Problem(403, "The passphrase is wrong.", "passphrase")
-    page = rendered.page("confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True)
+    page = rendered.page(
+        "confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True, present=True
+    )
     assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
     assert re.search(r'<input id="passphrase"[^>]* required', page)
     assert not re.search(r"<div[^>]* data-passphrase[^>]* hidden", page)
+
+
+def test_without_a_script_the_choice_is_made_once(rendered):
+    """The page that comes back for a passphrase has the choice that the reader made; the first one has none."""
+    first, again = (rendered.page("confirm.html", **{**CONFIRM, "present": made}) for made in (False, True))
+    assert "checked" not in first
+    assert re.findall(r'<input type="radio" name="present" value="(\w+)" required checked>', again) == ["yes"]
 
 
 def test_until_it_is_asked_for_the_confirm_page_hides_the_passphrase(rendered):
@@ -277,6 +286,19 @@ def test_exactly_keeps_carriage_returns(text):
     shown = str(exactly(text))
     assert "\r" not in shown
     assert unescape(shown) == text
+
+
+@pytest.mark.parametrize("code", [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_a_character_that_reverses_text_is_marked(code):
+    """Its code stands beside it, and its effect ends with its element; the text stays the same."""
+    shown = str(marked(f"<a{chr(code)}b>"))
+    assert shown == f'&lt;a<bdi data-code="U+{code:04X}">{chr(code)}</bdi>b&gt;'
+
+
+def test_other_characters_are_not_marked():
+    """Letters of right-to-left scripts, joiners of emoji and variation selectors are plain text."""
+    text = "שלום عربي \U0001f469\u200d\U0001f680 \u2764\ufe0f a\u200bb"
+    assert marked(text) == text
 
 
 @pytest.mark.parametrize(

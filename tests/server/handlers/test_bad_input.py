@@ -351,11 +351,17 @@ async def test_fields_that_make_no_sense_together_are_refused(site, row):
     assert await site.holds(key)
 
 
-async def test_a_form_whose_token_is_in_its_url_has_a_passphrase_and_nothing_else(site):
+async def test_a_form_whose_token_is_in_its_url_has_a_passphrase_a_choice_and_nothing_else(site):
     """POST /KEY/TOKEN with any other field is a 400, and the note stays."""
     key, token = await site.put()
 
-    for fields in ({"token": token}, {"reader": DIGEST}, {"passphrase": 17}, {"passphrase": None}):
+    for fields in (
+        {"token": token},
+        {"reader": DIGEST},
+        {"passphrase": 17},
+        {"passphrase": None},
+        {"present": True},
+    ):
         answer = await site.ask("POST", f"/{key}/{token}", JSON_CLIENT, fields)
         assert answer.code == 400, fields
     assert await site.holds(key)
