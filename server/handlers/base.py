@@ -40,6 +40,9 @@ SECURITY_HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
 }
 
+# page.js swaps in nothing without it: the sign-in page of a public network is a 200 as well.
+FRAGMENT_HEADER = ("Note-Whisperer", "fragment")
+
 _TO_JSON = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps makes one for each call
 
 
@@ -60,7 +63,7 @@ class BaseHandler(Handler):
         request, settings = self.request, self.service.settings
         if len(request.body) > settings.max_body_bytes:
             raise Problem(
-                413, f"The message may have at most {settings.max_message_bytes} bytes.", inputs.MESSAGE.name
+                413, f"The message may have at most {settings.max_message_bytes:,} bytes.", inputs.MESSAGE.name
             )
         if not self.any_host:
             refuse_other_host(request, self.public_url)
@@ -116,7 +119,11 @@ class BaseHandler(Handler):
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         pages = self.service.pages
-        render = pages.fragment if self.format is Format.FRAGMENT else pages.page
+        if self.format is Format.FRAGMENT:
+            self.set_header(*FRAGMENT_HEADER)
+            render = pages.fragment
+        else:
+            render = pages.page
         self.finish(render(template, place=place_of(context.get("problem")), **context))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -139,6 +146,7 @@ class BaseHandler(Handler):
         elif problem.status == 404 and ("ending" in problem.members or problem.detail == gone().detail):
             self.answer_gone(problem.members.get("ending"))
         elif format_ is Format.FRAGMENT:
+            self.set_header(*FRAGMENT_HEADER)
             self.set_header("HX-Retarget", f"#{place_of(problem)}")
             self.set_header("HX-Reswap", "innerHTML")
             self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -192,7 +200,7 @@ def problem_of(error: BaseException | None) -> Problem:
         case Problem():
             return error
         case OutOfKeys():
-            return unavailable("There are no keys for new notes right now. Please try again later.")
+            return unavailable("There are no keys for new messages right now. Please try again later.")
         case Unavailable() | Busy():
             return unavailable()
         case tornado.web.MissingArgumentError() | tornado.web.HTTPError(status_code=400):

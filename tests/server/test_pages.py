@@ -15,7 +15,7 @@ from server.settings import Settings
 
 LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
 TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
-PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
+PROBLEM = Problem(413, "The message may have at most 65,536 bytes.", "message")
 
 ENDINGS = ("read", "destroyed", "expired")
 RECEIPT = f"https://x/Ab3_x/receipt#{'A' * 86}"
@@ -150,7 +150,7 @@ def test_a_refused_message_is_filled_in_again(rendered):
     assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == "\nhello"
     assert '<option value="300" selected>' in page
     assert re.search(r'id="problem-message"[^>]*>\s*<p>The message may have at most', page)
-    assert page.count("at most 65536 bytes") == 1
+    assert page.count("at most 65,536 bytes") == 1
 
 
 def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
