@@ -7,6 +7,7 @@ from datetime import UTC
 from server import sealing
 from server.handlers import inputs
 from server.handlers.base import BaseHandler, timestamp
+from server.handlers.files import with_problems
 from server.negotiation import Format
 from server.notes import Ending, Placed
 from server.posting import not_allowed
@@ -21,7 +22,7 @@ class FormHandler(BaseHandler):
     def get(self) -> None:
         if not self.service.posting.may_post(self.request):
             raise not_allowed()
-        self.answer_html("form.html", values={}, problem=None)
+        self.answer_constant("form.html")
 
     head = get
 
@@ -33,6 +34,7 @@ class PostHandler(BaseHandler):
     allow = ("POST",)
 
     async def post(self) -> None:
+        self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
         fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)
@@ -42,7 +44,11 @@ class PostHandler(BaseHandler):
                     400, "Send either the message or its sealed bytes, not both.", inputs.SEALED.name
                 )
             note = inputs.sealed_note(fields, settings)
-            placed = await messages.put_sealed(note)
+            upload = inputs.optional(inputs.UPLOAD, fields, settings)
+            if upload is None:
+                placed = await messages.put_sealed(note)
+            else:
+                placed = await with_problems(messages.put_with_files(note, upload))
             return self.answer_placed(placed, note.has_passphrase)
         message, passphrase, lifetime = inputs.message_to_put(fields, settings)
         placed, token, receipt = await messages.put(message, passphrase, lifetime, self.address)
@@ -125,4 +131,9 @@ class SentHandler(BaseHandler):
 MARK_VERIFIER_LENGTH = 43  # characters, as in a receipt
 
 _SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
-_SEALED_BY_CLIENT = {inputs.SEALED.name, inputs.LINK_VERIFIER.name, inputs.REVEAL_VERIFIER.name}
+_SEALED_BY_CLIENT = {
+    inputs.SEALED.name,
+    inputs.LINK_VERIFIER.name,
+    inputs.REVEAL_VERIFIER.name,
+    inputs.UPLOAD.name,
+}

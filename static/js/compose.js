@@ -37,7 +37,7 @@ export default function compose(form, sealing) {
 
   // What the next page needs is there before it is needed. What fails to load is loaded once more then.
   form.addEventListener("input", () => {
-    for (const url of form.dataset.next.trim().split(/\s+/)) import(url).catch(() => {});
+    for (const url of form.dataset.next.trim().split(" ")) import(url).catch(() => {});
   }, { once: true });
 
   addEventListener("beforeunload", (event) => {
@@ -105,37 +105,40 @@ function complete(panel, { sealed: { token, receipt }, passphrase, clipboard }) 
 
 // Asks to copy the link within the click, before it is known: later, a browser may not permit it.
 function copyWhenKnown() {
-  const { promise, resolve, reject } = Promise.withResolvers?.() ?? {};
-  let copied = Promise.resolve(false);
-  try {
-    const item = new ClipboardItem({ "text/plain": promise.then((text) => new Blob([text], { type: "text/plain" })) });
-    copied = navigator.clipboard.write([item]).then(() => true, () => false);
-    promise.catch(() => {});
-  } catch {
-    // This browser cannot do it. The panel has a button.
+  let known, giveUp;
+  const text = new Promise((resolve, reject) => {
+    known = (link) => resolve(new Blob([link], { type: "text/plain" }));
+    giveUp = () => reject(new Error("there is no link"));
+  });
+  text.catch(() => {});
+  let copied = Promise.resolve(false); // where a browser cannot do it, the panel has a button
+  if (navigator.clipboard?.write && globalThis.ClipboardItem) {
+    copied = navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]).then(() => true, () => false);
   }
   return {
-    copy(text) {
-      resolve?.(text);
+    copy(link) {
+      known(link);
       return copied;
     },
-    giveUp() { reject?.(new Error("there is no link")); },
+    giveUp,
   };
 }
 
 async function forSeveral(form, number, seal, passphrase) {
-  const send = form.querySelector("[data-send]");
-  form.setAttribute("aria-busy", "true");
-  send.disabled = true;
+  if (form.matches("[aria-busy=true]")) return;
+  tell(form, "page:busy", true);
   try {
     const { putSeveral } = await import(form.dataset.several);
-    await putSeveral(form, number, seal, passphrase);
+    const why = await putSeveral(form, number, seal, passphrase);
+    if (why !== undefined) tell(form, "page:unanswered", why);
   } catch {
-    document.dispatchEvent(new CustomEvent("no-answer", { detail: form }));
-  } finally {
-    form.removeAttribute("aria-busy");
-    send.disabled = false;
+    tell(form, "page:unanswered"); // the script did not load, or this browser cannot seal
   }
+  tell(form, "page:busy", false);
+}
+
+function tell(form, type, detail) {
+  form.dispatchEvent(new CustomEvent(type, { bubbles: true, detail: detail ?? undefined }));
 }
 
 function sayNoFiles(message) {

@@ -11,7 +11,7 @@ export default function qr(button) {
     if (!box.hasChildNodes()) {
       const library = await import(button.dataset.qr).catch(() => null);
       if (!library) {
-        document.querySelector("[data-unloaded]").hidden = false;
+        document.querySelector("[data-if-broken]").hidden = false;
         return;
       }
       const svg = drawn(library.generate(link.value));
