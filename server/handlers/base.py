@@ -230,7 +230,7 @@ def problem_of(error: BaseException | None) -> Problem:
         case Problem():
             return error
         case OutOfKeys():
-            return unavailable("There are no keys for new notes right now. Please try again later.")
+            return unavailable("There are no keys for new messages right now. Please try again later.")
         case Unavailable() | Busy():
             return unavailable()
         case tornado.web.MissingArgumentError() | tornado.web.HTTPError(status_code=400):

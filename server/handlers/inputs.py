@@ -28,7 +28,7 @@ MAX_FORM_FIELDS = 20
 LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
 
 CUT_OFF = (
-    "This link was cut off or mistyped: its token is incomplete. The note, if there is one, is untouched."
+    "This link was cut off or mistyped: its token is incomplete. The message, if there is one, is untouched."
 )
 
 Fields = Mapping[str, Any]
@@ -112,7 +112,7 @@ def _read_message(name: str, value: Any, settings: Settings) -> str:
     if not message:
         raise Problem(400, "The message is missing or empty.", name)
     if len(message.encode("utf-8")) > limit:
-        raise Problem(413, f"The message may have at most {limit} bytes.", name)
+        raise Problem(413, f"The message may have at most {limit:,} bytes.", name)
     return message
 
 
@@ -120,14 +120,14 @@ def _read_passphrase(name: str, value: Any, settings: Settings) -> str:
     passphrase = _text(name, value)
     limit = sealing.MAX_PASSPHRASE_BYTES
     if len(passphrase.encode("utf-8")) > limit:
-        raise Problem(400, f"The passphrase may have at most {limit} bytes.", name)
+        raise Problem(400, f"The passphrase may have at most {limit:,} bytes.", name)
     return sealing.strip_passphrase(passphrase)
 
 
 def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
     seconds = settings.default_lifetime if value is None else value
     if type(seconds) is not int or not 1 <= seconds <= MAX_LIFETIME:
-        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME}.", name)
+        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME:,}.", name)
     return timedelta(seconds=seconds)
 
 
@@ -138,7 +138,7 @@ def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
         layout = "0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes"
         raise Problem(400, f"The field {name} must be version 2 or 3 of the format: {layout}.", name)
     if len(sealed) > (settings.max_sealed_bytes if with_files else sealing.sealed_length(limit)):
-        raise Problem(413, f"The message may have at most {limit} bytes before it is sealed.", name)
+        raise Problem(413, f"The message may have at most {limit:,} bytes before it is sealed.", name)
     return sealed
 
 
