@@ -156,7 +156,7 @@ model: $(VENV)/dev.installed  ## check the protocol of a reveal in every order o
 .PHONY: bandit audit sbom
 lint: bandit
 bandit: $(VENV)/dev.installed  # its standard error has only warnings about lines with `nosec`
-	$(BIN)/python -m bandit --quiet --recursive --configfile requirements/bandit.yaml server kgs 2>/dev/null
+	$(BIN)/python -m bandit --quiet --recursive --configfile requirements/bandit.yaml server kgs client 2>/dev/null
 
 .venv-audit/installed: requirements/audit.txt
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit

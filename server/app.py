@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from server import logs, pages
 from server.handlers.base import NotFoundHandler
+from server.handlers.files import FetchHandler, UploadChunksHandler, UploadHandler
 from server.handlers.notes import (
     ConfirmHandler,
     DestroyHandler,
@@ -42,10 +43,13 @@ def make_app(service: Service) -> Application:
         [
             (r"/", FormHandler, with_service),
             (r"/post", PostHandler, with_service),
+            (r"/upload", UploadHandler, with_service),
+            (r"/upload/chunks", UploadChunksHandler, with_service),
             (rf"/({KEY_PATTERN})", ConfirmHandler, with_service),
             (rf"/({KEY_PATTERN})/reveal", RevealHandler, with_service),
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
             (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),
+            (rf"/({KEY_PATTERN})/chunks", FetchHandler, with_service),
             (rf"/({KEY_PATTERN})/status", StatusHandler, with_service),
             (rf"/({KEY_PATTERN})/receipt", ReceiptHandler, with_service),
             (rf"/({KEY_PATTERN})/([^/]+)", TokenHandler, with_service),

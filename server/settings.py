@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from server import branding, setting_values
+from server import branding, sealed_files, sealing, setting_values
 from server.setting_values import Network, is_loopback
 
 
@@ -63,6 +63,11 @@ class Settings:
     )
     max_message_bytes: int = _setting(
         65536, setting_values.number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8."
+    )
+    max_file_bytes: int = _setting(
+        100_000_000,
+        setting_values.number(int, 0, 1 << 30),
+        "Most bytes that the files of one note may have together; 0 turns files off.",
     )
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
@@ -171,6 +176,13 @@ class Settings:
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
     )
 
+    audit_log: bool = _setting(
+        False,
+        setting_values.boolean,
+        "`true`: log a line for each put, reveal and destroy, done or refused. It names no note and no address.",
+        shown="false",
+    )
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read and check every setting.
@@ -238,8 +250,19 @@ class Settings:
 
     @property
     def max_body_bytes(self) -> int:
-        """A legal message can be six times as long in escaped JSON."""
-        return 6 * self.max_message_bytes + 8192
+        """A legal message can be six times as long in escaped JSON. A sealed one may have an index of files."""
+        return 6 * self.max_message_bytes + 32768
+
+    @property
+    def longest_body_bytes(self) -> int:
+        """Of any request: one with chunks of files may be longer than one with a message."""
+        return max(self.max_body_bytes, sealed_files.MAX_REQUEST_BYTES if self.max_file_bytes else 0)
+
+    @property
+    def max_sealed_bytes(self) -> int:
+        """Of a sealed note, without its files but with their index."""
+        index = sealed_files.MAX_INDEX_BYTES + 4 if self.max_file_bytes else 0
+        return sealing.sealed_length(self.max_message_bytes + index)
 
 
 def text_of(name: str, env: Mapping[str, str]) -> str:

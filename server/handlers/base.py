@@ -9,6 +9,7 @@ from typing import Any
 
 import tornado.web
 
+from server import audit
 from server.clients import address_of, refuse_cross_site, refuse_other_host
 from server.database import Unavailable
 from server.handlers import inputs
@@ -51,6 +52,8 @@ class BaseHandler(Handler):
     allow: tuple[str, ...] = ("GET", "HEAD")
     any_host = False  # health checks and Prometheus name the machine, not the service
 
+    act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
+
     first_headers = Headers.constant(SECURITY_HEADERS)
     service: Service
 
@@ -58,17 +61,25 @@ class BaseHandler(Handler):
         self.service, self.under_way = service, service.under_way
 
     def prepare(self) -> None:
-        request, settings = self.request, self.service.settings
-        if len(request.body) > settings.max_body_bytes:
-            raise Problem(
-                413, f"The message may have at most {settings.max_message_bytes} bytes.", inputs.MESSAGE.name
-            )
+        request = self.request
+        if len(request.body) > self.max_body_bytes:
+            raise self.too_long
         if not self.any_host:
             refuse_other_host(request, self.public_url)
         if request.method not in self.allow and request.method != "OPTIONS":
             raise Problem(405, f"This URL accepts only {', '.join(self.allow)}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.public_url)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.service.settings.max_body_bytes
+
+    @property
+    def too_long(self) -> Problem:
+        """The answer to a longer body."""
+        limit = self.service.settings.max_message_bytes
+        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
 
     def options(self, *_: str) -> None:
         self.set_status(204)
@@ -184,6 +195,12 @@ class BaseHandler(Handler):
             self.service.refusals.log(
                 typ.__name__, f"{self.request.method} {self.route} refused: {value or typ.__name__}"
             )
+
+    def on_finish(self) -> None:
+        """Log an act, if the operator wants to know of it."""
+        if self.act and self.service.settings.audit_log:
+            by = self.service.posting.poster_of(self.request) if self.act == "put" else None
+            audit.log_act(self.act, self.request.method or "", self.route, self.get_status(), by)
 
     def compute_etag(self) -> None:
         """None: only static files may be cached."""

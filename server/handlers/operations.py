@@ -55,6 +55,7 @@ class MetricsHandler(BaseHandler):
         for name, database in (("key_db", service.key_db), ("msg_db", service.msg_db)):
             metrics.CONNECTIONS.labels(name).set(database.open)
             metrics.CONNECTIONS_IN_USE.labels(name).set(database.in_use)
+            metrics.CONNECTIONS_LIMIT.labels(name).set(database.size)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
         self.finish(metrics.exposition())
 
