@@ -275,6 +275,62 @@ def test_password_managers_are_told_to_stay_away(visitor, state, fields):
         assert (attributes["lpignore"], attributes["formType"]) == ("true", "other")
 
 
+# Shared text
+
+SHARE = """([text, url]) => {
+    const form = document.createElement("form");
+    Object.assign(form, {method: "post", action: "/shared-text"});
+    for (const [name, value] of Object.entries({title: "", text, url})) {
+        form.append(Object.assign(document.createElement("textarea"), {name, value}));
+    }
+    document.body.append(form);
+    form.submit();
+}"""
+SHARED = '</textarea><b>not unsealed</b> & $& "words"'
+
+
+def test_shared_text_stays_on_the_phone_until_it_is_sealed(visit, recorder):
+    """Once the app is installed, its service worker puts the text into the form: the server sees nothing of it."""
+    visitor = visit()
+    page = visitor.open("/")
+    page.evaluate("dispatchEvent(new Event('appinstalled'))")
+    page.wait_for_function(
+        "async () => (await navigator.serviceWorker.getRegistration('/shared-text'))?.active?.state === 'activated'"
+    )
+
+    with page.expect_navigation(url="**/shared-text"):
+        page.evaluate(SHARE, [SHARED, "https://example.org/"])
+    visitor.wait_for_form()
+
+    assert page.input_value("#message") == f"{SHARED}\nhttps://example.org/"
+    assert b"POST /shared-text" not in recorder.sent
+    page.click("[data-send]")
+    visitor.wait_for_swap()
+    page.goto(page.input_value("#link"))
+    assert visitor.reveal() == f"{SHARED}\nhttps://example.org/"
+    assert not recorder.holds("not unsealed")
+
+
+def test_without_the_service_worker_the_form_says_that_the_server_saw_the_text(visit, recorder):
+    """On a phone where no page was open since the app was installed."""
+    visitor = visit()
+    page = visitor.open("/")
+
+    with page.expect_navigation(url="**/shared-text"):
+        page.evaluate(SHARE, [SHARED, ""])
+    visitor.wait_for_form()
+
+    assert page.input_value("#message") == SHARED
+    assert page.is_visible("text=The text came to this form through the server, unsealed")
+
+
+def test_a_service_worker_is_only_for_whoever_has_installed_the_app(visitor):
+    """A visit leaves nothing behind in the browser."""
+    states.form(visitor)
+
+    assert visitor.page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
+
+
 # How this works
 
 

@@ -106,6 +106,7 @@ async def test_the_document_s_fields_are_the_server_s():
         "Claim": inputs.REVEAL_FIELDS,
         "Link": inputs.LINK_FIELDS,
         "Received": inputs.RECEIVED_FIELDS,
+        "SharedText": inputs.SHARED_FIELDS,
         "PassphraseAlone": inputs.PASSPHRASE_FIELDS,
     }
 
