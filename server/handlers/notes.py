@@ -304,7 +304,9 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
     except Ended as ended:
         raise Problem(404, in_words(ended.ending), ending=_as_json(ended.ending)) from None
     except sealing.SealingError:
-        raise Problem(422, "This message was sealed wrongly. Nobody can open it, and it is now gone.") from None
+        raise Problem(
+            422, "This message was sealed wrongly. Nobody can open it, and it is now gone."
+        ) from None
 
 
 def in_words(status: Unread | Ending) -> str:

@@ -27,6 +27,26 @@ class FormHandler(BaseHandler):
     head = get
 
 
+class SharedTextHandler(FormHandler):
+    """POST /shared-text : the form with text that a phone shares, which is not stored.
+
+    The server sees such text only if its page was never open on that phone since it was installed: otherwise
+    static/js/shared-text-worker.js answers in its place. A GET is a restored tab.
+    """
+
+    route = "/shared-text"
+    allow = ("GET", "HEAD", "POST")
+
+    def post(self) -> None:
+        if not self.service.posting.may_post(self.request):
+            raise not_allowed()
+        settings = self.service.settings
+        fields = inputs.fields_of(self.request, inputs.SHARED_FIELDS)
+        parts = (inputs.TEXT.of(fields, settings), inputs.URL.of(fields, settings))
+        message = "\n".join(part for part in parts if part)
+        self.answer_html("form.html", values={"message": message, "shared": True}, problem=None)
+
+
 class PostHandler(BaseHandler):
     """POST /post : put a note, sealed by the client, or by the server for clients that cannot seal."""
 

@@ -3,9 +3,11 @@
 (() => {
   // Fragments come from this server and never contain a script. Nothing is ever evaluated.
   const refuse = () => { throw new TypeError("an answer must not contain a script"); };
+  const worker = "/shared-text-worker.js";
   const rules = {
     createHTML: (html) => (/<script/i.test(html) ? refuse() : html),
     createScript: refuse,
+    createScriptURL: (url) => (url === worker ? url : refuse()),
   };
   const policy = globalThis.trustedTypes?.createPolicy("htmx", rules) ?? rules;
   htmx.registerExtension("trusted-types", {
@@ -129,6 +131,13 @@
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     });
   }
+
+  // A phone shares text with services that a person has installed, and with no others.
+  function takeSharedText() {
+    navigator.serviceWorker?.register(policy.createScriptURL(worker), { scope: "/shared-text" });
+  }
+  addEventListener("appinstalled", takeSharedText);
+  if (!matchMedia("(display-mode: browser)").matches) takeSharedText();
 
   attachBehaviours();
 })();

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.gen_test
 PATHS = {
     "/": ("GET", "HEAD"),
     "/post": ("POST",),
+    "/shared-text": ("GET", "HEAD", "POST"),
     "/{key}": ("GET", "HEAD", "DELETE"),
     "/{key}/": ("GET", "HEAD"),
     "/{key}/{token}": ("GET", "HEAD", "POST"),

@@ -107,6 +107,7 @@ async def test_the_document_s_fields_are_the_server_s():
         "Link": inputs.LINK_FIELDS,
         "Received": inputs.RECEIVED_FIELDS,
         "Confirmed": inputs.CONFIRM_FIELDS,
+        "SharedText": inputs.SHARED_FIELDS,
     }
 
     def described(schema):
