@@ -65,6 +65,18 @@ class Posting:
         Raises:
             Problem: 401, 429, 503 or 507.
         """
+        self._check(request, len(request.body), counted=True)
+        self._puts += 1
+
+    def admit_upload(self, request: HTTPServerRequest, file_bytes: int) -> None:
+        """Refuse files that would be refused later. Raises the same problems as `admit`."""
+        self._check(request, file_bytes, counted=False)
+
+    def admit_chunks(self, request: HTTPServerRequest) -> None:
+        """Count the bytes of chunks, or refuse them. Raises the same problems as `admit`."""
+        self._check(request, len(request.body), counted=True)
+
+    def _check(self, request: HTTPServerRequest, size: int, counted: bool) -> None:
         settings = self._settings
         if settings.read_only:
             raise Problem(503, "This service takes no new messages at the moment. Unread ones can be read.")
@@ -80,15 +92,16 @@ class Posting:
         if settings.puts_per_hour and self._puts >= settings.puts_per_hour:
             raise Problem(503, "The service has taken as many messages as it may in an hour.", headers=later)
         if settings.put_bytes_per_hour:
-            self._count_bytes(request, later)
-        self._puts += 1
+            self._check_bytes(request, size, counted, later)
 
-    def _count_bytes(self, request: HTTPServerRequest, later: Mapping[str, str]) -> None:
-        size, limit = len(request.body), self._settings.put_bytes_per_hour
+    def _check_bytes(
+        self, request: HTTPServerRequest, size: int, counted: bool, later: Mapping[str, str]
+    ) -> None:
+        limit = self._settings.put_bytes_per_hour
         networks = networks_of(address_of(request, self._settings.trusted_proxies))
         if any(self._bytes.get(network, 0) + size > limit * share for network, share in networks):
             raise Problem(429, f"You may put {limit} bytes in an hour. Try again later.", headers=later)
-        for network, _ in networks:
+        for network, _ in networks if counted else ():
             self._bytes[network] = self._bytes.pop(network, 0) + size
             if len(self._bytes) > MAX_COUNTED:
                 self._bytes.popitem(last=False)

@@ -13,7 +13,7 @@ from functools import partial
 
 import psycopg2
 
-from server import linux, logs, metrics, schema, sealing
+from server import linux, logs, metrics, schema
 from server.app import make_app
 from server.clients import is_trusted
 from server.database import Database, Unavailable
@@ -67,9 +67,9 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     key_db = Database(settings.key_db_url, KEY_DB_CONNECTIONS, settings.db_timeout)
     msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
     keys = KeyLeaser(key_db, KEYS_AHEAD)
-    notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
+    notes = Notes(msg_db, keys, settings.max_sealed_bytes)
     service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings), Posting(settings))
-    server = Server(make_app(service), Limits(settings.max_body_bytes))
+    server = Server(make_app(service), Limits(settings.longest_body_bytes))
     try:
         await server.listen(settings.port, settings.host)
     except OSError as error:
@@ -82,6 +82,7 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
         asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
         asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, partial(_purge_deliveries, notes))),
+        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge_files, notes))),
         asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
         asyncio.create_task(_every(STORED_BYTES_INTERVAL, partial(_measure_stored_bytes, service))),
         asyncio.create_task(_every(FREE_MEMORY_INTERVAL, _return_free_memory)),
@@ -144,6 +145,10 @@ async def _purge(notes: Notes) -> None:
 async def _purge_deliveries(notes: Notes) -> None:
     await notes.purge_deliveries()
     metrics.LAST_PURGE.labels("deliveries").set_to_current_time()
+
+
+async def _purge_files(notes: Notes) -> None:
+    metrics.NOTES_EXPIRED.inc(await notes.purge_files())
 
 
 async def _measure_keys_left(key_db: Database) -> None:

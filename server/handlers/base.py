@@ -16,10 +16,11 @@ from server.handlers import inputs
 from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
-from server.negotiation import Format, answer_format, plainly_asked
+from server.negotiation import Format, answer_format, plainly_asked, takes_gzip
 from server.passphrases import Busy
 from server.problems import Problem, gone, unavailable
 from server.service import Service
+from server.static_files import File
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +61,25 @@ class BaseHandler(Handler):
         self.service, self.under_way = service, service.under_way
 
     def prepare(self) -> None:
-        request, settings = self.request, self.service.settings
-        if len(request.body) > settings.max_body_bytes:
-            raise Problem(
-                413, f"The message may have at most {settings.max_message_bytes} bytes.", inputs.MESSAGE.name
-            )
+        request = self.request
+        if len(request.body) > self.max_body_bytes:
+            raise self.too_long
         if not self.any_host:
             refuse_other_host(request, self.public_url)
         if request.method not in self.allow and request.method != "OPTIONS":
             raise Problem(405, f"This URL accepts only {', '.join(self.allow)}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.public_url)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.service.settings.max_body_bytes
+
+    @property
+    def too_long(self) -> Problem:
+        """The answer to a longer body."""
+        limit = self.service.settings.max_message_bytes
+        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
 
     def options(self, *_: str) -> None:
         self.set_status(204)
@@ -122,6 +131,23 @@ class BaseHandler(Handler):
         render = pages.fragment if self.format is Format.FRAGMENT else pages.page
         self.finish(render(template, place=place_of(context.get("problem")), **context))
 
+    def answer_constant(self, template: str, status: int = 200) -> None:
+        """A page of `pages.CONSTANT` or, for htmx, its fragment."""
+        self.set_status(status)
+        self.answer_file(self.service.pages.constant(template, self.format is not Format.FRAGMENT))
+
+    def answer_file(self, file: File) -> None:
+        """The bytes of a file, compressed if the client takes that."""
+        compressed = file.compressed if takes_gzip(self.request.headers) else None
+        self.set_header("Content-Type", file.media_type)
+        if file.compressed is not None:
+            self.set_header("Vary", "Accept-Encoding")
+        if compressed is not None:
+            self.set_header("Content-Encoding", "gzip")
+        for name, value in file.headers.items():
+            self.set_header(name, value)
+        self.finish(file.content if compressed is None else compressed)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an exception in the client's format."""
         problem = problem_of(kwargs["exc_info"][1]) if "exc_info" in kwargs else Problem(status_code, "")
@@ -152,7 +178,7 @@ class BaseHandler(Handler):
     def answer_gone(self, ending: dict[str, str] | None) -> None:
         """The 404 page. Without an ending, it is the same bytes for every key."""
         if ending is None:
-            return self.answer_html("gone.html", 404, ending=None)
+            return self.answer_constant("gone.html", 404)
         at = datetime.fromisoformat(ending["at"])
         self.answer_html("gone.html", 404, ending={"how": ending["status"], "at": at})
 

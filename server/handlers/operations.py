@@ -1,4 +1,4 @@
-"""For the operator and for programs: health, readiness, metrics, the description of the interface."""
+"""About the service: health, readiness, metrics, the description of the interface, and how it works."""
 
 from __future__ import annotations
 
@@ -70,6 +70,17 @@ class OpenApiHandler(BaseHandler):
     def get(self) -> None:
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(OPENAPI)
+
+    head = get
+
+
+class HowItWorksHandler(BaseHandler):
+    """GET /how-it-works : what the service is, what it can see, and who runs it."""
+
+    route = "/how-it-works"
+
+    def get(self) -> None:
+        self.answer_constant("how-it-works.html")
 
     head = get
 
