@@ -84,7 +84,9 @@ def integrity(path: str) -> str:
 def _import_map() -> str:
     """The integrity of every module: `import()` has no other place for it."""
     modules = sorted(file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js"))
-    return json.dumps({"integrity": {asset(path): integrity(path) for path in modules}}, separators=(",", ":"))
+    return json.dumps(
+        {"integrity": {asset(path): integrity(path) for path in modules}}, separators=(",", ":")
+    )
 
 
 def _base64(digest: bytes) -> str:

@@ -16,9 +16,24 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message names the variable and says what it takes."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None) -> Any:
-    """One environment variable: its default, how its text is read, what it is for, and how its default is shown."""
-    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown})
+def _setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    meaning: str,
+    shown: str | None = None,
+    on_pages: bool = False,
+) -> Any:
+    """One environment variable.
+
+    Args:
+        parse: reads its text, or raises ValueError.
+        meaning: what it is for, for the README.
+        shown: how the README shows its default, if not as it is.
+        on_pages: whether pages that are the same for everybody depend on it (server/manifest.py).
+    """
+    return dataclasses.field(
+        default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown, "on_pages": on_pages}
+    )
 
 
 def _default_data_dir() -> Path:
@@ -62,19 +77,24 @@ class Settings:
         None, Path, "Folder of the server's own PostgreSQL: `./data`, for root `/var/lib/note-whisperer`."
     )
     max_message_bytes: int = _setting(
-        65536, setting_values.number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8."
+        65536,
+        setting_values.number(int, 1, 16 << 20),
+        "Longest message, in bytes of UTF-8.",
+        on_pages=True,
     )
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
         setting_values.lifetimes,
         "Lifetimes that the form offers, commas between them. A client may ask for any up to 30 days.",
         shown="5m,1h,1d,3d,7d,30d",
+        on_pages=True,
     )
     default_lifetime: int = _setting(
         3600,
         setting_values.lifetime,
         "Lifetime of a note if the client names none; one of `LIFETIMES`.",
         shown="1h",
+        on_pages=True,
     )
     post_networks: tuple[Network, ...] = _setting(
         (),

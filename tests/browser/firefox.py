@@ -37,6 +37,10 @@ PREFERENCES = {
     "ui.prefersReducedMotion": 1,
 }
 
+# As WebDriver names the keys that are no characters.
+MODIFIERS = {"Control": "\ue009"}
+BACKSPACE = "\ue003"
+
 # Runs in the page: the first visible element that fits, or null. Text is compared without its line breaks.
 FIND = """(selector, text) => [...document.querySelectorAll(selector)].find((element) =>
     element.checkVisibility() && element.textContent.replace(/\\s+/g, " ").includes(text)) ?? null"""
@@ -76,7 +80,7 @@ class Firefox:
         self._tabs: dict[str, Tab] = {}
         self._run(self._connect(found[1].decode() + "/session"))
         self.call("session.new", capabilities={"alwaysMatch": {"unhandledPromptBehavior": "ignore"}})
-        self.call("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent"])
+        self.call("session.subscribe", events=["log.entryAdded"])
 
     def _run(self, work):
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, PATIENCE), self._loop).result()
@@ -97,8 +101,6 @@ class Firefox:
         tab = self._tabs.get(params.get("context") or params.get("source", {}).get("context"))
         if tab and event == "log.entryAdded" and params["level"] in ("error", "warn"):
             tab.troubles.append(params["text"])
-        elif tab and event == "network.beforeRequestSent":
-            tab.requests.append((params["request"]["method"], params["request"]["url"]))
 
     async def _call(self, method, params):
         number = next(self._numbers)
@@ -136,7 +138,7 @@ class Tab:
     def __init__(self, firefox, context):
         self._firefox, self._context = firefox, context
         self.troubles = []  # what the console said
-        self.requests = []  # (method, URL)
+        self.foreseen = []  # words of what it may say
 
     def _call(self, method, **params):
         return self._firefox.call(method, context=self._context, **params)
@@ -206,12 +208,24 @@ class Tab:
         """Press the keys of these characters, one after the other."""
         self._act("key", [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")])
 
+    def press(self, modifier, key):
+        """Press a key while a modifier is held."""
+        held = MODIFIERS[modifier]
+        keys = (("keyDown", held), ("keyDown", key), ("keyUp", key), ("keyUp", held))
+        self._act("key", [{"type": kind, "value": value} for kind, value in keys])
+
     def _act(self, kind, actions):
         self._call("input.performActions", actions=[{"type": kind, "id": kind, "actions": actions}])
 
     def fill(self, selector, text):
         self.click(selector)
         self.type(text)
+
+    def clear(self, selector):
+        """Remove what is in a field."""
+        self.click(selector)
+        self.press("Control", "a")
+        self.type(BACKSPACE)
 
     def close(self):
         self._call("browsingContext.close")
