@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from server import setting_values
+from server import branding, sealed_files, sealing, setting_values
 from server.setting_values import Network, is_loopback
 
 
@@ -82,6 +82,11 @@ class Settings:
         "Longest message, in bytes of UTF-8.",
         on_pages=True,
     )
+    max_file_bytes: int = _setting(
+        100_000_000,
+        setting_values.number(int, 0, 1 << 30),
+        "Most bytes that the files of one note may have together; 0 turns files off.",
+    )
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
         setting_values.lifetimes,
@@ -136,7 +141,33 @@ class Settings:
         " from a /48 sixteen times); 0 means no limit.",
     )
     operator_contact: str | None = _setting(
-        None, setting_values.contact, "URI for security reports, for `/.well-known/security.txt` (RFC 9116)."
+        None,
+        setting_values.contact,
+        "URI at which people reach the operator, for the page `/how-it-works` and for security reports in"
+        " `/.well-known/security.txt` (RFC 9116).",
+    )
+    operator_name: str | None = _setting(
+        None, setting_values.line, "Who runs the service, for the page `/how-it-works`."
+    )
+    source_url: str | None = _setting(
+        None,
+        setting_values.web_page,
+        "Where to read the source code that this server runs, for the page `/how-it-works`.",
+    )
+    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.")
+    brand_logo: branding.Logo | None = _setting(
+        None, branding.logo, "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon."
+    )
+    brand_colors: branding.Palette | None = _setting(
+        None,
+        branding.palette,
+        "Three colours of the light scheme, such as `#9e2f2c,#f3ece0,#2c2521`: accent, background, text. The"
+        " server does not start if their contrast is too low (WCAG 2.2 AA).",
+    )
+    brand_colors_dark: branding.Palette | None = _setting(
+        None,
+        branding.palette,
+        "The same for the dark scheme. A scheme that is not set keeps its own colours.",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
@@ -163,6 +194,13 @@ class Settings:
     )
     log_level: str = _setting(
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
+    )
+
+    audit_log: bool = _setting(
+        False,
+        setting_values.boolean,
+        "`true`: log a line for each put, reveal and destroy, done or refused. It names no note and no address.",
+        shown="false",
     )
 
     @classmethod
@@ -232,8 +270,19 @@ class Settings:
 
     @property
     def max_body_bytes(self) -> int:
-        """A legal message can be six times as long in escaped JSON."""
-        return 6 * self.max_message_bytes + 8192
+        """A legal message can be six times as long in escaped JSON. A sealed one may have an index of files."""
+        return 6 * self.max_message_bytes + 32768
+
+    @property
+    def longest_body_bytes(self) -> int:
+        """Of any request: one with chunks of files may be longer than one with a message."""
+        return max(self.max_body_bytes, sealed_files.MAX_REQUEST_BYTES if self.max_file_bytes else 0)
+
+    @property
+    def max_sealed_bytes(self) -> int:
+        """Of a sealed note, without its files but with their index."""
+        index = sealed_files.MAX_INDEX_BYTES + 4 if self.max_file_bytes else 0
+        return sealing.sealed_length(self.max_message_bytes + index)
 
 
 def text_of(name: str, env: Mapping[str, str]) -> str:

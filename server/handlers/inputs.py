@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from tornado.httputil import HTTPServerRequest
 
-from server import sealing
+from server import sealed_files, sealing
 from server.messages import Proofs, Token
 from server.notes import Note
 from server.problems import Problem
@@ -68,8 +68,13 @@ def message_to_put(fields: Fields, settings: Settings) -> MessageToPut:
 
 def sealed_note(fields: Fields, settings: Settings) -> Note:
     """A note that the client sealed itself. Raises Problem, 400 or 413."""
+    sealed = SEALED.of(fields, settings)
+    if sealed.startswith(sealed_files.VERSION) != (UPLOAD.name in fields):
+        raise Problem(
+            400, "A note of version 3 of the format needs an upload, and no other has one.", UPLOAD.name
+        )
     return Note(
-        sealed=SEALED.of(fields, settings),
+        sealed=sealed,
         link_verifier=LINK_VERIFIER.of(fields, settings),
         reveal_verifier=REVEAL_VERIFIER.of(fields, settings),
         has_passphrase=HAS_PASSPHRASE.of(fields, settings),
@@ -128,12 +133,28 @@ def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
 
 def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
     sealed, limit = _bytes(name, value), settings.max_message_bytes
-    if not sealing.is_sealed(sealed):
-        layout = "0x02, 12 bytes, and 16 + 256 n bytes"
-        raise Problem(400, f"The field {name} must be version 2 of the format: {layout}.", name)
-    if len(sealed) > sealing.sealed_length(limit):
+    with_files = sealing.is_sealed(sealed, sealed_files.VERSION)
+    if not with_files and not sealing.is_sealed(sealed):
+        layout = "0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes"
+        raise Problem(400, f"The field {name} must be version 2 or 3 of the format: {layout}.", name)
+    if len(sealed) > (settings.max_sealed_bytes if with_files else sealing.sealed_length(limit)):
         raise Problem(413, f"The message may have at most {limit} bytes before it is sealed.", name)
     return sealed
+
+
+def _read_file_bytes(name: str, value: Any, settings: Settings) -> int:
+    limit = settings.max_file_bytes
+    if type(value) is not int or value < 1 or sealed_files.padded_length(value) != value:
+        raise Problem(400, f"The field {name} must be the padded length of all files.", name)
+    if value > sealed_files.padded_length(limit):
+        raise Problem(413, f"The files may have at most {limit} bytes together.", name)
+    return value
+
+
+def _read_number(name: str, value: Any, settings: Settings) -> int:
+    if type(value) is not int or not 0 <= value <= sealed_files.HIGHEST_NUMBER:
+        raise Problem(400, f"The field {name} must be the number of a chunk.", name)
+    return value
 
 
 def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
@@ -195,6 +216,10 @@ LINK_PROOF = Field("link_proof", _read_digest)
 REVEAL_PROOF = Field("reveal_proof", _read_digest)
 READER = Field("reader", _read_digest)
 MARK = Field("mark", _read_digest)
+UPLOAD = Field("upload", _read_digest)
+FILE_BYTES = Field("file_bytes", _read_file_bytes)
+FIRST = Field("first", _read_number)
+FILES = Field("files", _read_boolean)
 
 
 def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
@@ -203,11 +228,14 @@ def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
 
 # The bodies that there are.
 MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
-SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME)
+SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME, UPLOAD)
 PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
 REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
 LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
-RECEIVED_FIELDS = _by_name(READER, MARK)
+RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
+UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
+CANCEL_FIELDS = _by_name(UPLOAD)
+CHUNKS_FIELDS = _by_name(READER, FIRST)
 PASSPHRASE_FIELDS = _by_name(PASSPHRASE)  # of the form whose token is in its URL
 
 # Of the form, those that have a place for their problem beside them.
@@ -275,7 +303,7 @@ def from_form(body: bytes) -> Fields:
     fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
     if len(fields) != len(pairs):
         raise Problem(400, "The form has a duplicate field.")
-    for name in (LIFETIME.name, HAS_PASSPHRASE.name):
+    for name in (LIFETIME.name, HAS_PASSPHRASE.name, FILE_BYTES.name, FIRST.name, FILES.name):
         if name in fields:
             fields[name] = _from_text(fields[name])
     return fields

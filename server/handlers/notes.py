@@ -11,7 +11,15 @@ from server.handlers import inputs
 from server.handlers.base import BaseHandler, timestamp
 from server.messages import Revealed, Token
 from server.negotiation import Format
-from server.notes import Ended, Ending, PassphraseNeeded, TooManyTries, Unread, WrongPassphrase
+from server.notes import (
+    Ended,
+    Ending,
+    PassphraseNeeded,
+    ReaderNeeded,
+    TooManyTries,
+    Unread,
+    WrongPassphrase,
+)
 from server.pages import in_words as duration
 from server.pages import utc
 from server.problems import Problem, gone
@@ -26,12 +34,13 @@ class KeyHandler(BaseHandler):
         """The confirm page: the same bytes for every key that has a note. Raises Problem, 404, if there is none."""
         if not await self.service.messages.peek(key):
             raise gone()
-        self.answer_html("confirm.html", problem=None, asks_passphrase=False)
+        self.answer_constant("confirm.html")
 
     async def reveal(
         self, key: str, claim: Any, reader: bytes | None = None, passphrase_status: int = 403
     ) -> None:
         """Reveal the note and answer with it. Raises Problem, as `with_problems` does."""
+        self.act = "reveal"
         work = self.service.messages.reveal(key, claim, reader, self.address)
         revealed = await with_problems(work, passphrase_status)
         if revealed is None:
@@ -53,6 +62,7 @@ class KeyHandler(BaseHandler):
 
     async def destroy(self, key: str) -> None:
         """Destroy the note unread: 204, or a page for a browser."""
+        self.act = "destroy"
         fields = inputs.fields_of(self.request, inputs.LINK_FIELDS)
         proof = inputs.link_proof(fields, self.service.settings)
         try:
@@ -181,7 +191,8 @@ class ReceivedHandler(KeyHandler):
         settings = self.service.settings
         fields = inputs.fields_of(self.request, inputs.RECEIVED_FIELDS)
         reader, mark = inputs.READER.of(fields, settings), inputs.optional(inputs.MARK, fields, settings)
-        if not await self.service.messages.received(key, reader, mark):
+        files = inputs.FILES.of(fields, settings)
+        if not await self.service.messages.received(key, reader, mark, files):
             raise Problem(404, "There is no such delivery, or it is over.")
         self.answer_nothing()
 
@@ -209,7 +220,7 @@ class ReceiptHandler(BaseHandler):
     route = "/KEY/receipt"
 
     def get(self, key: str) -> None:
-        self.answer_html("receipt.html")
+        self.answer_constant("receipt.html")
 
     head = get
 
@@ -233,6 +244,12 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
             " to /KEY/reveal.",
             inputs.PASSPHRASE.name,
             headers,
+        ) from None
+    except ReaderNeeded:
+        raise Problem(
+            409,
+            "This note has files. It is untouched. Open it in a browser with JavaScript, over HTTPS, or with the"
+            " command `note-whisperer read`.",
         ) from None
     except WrongPassphrase as wrong:
         left = {0: "", 1: " One try is left."}.get(wrong.tries_left, f" {wrong.tries_left} tries are left.")
@@ -278,6 +295,8 @@ def _as_json(status: Unread | Ending) -> dict[str, Any]:
             "expires_at": timestamp(status.expires_at),
             "wrong_passphrases": status.wrong_passphrases,
         }
+        if status.file_bytes is not None:
+            members["file_bytes"] = status.file_bytes
         return members | ({"retry_after": status.seconds_to_wait} if status.seconds_to_wait else {})
     members = {"status": status.how, "at": timestamp(status.at)}
     return members | ({"mark": sealing.to_text(status.mark)} if status.mark is not None else {})

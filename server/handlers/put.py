@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 
 from server.handlers import inputs
 from server.handlers.base import BaseHandler, timestamp
+from server.handlers.files import with_problems
 from server.negotiation import Format
 from server.notes import Placed
 from server.posting import not_allowed
@@ -20,7 +21,7 @@ class FormHandler(BaseHandler):
     def get(self) -> None:
         if not self.service.posting.may_post(self.request):
             raise not_allowed()
-        self.answer_html("form.html", values={}, problem=None)
+        self.answer_constant("form.html")
 
     head = get
 
@@ -32,6 +33,7 @@ class PostHandler(BaseHandler):
     allow = ("POST",)
 
     async def post(self) -> None:
+        self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
         fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)
@@ -41,7 +43,11 @@ class PostHandler(BaseHandler):
                     400, "Send either the message or the sealed note, not both.", inputs.SEALED.name
                 )
             note = inputs.sealed_note(fields, settings)
-            placed = await messages.put_sealed(note)
+            upload = inputs.optional(inputs.UPLOAD, fields, settings)
+            if upload is None:
+                placed = await messages.put_sealed(note)
+            else:
+                placed = await with_problems(messages.put_with_files(note, upload))
             return self.answer_placed(placed, note.has_passphrase, note.lifetime)
         message, passphrase, lifetime = inputs.message_to_put(fields, settings)
         placed, token, receipt = await messages.put(message, passphrase, lifetime, self.address)
@@ -89,4 +95,9 @@ class PostHandler(BaseHandler):
 
 
 _SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
-_SEALED_BY_CLIENT = {inputs.SEALED.name, inputs.LINK_VERIFIER.name, inputs.REVEAL_VERIFIER.name}
+_SEALED_BY_CLIENT = {
+    inputs.SEALED.name,
+    inputs.LINK_VERIFIER.name,
+    inputs.REVEAL_VERIFIER.name,
+    inputs.UPLOAD.name,
+}
