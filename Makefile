@@ -48,7 +48,7 @@ node_modules/.installed: package-lock.json
 	@touch $@
 
 SHELL_SCRIPTS = .ci/run nginx/publish nginx/render \
-    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh) $(shell find tests -name '*.sh')
+    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh client/share/bash-completion/completions/*) $(shell find tests -name '*.sh')
 lint-shell:
 	@$(if $(shell command -v shellcheck),set -x; shellcheck $(SHELL_SCRIPTS), \
 	    echo "lint-shell: skipped, it needs shellcheck (Debian: apt install shellcheck)")
@@ -62,6 +62,10 @@ lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+.PHONY: manual
+manual: $(VENV)/dev.installed  ## write the man page and the completions of the command note-whisperer
+	$(BIN)/python -m client.manual
 
 clean:  ## remove the virtual environment, but no notes or keys
 	rm -rf $(VENV)
