@@ -145,29 +145,36 @@ class Settings:
         setting_values.contact,
         "URI at which people reach the operator, for the page `/how-it-works` and for security reports in"
         " `/.well-known/security.txt` (RFC 9116).",
+        on_pages=True,
     )
     operator_name: str | None = _setting(
-        None, setting_values.line, "Who runs the service, for the page `/how-it-works`."
+        None, setting_values.line, "Who runs the service, for the page `/how-it-works`.", on_pages=True
     )
     source_url: str | None = _setting(
         None,
         setting_values.web_page,
         "Where to read the source code that this server runs, for the page `/how-it-works`.",
+        on_pages=True,
     )
-    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.")
+    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.", on_pages=True)
     brand_logo: branding.Logo | None = _setting(
-        None, branding.logo, "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon."
+        None,
+        branding.logo,
+        "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon.",
+        on_pages=True,
     )
     brand_colors: branding.Palette | None = _setting(
         None,
         branding.palette,
         "Three colours of the light scheme, such as `#9e2f2c,#f3ece0,#2c2521`: accent, background, text. The"
         " server does not start if their contrast is too low (WCAG 2.2 AA).",
+        on_pages=True,
     )
     brand_colors_dark: branding.Palette | None = _setting(
         None,
         branding.palette,
         "The same for the dark scheme. A scheme that is not set keeps its own colours.",
+        on_pages=True,
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),

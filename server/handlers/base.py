@@ -129,9 +129,7 @@ class BaseHandler(Handler):
         """A whole page or, for htmx, its fragment."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        render = (
-            self.service.pages.fragment if self.format is Format.FRAGMENT else self.service.pages.page
-        )
+        render = self.service.pages.fragment if self.format is Format.FRAGMENT else self.service.pages.page
         self.finish(render(template, place=place_of(context.get("problem")), **context))
 
     def answer_constant(self, template: str, status: int = 200) -> None:
