@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from tornado.websocket import websocket_connect
@@ -162,19 +163,16 @@ class Tab:
 
     def find(self, selector, text=""):
         """Wait for a visible element with this text; returns its reference."""
-        waiting = f"""async (...wanted) => {{
-            const find = {FIND};
-            for (let found; ; await new Promise((resolve) => {{ setTimeout(resolve, 20); }})) {{
-                if ((found = find(...wanted))) return found;
-            }}
-        }}"""
-        with _impatience(f"{selector} {text!r}", self):
-            while True:
-                try:
-                    return self.evaluate(waiting, selector, text)
-                except BidiError as error:  # the page was left in the meantime
-                    if "no such" not in str(error) and "realm" not in str(error):
-                        raise
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                if found := self.evaluate(FIND, selector, text):
+                    return found
+            except BidiError as error:  # the page was left in the meantime
+                if "no such" not in str(error) and "realm" not in str(error):
+                    raise
+            time.sleep(0.02)  # a timer in the page would not run without JavaScript
+        raise AssertionError(f"no {selector} {text!r} in time; the page: {self.text('body')}")
 
     def text(self, selector):
         """The text of a visible element, exactly."""
@@ -229,14 +227,6 @@ class Tab:
 
     def close(self):
         self._call("browsingContext.close")
-
-
-@contextlib.contextmanager
-def _impatience(what, tab):
-    try:
-        yield
-    except TimeoutError:
-        raise AssertionError(f"no {what} in time; the page: {tab.text('body')}") from None
 
 
 def firefox_path():

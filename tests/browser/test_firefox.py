@@ -9,6 +9,11 @@ from tests.browser.firefox import Firefox
 
 MESSAGE = "the heron stands at dawn, שלום 🙂"
 HOLD = 700  # milliseconds: more than the half second for which the button is held
+# What Firefox says of a module that was still on its way when the page was left: the hash is that of no bytes.
+LEFT_EARLY = (
+    "OLBgp1GsljhM2TJ+sbHjaiH9txEUvgdDTAzHv2P24donTt6/529l+9Ua0vFImLlb",
+    "loading dynamically imported",
+)
 SEALED_LINK = r"http://localhost:\d+/[\w-]{5}#[0-9A-Za-z]{24}"
 
 
@@ -16,6 +21,7 @@ SEALED_LINK = r"http://localhost:\d+/[\w-]{5}#[0-9A-Za-z]{24}"
 def tab(firefox):
     """A new tab, whose console has to stay silent, but for what the test foresees."""
     tab = firefox.tab()
+    tab.foreseen.extend(LEFT_EARLY)
     yield tab
     assert [trouble for trouble in tab.troubles if not any(words in trouble for words in tab.foreseen)] == []
     tab.close()
