@@ -191,12 +191,14 @@ class Connection:
         return Raw(response.status, response.headers, body)
 
     def _checked(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-        if 300 <= status < 400:
-            place = shown(headers.get("Location", "another address"))[:LONGEST_DETAIL]
+        if 300 <= status < 400 and headers.get("Location"):
+            place = shown(headers["Location"])[:LONGEST_DETAIL]
             raise Failure(
                 Exit.REFUSED,
                 f"{self.origin} redirects to {place}, which is not followed. If that is the service, use its address.",
             )
+        if not body and status != 204:
+            raise Lost("The answer broke off.")  # headers that break off look like whole ones
         content = None
         if "json" in headers.get("Content-Type", "").lower():
             try:
