@@ -136,7 +136,7 @@ def test_without_a_script(front, scriptless):
     tab.click("noscript button")
     assert tab.text("#text") == MESSAGE
     tab.open(link)
-    tab.find("h1", "This message was already read")
+    tab.find("h1", "There is no message here")
     tab.close()
 
 
