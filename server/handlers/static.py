@@ -32,9 +32,9 @@ class StaticHandler(BaseHandler):
         file = self.files.get(path)
         if file is None:
             raise Problem(404, "There is nothing at this URL.")
-        wanted = self.request.query_arguments.get("v", [b""])
-        fits = wanted == [file.fingerprint.encode()]
-        self.set_header("Cache-Control", FOR_EVER if fits else NOT_AT_ALL if any(wanted) else FOR_A_WHILE)
+        wanted = b"".join(self.request.query_arguments.get("v", []))
+        fits = wanted == file.fingerprint.encode()
+        self.set_header("Cache-Control", FOR_EVER if fits else NOT_AT_ALL if wanted else FOR_A_WHILE)
         # Weak, since it is the same for compressed bytes (RFC 9110, section 8.8.3.3).
         self.set_header("Etag", f'W/"{file.fingerprint}"')
         if self.check_etag_header():

@@ -83,7 +83,7 @@ def test_a_fragment_is_a_part_of_its_page(rendered, name):
 
 @pytest.mark.parametrize("name", CONTEXTS)
 def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
-    """Each has "integrity" and "crossorigin", and the import map, before the first module, has the hash of each module."""
+    """Each has "integrity" and "crossorigin"; the import map before the first module has those of all modules."""
     template, context = CONTEXTS[name]
     page = rendered.page(template, **context)
     tags = re.findall(r"<(?:script\b[^>]*\bsrc=|link\b[^>]*\brel=\"stylesheet\")[^>]*>", page)

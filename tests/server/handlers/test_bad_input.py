@@ -106,7 +106,7 @@ BAD_INPUT = {
             400,
             None,
             "There is an unknown field. The known ones are message, passphrase, lifetime, sealed,"
-            " link_verifier, reveal_verifier, has_passphrase.",
+            " link_verifier, reveal_verifier, has_passphrase, upload.",
         ),
     ),
     "sealed and not": (
@@ -126,7 +126,7 @@ BAD_INPUT = {
             400,
             None,
             "There is an unknown field. The known ones are message, passphrase, lifetime, sealed,"
-            " link_verifier, reveal_verifier, has_passphrase.",
+            " link_verifier, reveal_verifier, has_passphrase, upload.",
         ),
     ),
     "a link verifier alone": (JSON, b'{"link_verifier": "x"}', BAD_SEALED),
