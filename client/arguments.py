@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
-from client import destroy, read, run, send, status, wait
+from client import destroy, read, run, send, status, verify, wait
 from client.failures import UsageError
 from client.http import INSECURE, VERSION
 from client.settings import Settings
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "destroy": destroy,
     "wait": wait,
     "run": run,
+    "verify": verify,
 }
 
 # Where people may type a secret that others on the same computer can then see.

@@ -23,7 +23,7 @@ from markupsafe import Markup, escape
 from server import branding
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
-from server.static_files import File
+from server.static_files import File, files_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -99,7 +99,7 @@ class Pages:
             style = branding.style_sheet(settings.brand_colors, settings.brand_colors_dark)
             files["branding.css"] = File(style.encode(), "text/css; charset=utf-8")
             brand.colors = _url("branding.css", files)
-            brand.colors_integrity = _integrity_of(files["branding.css"].content)
+            brand.colors_integrity = files["branding.css"].integrity
         if settings.brand_logo:
             # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
             policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
@@ -145,32 +145,21 @@ def fingerprint(path: str) -> str:
     return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
 
 
-@functools.cache
 def integrity(path: str) -> str:
-    """What a browser compares a file in static/ with before it uses it (Subresource Integrity)."""
-    return _integrity_of((STATIC / path).read_bytes())
-
-
-def _integrity_of(content: bytes) -> str:
-    return "sha384-" + _base64(hashlib.sha384(content).digest())
+    """The hash of a file in static/, for its attribute "integrity"."""
+    return files_in(STATIC)[path].integrity
 
 
 def _import_map() -> str:
-    """The integrity of every module: `import()` has no other place for it."""
-    modules = sorted(file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js"))
-    return json.dumps(
-        {"integrity": {asset(path): integrity(path) for path in modules}}, separators=(",", ":")
-    )
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()
+    """The hash of every script: `import()` has no other place for it."""
+    hashes = {asset(path): integrity(path) for path in files_in(STATIC) if path.endswith(".js")}
+    return json.dumps({"integrity": hashes}, separators=(",", ":"))
 
 
 # All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
 # allows this inline script stays the same header everywhere.
 IMPORT_MAP = _import_map()
-IMPORT_MAP_SOURCE = f"'sha256-{_base64(hashlib.sha256(IMPORT_MAP.encode()).digest())}'"
+IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}'"
 
 
 def exactly(text: str) -> Markup:

@@ -130,8 +130,7 @@ class BaseHandler(Handler):
         """A whole page or, for htmx, its fragment."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        templates = self.service.pages
-        render = templates.fragment if self.format is Format.FRAGMENT else templates.page
+        render = self.service.pages.fragment if self.format is Format.FRAGMENT else self.service.pages.page
         self.finish(render(template, place=place_of(context.get("problem")), **context))
 
     def answer_constant(self, template: str, status: int = 200) -> None:
