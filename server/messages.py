@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from server import metrics, sealing
-from server.notes import Ending, Note, Notes, Placed, TooManyTries, Unread
+from server.files import Files
+from server.notes import Ending, Note, Notes, Placed, ReaderNeeded, TooManyTries, Unread, delivery_id
 from server.passphrases import Stretcher
 
 
@@ -77,6 +78,12 @@ class Messages:
         metrics.NOTES_PUT.inc()
         return placed
 
+    async def put_with_files(self, note: Note, upload: bytes) -> Placed:
+        """Put a note that the client has sealed, with an upload. Raises the same errors as `Notes.put_with_files`."""
+        placed = await self._notes.put_with_files(note, upload)
+        metrics.NOTES_PUT.inc()
+        return placed
+
     async def peek(self, key: str) -> bool:
         """Whether there is a note under `key`. Raises the same errors as `Notes.peek`."""
         return await self._notes.peek(key)
@@ -105,12 +112,15 @@ class Messages:
             link_verifier, reveal_verifier = map(sealing.verifier_of, (claim.link_proof, claim.reveal_proof))
             sealed = await self._notes.reveal(key, link_verifier, reveal_verifier, reader=reader)
             return _counted(None if sealed is None else Revealed(None, sealed))
-        stretched = b""
-        if sealing.strip_passphrase(claim.passphrase):
+        stretched, passphrase = b"", sealing.strip_passphrase(claim.passphrase)
+        if reader is not None or passphrase:
             link_verifier = sealing.verifier_of(sealing.link_proof_of(claim.token))
             status = await self._notes.status(key, link_verifier)
+            # The server opens messages, not files: its clients could not open the chunks.
+            if isinstance(status, Unread) and status.file_bytes is not None:
+                raise ReaderNeeded()
             # Stretching is costly: only if the link fits, the note needs it, and a try is left.
-            if isinstance(status, Unread) and status.has_passphrase:
+            if isinstance(status, Unread) and passphrase and status.has_passphrase:
                 if status.seconds_to_wait:
                     raise TooManyTries(status.seconds_to_wait)
                 stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
@@ -137,9 +147,21 @@ class Messages:
             metrics.NOTES_DESTROYED.inc()
         return destroyed
 
-    async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
-        """Acknowledge a delivery. Returns and raises what `Notes.received` does."""
+    async def received(self, key: str, reader: bytes, mark: bytes | None, files: bool = False) -> bool:
+        """Acknowledge a delivery, and its files too if the reader has them. Returns and raises what
+        `Notes.received` does."""
+        if files:
+            await self._notes.files.received(delivery_id(key, reader))
         return await self._notes.received(key, reader, mark)
+
+    async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
+        """Some chunks of the files that this reader revealed. Returns and raises what `Files.fetch` does."""
+        return await self._notes.files.fetch(delivery_id(key, reader), first)
+
+    @property
+    def files(self) -> Files:
+        """The uploads."""
+        return self._notes.files
 
     def close(self) -> None:
         self._stretcher.close()

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeVar
 import psycopg2
 
 from server.database import Database, PreparedStatement, Row, Unavailable
+from server.files import Files, Incomplete, NoSuchUpload
 from server.group_commit import GroupCommit, NotSent
 from server.keys import KeyLeaser
 
@@ -70,6 +71,7 @@ class Unread(NamedTuple):
     expires_at: datetime
     wrong_passphrases: int
     seconds_to_wait: int
+    file_bytes: int | None = None  # of all its files, padded
 
 
 class Refused(Exception):
@@ -78,6 +80,10 @@ class Refused(Exception):
 
 class PassphraseNeeded(Refused):
     """The note has a passphrase and the client sent none; the note is untouched."""
+
+
+class ReaderNeeded(Refused):
+    """The note has files, and the client sent no nonce to fetch them with; the note is untouched."""
 
 
 class WrongPassphrase(Refused):
@@ -131,6 +137,7 @@ class Notes:
         """
         self._database = database
         self._keys = keys
+        self.files = Files(database)
         self._clock_offset: datetime | None = None  # the msg-db's clock when the monotonic clock was 0
         self._max_commit_wait = min(MAX_COMMIT_WAIT, 9 * database.timeout)
         self._puts = GroupCommit(self._put_group, WORKERS, database.max_wait)
@@ -155,6 +162,35 @@ class Notes:
             if expires_at is not None:
                 return Placed(key, expires_at)
             # The key is in use, which happens only after a key-db was restored without `kgs fence`.
+
+    async def put_with_files(self, note: Note, upload: bytes) -> Placed:
+        """Store a note with the files of a complete upload. Repeating it finds the same note.
+
+        Args:
+            upload: the writer's nonce.
+
+        Raises:
+            OutOfKeys, Unavailable: as for `put`.
+            Incomplete, NoSuchUpload: from `Files.put_note`; no key is used up.
+        """
+        columns = (
+            base64_of(note.link_verifier),
+            base64_of(note.reveal_verifier),
+            base64_of(note.sealed),
+            str(note.has_passphrase),
+            str(note.lifetime.total_seconds()),
+        )
+        while True:
+            key = await self._keys.take()
+            try:
+                placed = await self.files.put_note(upload, key, columns)
+            except (Incomplete, NoSuchUpload):
+                self._keys.give_back(key)
+                raise
+            if placed is not None:
+                if placed[0] != key:  # a repeated put
+                    self._keys.give_back(key)
+                return Placed(*placed)
 
     # Each column is one text, which PostgreSQL reads twice as fast as an array. A repeated put of the same
     # note finds itself; if a key does not come back, another note has it.
@@ -221,12 +257,12 @@ class Notes:
         "status",
         "text, text",
         """
-        SELECT how, at, mark, NULL::boolean, NULL::integer, NULL::float8
+        SELECT how, at, mark, NULL::boolean, NULL::integer, NULL::float8, NULL::bigint
         FROM ending
         WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64')
         UNION ALL
         SELECT CASE WHEN expires_at - now() > interval '0' THEN 'unread' ELSE 'expired' END, expires_at, NULL,
-            has_passphrase, tries, extract(epoch FROM next_try_at - now())
+            has_passphrase, tries, extract(epoch FROM next_try_at - now()), file_bytes
         FROM note
         WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64')
         """,
@@ -241,9 +277,9 @@ class Notes:
         rows = await self._select(self.STATUS, key, base64_of(link_verifier))
         if not rows:
             return None
-        how, at, mark, has_passphrase, tries, wait = rows[0]
+        how, at, mark, has_passphrase, tries, wait, file_bytes = rows[0]
         if how == "unread":
-            return Unread(has_passphrase, at, tries, max(0, math.ceil(wait or 0)))
+            return Unread(has_passphrase, at, tries, max(0, math.ceil(wait or 0)), file_bytes)
         return Ending(how, at, None if mark is None else bytes(mark))
 
     async def _select(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
@@ -331,17 +367,22 @@ class Notes:
         ), locked AS MATERIALIZED (
             SELECT note.*
             FROM named, LATERAL (
-                SELECT key, link_verifier, reveal_verifier, has_passphrase, expires_at, tries, next_try_at
+                SELECT key, link_verifier, reveal_verifier, has_passphrase, expires_at, tries, next_try_at, files
                 FROM note
                 WHERE note.key = named.key AND note.link_verifier = named.link_verifier
                 FOR UPDATE OF note
             ) AS note
         ), guess AS MATERIALIZED (
             SELECT requested.ordinal, requested.key, requested.delivery,
-                requested.without_passphrase AND locked.has_passphrase AS needs_passphrase,
+                CASE
+                    WHEN requested.without_passphrase AND locked.has_passphrase THEN 'needs passphrase'
+                    WHEN requested.delivery IS NULL AND locked.files IS NOT NULL THEN 'needs reader'
+                END AS needs,
                 requested.reveal_verifier = locked.reveal_verifier AS fits,
-                count(*) FILTER (WHERE NOT (requested.without_passphrase AND locked.has_passphrase))
-                    OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number,
+                count(*) FILTER (
+                    WHERE NOT (requested.without_passphrase AND locked.has_passphrase)
+                        AND (requested.delivery IS NOT NULL OR locked.files IS NULL)
+                ) OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number,
                 CASE
                     WHEN locked.tries < 10 THEN 10 - locked.tries
                     WHEN locked.next_try_at <= now() THEN 1
@@ -354,19 +395,19 @@ class Notes:
         ), matched AS MATERIALIZED (
             SELECT DISTINCT ON (key) key, ordinal, number, delivery
             FROM guess
-            WHERE fits AND NOT needs_passphrase AND number <= allowed
+            WHERE fits AND needs IS NULL AND number <= allowed
             ORDER BY key, ordinal
         ), deleted AS (
             DELETE FROM note
             WHERE key = ANY (ARRAY(SELECT key FROM matched))
-            RETURNING key, link_verifier, sealed
+            RETURNING key, link_verifier, sealed, files
         ), ended AS (
             INSERT INTO ending (key, link_verifier, how)
             SELECT key, link_verifier, 'read' FROM deleted
         ), wrong AS MATERIALIZED (
             SELECT key, min(tries) + count(*) AS tries
             FROM guess
-            WHERE NOT needs_passphrase AND number <= allowed AND key NOT IN (SELECT key FROM matched)
+            WHERE needs IS NULL AND number <= allowed AND key NOT IN (SELECT key FROM matched)
             GROUP BY key
         ), counted AS (
             UPDATE note
@@ -379,20 +420,20 @@ class Notes:
             WHERE key = ANY (ARRAY(SELECT key FROM wrong))
             RETURNING key, next_try_at
         ), delivered AS (
-            INSERT INTO delivery (id, key, link_verifier, sealed)
-            SELECT matched.delivery, deleted.key, deleted.link_verifier, deleted.sealed
+            INSERT INTO delivery (id, key, link_verifier, sealed, files)
+            SELECT matched.delivery, deleted.key, deleted.link_verifier, deleted.sealed, deleted.files
             FROM deleted
             JOIN matched ON matched.key = deleted.key
             WHERE matched.delivery IS NOT NULL
             UNION ALL
-            SELECT decode($6, 'hex'), NULL, NULL, NULL
+            SELECT decode($6, 'hex'), NULL, NULL, NULL, NULL
             WHERE $7 OR EXISTS (SELECT FROM deleted) OR EXISTS (SELECT FROM wrong)
         )
         SELECT guess.ordinal,
             CASE
                 WHEN guess.ordinal = matched.ordinal OR fits AND guess.delivery = matched.delivery THEN 'revealed'
-                WHEN needs_passphrase AND matched.key IS NULL THEN 'needs passphrase'
-                WHEN guess.number > matched.number OR needs_passphrase THEN 'just read'
+                WHEN needs IS NOT NULL AND matched.key IS NULL THEN needs
+                WHEN guess.number > matched.number OR needs IS NOT NULL THEN 'just read'
                 WHEN guess.number <= allowed THEN 'wrong'
                 ELSE 'locked'
             END,
@@ -520,7 +561,10 @@ class Notes:
             WHERE key = $1::char(5)
                 AND link_verifier = decode($2, 'base64')
                 AND expires_at - now() > interval '0'
-            RETURNING key, link_verifier
+            RETURNING key, link_verifier, files
+        ), emptied AS (
+            DELETE FROM chunk
+            WHERE files = (SELECT files FROM deleted)
         )
         INSERT INTO ending (key, link_verifier, how)
         SELECT key, link_verifier, 'destroyed' FROM deleted
@@ -640,7 +684,7 @@ class Notes:
             AND key IN (
                 SELECT key
                 FROM note
-                WHERE expires_at <= now()
+                WHERE expires_at <= now() AND files IS NULL
                 ORDER BY expires_at
                 LIMIT %s
                 FOR UPDATE SKIP LOCKED
@@ -655,6 +699,8 @@ class Notes:
 
     async def purge(self) -> tuple[int, bool]:
         """Delete a batch of expired notes and of old endings, unless another process is purging.
+
+        Notes with files are left to `purge_files`.
 
         Returns:
             The number of deleted notes, and whether there may be more of either.
@@ -701,8 +747,12 @@ class Notes:
 
     PURGE_DELIVERIES = """
     DELETE FROM delivery
-    WHERE at < %s - interval '10 minutes'
+    WHERE at < %s - interval '10 minutes' AND files IS NULL
     """
+
+    async def purge_files(self) -> int:
+        """Delete what `Files.purge` says. Returns the number of expired notes. Raises Unavailable."""
+        return await self.files.purge(await self._careful_now())
 
     async def _careful_now(self) -> datetime:
         """The earlier of two clocks: if the database's clock jumps forward, fresh deliveries must stay."""
@@ -732,6 +782,8 @@ def _outcome(what: str, sealed: str | None, tries_left: int, wait: float | None,
             return unhexlify(sealed)
         case "needs passphrase":
             return PassphraseNeeded()
+        case "needs reader":
+            return ReaderNeeded()
         case "wrong":
             return WrongPassphrase(tries_left)
         case "locked":

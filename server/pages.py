@@ -1,9 +1,16 @@
-"""Renders templates in each language: whole pages, or the fragment of a page that htmx swaps in."""
+"""Renders templates in each language: whole pages, or the fragment of a page that htmx swaps in.
+
+Constant pages are rendered and compressed once. They hold no secret and repeat nothing of a request, so their
+compressed length tells nothing (docs/decisions/0022-constant-pages-are-compressed.md).
+"""
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,13 +21,32 @@ import jinja2
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from server import branding
 from server.languages import DEFAULT, LANGUAGES, Language
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
+from server.static_files import File, files_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 STATIC = ROOT / "static"
+
+VERSION: str = json.loads((ROOT / "server" / "openapi.json").read_text("utf-8"))["info"]["version"]
+
+# Each is the same bytes for every client and every key.
+CONSTANT: Mapping[str, Mapping[str, Any]] = {
+    "form.html": {"values": {}, "problem": None},
+    "confirm.html": {"problem": None, "asks_passphrase": False, "present": False},
+    "receipt.html": {},
+    "gone.html": {"ending": None},
+    "how-it-works.html": {},
+}
+
+# Of the background in static/css/note-whisperer.css, for the bars of a browser or phone around the page.
+THEME_COLORS = {"light": "#f3ece0", "dark": "#171412"}
+
+
+HTML = "text/html; charset=utf-8"
 
 
 class Pages:
@@ -40,15 +66,23 @@ class Pages:
         environment.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]
         environment.globals.update(
             asset=asset,
+            integrity=integrity,
+            import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
                 max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
             languages=LANGUAGES.values(),
+            version=VERSION,
+            operator=SimpleNamespace(
+                name=settings.operator_name, contact=settings.operator_contact, source=settings.source_url
+            ),
+            brand=SimpleNamespace(title=settings.brand_title, theme_colors=_theme_colors(settings)),
         )
         environment.filters.update(
             exactly=exactly,
+            marked=marked,
             iso=datetime.isoformat,
             number=_number,
             duration=_duration,
@@ -58,6 +92,37 @@ class Pages:
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
+        self.files = self._branded_files(settings, environment.globals["brand"])
+        self._constant: dict[tuple[str, bool, str], File] = {}
+
+    def constant(self, name: str, whole: bool, language: Language = LANGUAGES[DEFAULT]) -> File:
+        """The constant page `name`, or its fragment. Rendered and compressed when it is first needed."""
+        file = self._constant.get((name, whole, language.tag))
+        if file is None:
+            render = self.page if whole else self.fragment
+            content = render(name, language, place="problem", **CONSTANT[name]).encode()
+            file = self._constant[name, whole, language.tag] = File(content, HTML)
+        return file
+
+    def _branded_files(self, settings: Settings, brand: Any) -> dict[str, File]:
+        """What the settings make of the pages' other files, by their paths."""
+        files = {}
+        brand.colors = brand.logo = brand.logo_type = None
+        if settings.brand_colors or settings.brand_colors_dark:
+            style = branding.style_sheet(settings.brand_colors, settings.brand_colors_dark)
+            files["branding.css"] = File(style.encode(), "text/css; charset=utf-8")
+            brand.colors = _url("branding.css", files)
+            brand.colors_integrity = files["branding.css"].integrity
+        if settings.brand_logo:
+            # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
+            policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+            brand.logo_type = settings.brand_logo.media_type
+            files["branding-logo"] = File(settings.brand_logo.content, brand.logo_type, policy)
+            brand.logo = _url("branding-logo", files)
+        manifest = self.page("manifest.webmanifest").encode()
+        files["manifest.webmanifest"] = File(manifest, "application/manifest+json")
+        brand.manifest = _url("manifest.webmanifest", files)
+        return files
 
     def page(self, name: str, /, language: Language = LANGUAGES[DEFAULT], **context: Any) -> str:
         """The whole page `name`, such as "form.html"."""
@@ -110,6 +175,15 @@ def _utc(context: Context, moment: datetime) -> str:
     return _language(context).utc(moment)
 
 
+def _theme_colors(settings: Settings) -> dict[str, str]:
+    palettes = {"light": settings.brand_colors, "dark": settings.brand_colors_dark}
+    return THEME_COLORS | {scheme: palette.background for scheme, palette in palettes.items() if palette}
+
+
+def _url(name: str, files: Mapping[str, File]) -> Markup:
+    return Markup(f"/{name}?v={files[name].fingerprint}")  # nosec B704 # the names are above
+
+
 @functools.cache
 def asset(path: str) -> Markup:
     """The URL of a file in static/ with its fingerprint: it may be cached for ever."""
@@ -122,6 +196,35 @@ def fingerprint(path: str) -> str:
     return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
 
 
+def integrity(path: str) -> str:
+    """The hash of a file in static/, for its attribute "integrity"."""
+    return files_in(STATIC)[path].integrity
+
+
+def _import_map() -> str:
+    """The hash of every script: `import()` has no other place for it."""
+    hashes = {asset(path): integrity(path) for path in files_in(STATIC) if path.endswith(".js")}
+    return json.dumps({"integrity": hashes}, separators=(",", ":"))
+
+
+# All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
+# allows this inline script stays the same header everywhere.
+IMPORT_MAP = _import_map()
+IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}'"
+
+
 def exactly(text: str) -> Markup:
     """Escaped so that a browser reads back the same text: a bare CR would come back as LF."""
     return Markup(escape(text).replace("\r", Markup("&#13;")))  # nosec B704 # escaped just before
+
+
+_REVERSING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def marked(text: str) -> Markup:
+    """The text exactly; characters that reverse what follows them are marked and have no effect on it (text.js)."""
+    return Markup(  # nosec B704 # escaped just before
+        _REVERSING.sub(
+            lambda found: f'<bdi data-code="U+{ord(found[0]):04X}">{found[0]}</bdi>', exactly(text)
+        )
+    )

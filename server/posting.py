@@ -20,6 +20,7 @@ from server.settings import Settings
 
 HOUR = 3600
 MAX_COUNTED = 100_000  # networks
+MAX_USER_LENGTH = 128  # of a user's name in the audit lines
 
 # Of IPv6, one client may have any of these; each larger network gets a larger share.
 SHARES = ((64, 1), (56, 4), (48, 16))
@@ -38,16 +39,25 @@ class Posting:
 
     def may_post(self, request: HTTPServerRequest) -> bool:
         """Whether the operator's rules let this client put notes; without rules, every client may."""
+        return self.poster_of(request) is not None
+
+    def poster_of(self, request: HTTPServerRequest) -> str | None:
+        """As whom the client may put notes: "token:NAME", "user:NAME", "network", "anybody", or None."""
         settings = self._settings
         if not (settings.post_networks or settings.post_tokens_file or settings.post_user_header):
-            return True
-        if is_in(address_of(request, settings.trusted_proxies), settings.post_networks):
-            return True
-        if settings.post_user_header and is_trusted(request.remote_ip or "", settings.trusted_proxies):
-            if request.headers.get(settings.post_user_header):
-                return True
+            return "anybody"
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and _is_known(token.strip(), settings.post_tokens_file or {})
+        if scheme.lower() == "bearer":
+            name = _name_of(token.strip(), settings.post_tokens_file or {})
+            if name is not None:
+                return f"token:{name}"
+        if settings.post_user_header and is_trusted(request.remote_ip or "", settings.trusted_proxies):
+            user = request.headers.get(settings.post_user_header)
+            if user:
+                return f"user:{user[:MAX_USER_LENGTH]}"
+        if is_in(address_of(request, settings.trusted_proxies), settings.post_networks):
+            return "network"
+        return None
 
     def admit(self, request: HTTPServerRequest) -> None:
         """Count a put, or refuse it.
@@ -55,6 +65,18 @@ class Posting:
         Raises:
             Problem: 401, 429, 503 or 507.
         """
+        self._check(request, len(request.body), counted=True)
+        self._puts += 1
+
+    def admit_upload(self, request: HTTPServerRequest, file_bytes: int) -> None:
+        """Refuse files that would be refused later. Raises the same problems as `admit`."""
+        self._check(request, file_bytes, counted=False)
+
+    def admit_chunks(self, request: HTTPServerRequest) -> None:
+        """Count the bytes of chunks, or refuse them. Raises the same problems as `admit`."""
+        self._check(request, len(request.body), counted=True)
+
+    def _check(self, request: HTTPServerRequest, size: int, counted: bool) -> None:
         settings = self._settings
         if settings.read_only:
             raise Problem(503, "This service takes no new messages at the moment. Unread ones can be read.")
@@ -66,19 +88,19 @@ class Posting:
         if hour != self._hour:
             self._hour, self._puts = hour, 0
             self._bytes.clear()
-        later = {"Retry-After": str(HOUR - seconds)}
         if settings.puts_per_hour and self._puts >= settings.puts_per_hour:
+            later = {"Retry-After": str(HOUR - seconds)}
             raise Problem(503, "The service has taken as many messages as it may in an hour.", headers=later)
         if settings.put_bytes_per_hour:
-            self._count_bytes(request, later)
-        self._puts += 1
+            self._check_bytes(request, size, counted, HOUR - seconds)
 
-    def _count_bytes(self, request: HTTPServerRequest, later: Mapping[str, str]) -> None:
-        size, limit = len(request.body), self._settings.put_bytes_per_hour
+    def _check_bytes(self, request: HTTPServerRequest, size: int, counted: bool, seconds_left: int) -> None:
+        limit = self._settings.put_bytes_per_hour
         networks = networks_of(address_of(request, self._settings.trusted_proxies))
         if any(self._bytes.get(network, 0) + size > limit * share for network, share in networks):
+            later = {"Retry-After": str(seconds_left)}
             raise Problem(429, f"You may put {limit} bytes in an hour. Try again later.", headers=later)
-        for network, _ in networks:
+        for network, _ in networks if counted else ():
             self._bytes[network] = self._bytes.pop(network, 0) + size
             if len(self._bytes) > MAX_COUNTED:
                 self._bytes.popitem(last=False)
@@ -106,6 +128,8 @@ def not_allowed() -> Problem:
     )
 
 
-def _is_known(token: str, hashes: Mapping[str, str]) -> bool:
+def _name_of(token: str, hashes: Mapping[str, str]) -> str | None:
+    """The name of an access token, or None. All are compared, so that the time tells nothing."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-    return any([hmac.compare_digest(digest, known) for known in hashes.values()])
+    names = [name for name, known in hashes.items() if hmac.compare_digest(digest, known)]
+    return names[0] if names else None

@@ -13,7 +13,7 @@ from functools import partial
 
 import psycopg2
 
-from server import linux, logs, metrics, schema, sealing
+from server import linux, logs, metrics, schema
 from server.app import make_app
 from server.clients import is_trusted
 from server.database import Database, Unavailable
@@ -67,19 +67,22 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
     key_db = Database(settings.key_db_url, KEY_DB_CONNECTIONS, settings.db_timeout)
     msg_db = Database(settings.msg_db_url, settings.db_connections, settings.db_timeout)
     keys = KeyLeaser(key_db, KEYS_AHEAD)
-    notes = Notes(msg_db, keys, sealing.sealed_length(settings.max_message_bytes))
+    notes = Notes(msg_db, keys, settings.max_sealed_bytes)
     service = Service(settings, key_db, msg_db, keys, Messages(notes), Pages(settings), Posting(settings))
-    server = Server(make_app(service), Limits(settings.max_body_bytes))
+    server = Server(make_app(service), Limits(settings.longest_body_bytes))
     try:
         await server.listen(settings.port, settings.host)
     except OSError as error:
         raise ListenError(settings.host, settings.port, error) from None
     on_listening()
 
+    for what in ("notes", "deliveries"):  # an alarm counts from the start if purging never succeeds
+        metrics.LAST_PURGE.labels(what).set_to_current_time()
     background = [
         asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
-        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, notes.purge_deliveries)),
+        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, partial(_purge_deliveries, notes))),
+        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge_files, notes))),
         asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
         asyncio.create_task(_every(STORED_BYTES_INTERVAL, partial(_measure_stored_bytes, service))),
         asyncio.create_task(_every(FREE_MEMORY_INTERVAL, _return_free_memory)),
@@ -136,6 +139,16 @@ async def _purge(notes: Notes) -> None:
         count, more = await notes.purge()
         metrics.NOTES_EXPIRED.inc(count)
         await asyncio.sleep((loop.time() - began) * (1 / PURGE_SHARE - 1))
+    metrics.LAST_PURGE.labels("notes").set_to_current_time()
+
+
+async def _purge_deliveries(notes: Notes) -> None:
+    await notes.purge_deliveries()
+    metrics.LAST_PURGE.labels("deliveries").set_to_current_time()
+
+
+async def _purge_files(notes: Notes) -> None:
+    metrics.NOTES_EXPIRED.inc(await notes.purge_files())
 
 
 async def _measure_keys_left(key_db: Database) -> None:
@@ -143,8 +156,9 @@ async def _measure_keys_left(key_db: Database) -> None:
 
 
 async def _measure_stored_bytes(service: Service) -> None:
-    if service.settings.max_stored_bytes:
-        service.posting.stored_bytes = await service.msg_db.bytes_on_disk()
+    service.posting.stored_bytes = await service.msg_db.bytes_on_disk()
+    metrics.STORED_BYTES.set(service.posting.stored_bytes)
+    metrics.STORED_BYTES_LIMIT.set(service.settings.max_stored_bytes)
 
 
 async def _return_free_memory() -> None:

@@ -25,6 +25,8 @@ GRANT SELECT ON schema_version TO {role};
 GRANT SELECT, INSERT, UPDATE (key, tries, next_try_at), DELETE ON note TO {role};
 GRANT SELECT, INSERT, UPDATE (mark), DELETE ON ending TO {role};
 GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON delivery TO {role};
+GRANT SELECT, INSERT, UPDATE (at), DELETE ON upload TO {role};
+GRANT SELECT, INSERT, DELETE ON chunk TO {role};
 GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(bigint) TO {role}
 """
 

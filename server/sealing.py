@@ -145,9 +145,14 @@ def _secret_of(token: str) -> bytes:
     return token[:SECRET_LENGTH].encode("ascii")
 
 
-def _derive(ikm: bytes, purpose: str) -> bytes:
+def _derive(ikm: bytes, purpose: str, salt: bytes | None = None) -> bytes:
     info = f"note-whisperer/2 {purpose}".encode("ascii")
-    return HKDF(SHA256(), DIGEST_LENGTH, salt=None, info=info).derive(ikm)
+    return HKDF(SHA256(), DIGEST_LENGTH, salt, info).derive(ikm)
+
+
+def file_key_of(keys: DerivedKeys, sealed: bytes) -> bytes:
+    """The key of a note's files, which follows from its seal key and from its own sealed bytes."""
+    return _derive(keys.seal_key, "files", hashlib.sha256(sealed).digest())
 
 
 def verifier_of(proof: bytes) -> bytes:
@@ -161,9 +166,14 @@ def seal(keys: DerivedKeys, message: str) -> bytes:
 
 
 def _seal(keys: DerivedKeys, message: str, nonce: bytes) -> bytes:
-    padded = message.encode("utf-8") + b"\x80"
+    return seal_content(keys, message.encode("utf-8"), VERSION, nonce)
+
+
+def seal_content(keys: DerivedKeys, content: bytes, version: bytes, nonce: bytes) -> bytes:
+    """Pad and encrypt what a version of the format holds; the nonce is random except in tests."""
+    padded = content + b"\x80"
     padded += bytes(-len(padded) % PADDING_MULTIPLE)
-    return VERSION + nonce + AESGCM(keys.seal_key).encrypt(nonce, padded, VERSION)
+    return version + nonce + AESGCM(keys.seal_key).encrypt(nonce, padded, version)
 
 
 def open_sealed(keys: DerivedKeys, sealed: bytes) -> str:
@@ -172,22 +182,30 @@ def open_sealed(keys: DerivedKeys, sealed: bytes) -> str:
     Raises:
         SealingError: it was sealed with other keys, or never in this format.
     """
-    if not is_sealed(sealed):
-        raise SealingError("not sealed in version 2 of the format")
+    try:
+        return open_content(keys, sealed, VERSION).decode("utf-8")
+    except UnicodeDecodeError:
+        raise SealingError("not a message") from None
+
+
+def open_content(keys: DerivedKeys, sealed: bytes, version: bytes) -> bytes:
+    """Decrypt what `seal_content` made. Raises SealingError."""
+    if not is_sealed(sealed, version):
+        raise SealingError("not sealed in this version of the format")
     nonce, encrypted = sealed[1 : 1 + NONCE_LENGTH], sealed[1 + NONCE_LENGTH :]
     try:
-        message, end, zeros = AESGCM(keys.seal_key).decrypt(nonce, encrypted, VERSION).rpartition(b"\x80")
-        if not end or zeros.strip(b"\x00"):
-            raise ValueError("no padding")
-        return message.decode("utf-8")
-    except (InvalidTag, ValueError):
-        raise SealingError("sealed with another token, or not a message") from None
+        content, end, zeros = AESGCM(keys.seal_key).decrypt(nonce, encrypted, version).rpartition(b"\x80")
+    except InvalidTag:
+        raise SealingError("sealed with another token") from None
+    if not end or zeros.strip(b"\x00"):
+        raise SealingError("no padding")
+    return content
 
 
-def is_sealed(data: bytes) -> bool:
+def is_sealed(data: bytes, version: bytes = VERSION) -> bool:
     """Whether `data` has the version and a length of the format; more cannot be known without the token."""
     length = len(data) - OVERHEAD
-    return length > 0 and length % PADDING_MULTIPLE == 0 and data.startswith(VERSION)
+    return length > 0 and length % PADDING_MULTIPLE == 0 and data.startswith(version)
 
 
 def sealed_length(message_bytes: int) -> int:

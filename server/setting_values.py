@@ -40,7 +40,10 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def origin(text: str) -> str:
     url = urlsplit(text.rstrip("/"))
-    if url.scheme not in ("http", "https") or not url.hostname or url.path or url.query or url.fragment:
+    plain = re.fullmatch(r"[\w.:\[\]-]+", url.netloc)  # JSON answers contain it without escaping anything
+    if url.scheme not in ("http", "https") or not plain or not url.hostname:
+        raise ValueError("takes an origin such as https://notes.example.org")
+    if url.path or url.query or url.fragment:
         raise ValueError("takes an origin such as https://notes.example.org, without a path")
     return f"{url.scheme}://{url.netloc}"
 
@@ -73,6 +76,18 @@ def header_name(text: str) -> str:
 def contact(text: str) -> str:
     if not re.fullmatch(r"(https|mailto|tel):[!-~]+", text):
         raise ValueError("takes a URI such as mailto:security@example.org or https://example.org/contact")
+    return text
+
+
+def web_page(text: str) -> str:
+    if not re.fullmatch(r"https://[!-~]+", text):
+        raise ValueError("takes a URL such as https://example.org/source")
+    return text
+
+
+def line(text: str) -> str:
+    if len(text) > 80 or not text.isprintable():
+        raise ValueError("takes a line of at most 80 characters")
     return text
 
 

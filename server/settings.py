@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from server import setting_values
+from server import branding, sealed_files, sealing, setting_values
 from server.setting_values import Network, is_loopback
 
 
@@ -16,9 +16,24 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message names the variable and says what it takes."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None) -> Any:
-    """One environment variable: its default, how its text is read, what it is for, and how its default is shown."""
-    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown})
+def _setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    meaning: str,
+    shown: str | None = None,
+    on_pages: bool = False,
+) -> Any:
+    """One environment variable.
+
+    Args:
+        parse: reads its text, or raises ValueError.
+        meaning: what it is for, for the README.
+        shown: how the README shows its default, if not as it is.
+        on_pages: whether pages that are the same for everybody depend on it (server/manifest.py).
+    """
+    return dataclasses.field(
+        default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown, "on_pages": on_pages}
+    )
 
 
 def _default_data_dir() -> Path:
@@ -62,19 +77,29 @@ class Settings:
         None, Path, "Folder of the server's own PostgreSQL: `./data`, for root `/var/lib/note-whisperer`."
     )
     max_message_bytes: int = _setting(
-        65536, setting_values.number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8."
+        65536,
+        setting_values.number(int, 1, 16 << 20),
+        "Longest message, in bytes of UTF-8.",
+        on_pages=True,
+    )
+    max_file_bytes: int = _setting(
+        100_000_000,
+        setting_values.number(int, 0, 1 << 30),
+        "Most bytes that the files of one note may have together; 0 turns files off.",
     )
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
         setting_values.lifetimes,
         "Lifetimes that the form offers, commas between them. A client may ask for any up to 30 days.",
         shown="5m,1h,1d,3d,7d,30d",
+        on_pages=True,
     )
     default_lifetime: int = _setting(
         3600,
         setting_values.lifetime,
         "Lifetime of a note if the client names none; one of `LIFETIMES`.",
         shown="1h",
+        on_pages=True,
     )
     post_networks: tuple[Network, ...] = _setting(
         (),
@@ -116,7 +141,40 @@ class Settings:
         " from a /48 sixteen times); 0 means no limit.",
     )
     operator_contact: str | None = _setting(
-        None, setting_values.contact, "URI for security reports, for `/.well-known/security.txt` (RFC 9116)."
+        None,
+        setting_values.contact,
+        "URI at which people reach the operator, for the page `/how-it-works` and for security reports in"
+        " `/.well-known/security.txt` (RFC 9116).",
+        on_pages=True,
+    )
+    operator_name: str | None = _setting(
+        None, setting_values.line, "Who runs the service, for the page `/how-it-works`.", on_pages=True
+    )
+    source_url: str | None = _setting(
+        None,
+        setting_values.web_page,
+        "Where to read the source code that this server runs, for the page `/how-it-works`.",
+        on_pages=True,
+    )
+    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.", on_pages=True)
+    brand_logo: branding.Logo | None = _setting(
+        None,
+        branding.logo,
+        "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon.",
+        on_pages=True,
+    )
+    brand_colors: branding.Palette | None = _setting(
+        None,
+        branding.palette,
+        "Three colours of the light scheme, such as `#9e2f2c,#f3ece0,#2c2521`: accent, background, text. The"
+        " server does not start if their contrast is too low (WCAG 2.2 AA).",
+        on_pages=True,
+    )
+    brand_colors_dark: branding.Palette | None = _setting(
+        None,
+        branding.palette,
+        "The same for the dark scheme. A scheme that is not set keeps its own colours.",
+        on_pages=True,
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
@@ -143,6 +201,13 @@ class Settings:
     )
     log_level: str = _setting(
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
+    )
+
+    audit_log: bool = _setting(
+        False,
+        setting_values.boolean,
+        "`true`: log a line for each put, reveal and destroy, done or refused. It names no note and no address.",
+        shown="false",
     )
 
     @classmethod
@@ -212,8 +277,19 @@ class Settings:
 
     @property
     def max_body_bytes(self) -> int:
-        """A legal message can be six times as long in escaped JSON."""
-        return 6 * self.max_message_bytes + 8192
+        """A legal message can be six times as long in escaped JSON. A sealed one may have an index of files."""
+        return 6 * self.max_message_bytes + 32768
+
+    @property
+    def longest_body_bytes(self) -> int:
+        """Of any request: one with chunks of files may be longer than one with a message."""
+        return max(self.max_body_bytes, sealed_files.MAX_REQUEST_BYTES if self.max_file_bytes else 0)
+
+    @property
+    def max_sealed_bytes(self) -> int:
+        """Of a sealed note, without its files but with their index."""
+        index = sealed_files.MAX_INDEX_BYTES + 4 if self.max_file_bytes else 0
+        return sealing.sealed_length(self.max_message_bytes + index)
 
 
 def text_of(name: str, env: Mapping[str, str]) -> str:

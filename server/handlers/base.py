@@ -9,6 +9,7 @@ from typing import Any
 
 import tornado.web
 
+from server import audit, pages
 from server.clients import address_of, refuse_cross_site, refuse_other_host
 from server.database import Unavailable
 from server.handlers import inputs
@@ -16,22 +17,25 @@ from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
 from server.languages import Language, chosen, preferred
-from server.negotiation import Format, answer_format, plainly_asked
+from server.negotiation import Format, answer_format, plainly_asked, takes_gzip
 from server.passphrases import Busy
 from server.problems import Problem, gone, unavailable
 from server.service import Service
+from server.static_files import File
 
 log = logging.getLogger(__name__)
 
 # From OWASP's HTTP Headers Cheat Sheet. nginx adds HSTS: it alone knows whether TLS is on.
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    "Content-Security-Policy": f"default-src 'none'; script-src 'self' {pages.IMPORT_MAP_SOURCE};"
+    " style-src 'self'; img-src 'self';"
     " connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Integrity-Policy": "blocked-destinations=(script)",
     "Permissions-Policy": "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(),"
     " microphone=(), payment=(), usb=(), clipboard-read=(), clipboard-write=(self)",
     "Referrer-Policy": "no-referrer",
@@ -51,24 +55,35 @@ class BaseHandler(Handler):
     allow: tuple[str, ...] = ("GET", "HEAD")
     any_host = False  # health checks and Prometheus name the machine, not the service
 
-    first_headers = Headers.constant(SECURITY_HEADERS)
+    act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
+
+    # The pages' scripts show nothing without it: the page of a proxy or of a captive portal is no answer.
+    first_headers = Headers.constant(SECURITY_HEADERS | {"Note-Whisperer": "1"})
     service: Service
 
     def initialize(self, service: Service) -> None:
         self.service, self.under_way = service, service.under_way
 
     def prepare(self) -> None:
-        request, settings = self.request, self.service.settings
-        if len(request.body) > settings.max_body_bytes:
-            raise Problem(
-                413, f"The message may have at most {settings.max_message_bytes} bytes.", inputs.MESSAGE.name
-            )
+        request = self.request
+        if len(request.body) > self.max_body_bytes:
+            raise self.too_long
         if not self.any_host:
             refuse_other_host(request, self.public_url)
         if request.method not in self.allow and request.method != "OPTIONS":
             raise Problem(405, f"This URL accepts only {', '.join(self.allow)}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.public_url)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.service.settings.max_body_bytes
+
+    @property
+    def too_long(self) -> Problem:
+        """The answer to a longer body."""
+        limit = self.service.settings.max_message_bytes
+        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
 
     def options(self, *_: str) -> None:
         self.set_status(204)
@@ -123,11 +138,32 @@ class BaseHandler(Handler):
         """A whole page or, for htmx, its fragment."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        pages, language = self.service.pages, self.language
-        self.set_header("Content-Language", language.tag)
+        self._name_language()
+        render = self.service.pages.fragment if self.format is Format.FRAGMENT else self.service.pages.page
+        self.finish(render(template, self.language, place=place_of(context.get("problem")), **context))
+
+    def answer_constant(self, template: str, status: int = 200) -> None:
+        """A page of `pages.CONSTANT` or, for htmx, its fragment."""
+        self.set_status(status)
+        self._name_language()
+        whole = self.format is not Format.FRAGMENT
+        self.answer_file(self.service.pages.constant(template, whole, self.language))
+
+    def _name_language(self) -> None:
+        self.set_header("Content-Language", self.language.tag)
         self.set_header("Vary", "Accept-Language")
-        render = pages.fragment if self.format is Format.FRAGMENT else pages.page
-        self.finish(render(template, language, place=place_of(context.get("problem")), **context))
+
+    def answer_file(self, file: File) -> None:
+        """The bytes of a file, compressed if the client takes that."""
+        compressed = file.compressed if takes_gzip(self.request.headers) else None
+        self.set_header("Content-Type", file.media_type)
+        if file.compressed is not None:
+            self.add_header("Vary", "Accept-Encoding")
+        if compressed is not None:
+            self.set_header("Content-Encoding", "gzip")
+        for name, value in file.headers.items():
+            self.set_header(name, value)
+        self.finish(file.content if compressed is None else compressed)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an exception in the client's format."""
@@ -159,7 +195,7 @@ class BaseHandler(Handler):
     def answer_gone(self, ending: dict[str, str] | None) -> None:
         """The 404 page. Without an ending, it is the same bytes for every key."""
         if ending is None:
-            return self.answer_html("gone.html", 404, ending=None)
+            return self.answer_constant("gone.html", 404)
         at = datetime.fromisoformat(ending["at"])
         self.answer_html("gone.html", 404, ending={"how": ending["status"], "at": at})
 
@@ -176,6 +212,12 @@ class BaseHandler(Handler):
             self.service.refusals.log(
                 typ.__name__, f"{self.request.method} {self.route} refused: {value or typ.__name__}"
             )
+
+    def on_finish(self) -> None:
+        """Log an act, if the operator wants to know of it."""
+        if self.act and self.service.settings.audit_log:
+            by = self.service.posting.poster_of(self.request) if self.act == "put" else None
+            audit.log_act(self.act, self.request.method or "", self.route, self.get_status(), by)
 
     def compute_etag(self) -> None:
         """None: only static files may be cached."""
@@ -202,7 +244,7 @@ def problem_of(error: BaseException | None) -> Problem:
         case Problem():
             return error
         case OutOfKeys():
-            return unavailable("There are no keys for new notes right now. Please try again later.")
+            return unavailable("There are no keys for new messages right now. Please try again later.")
         case Unavailable() | Busy():
             return unavailable()
         case tornado.web.MissingArgumentError() | tornado.web.HTTPError(status_code=400):
@@ -215,4 +257,4 @@ def problem_of(error: BaseException | None) -> Problem:
 
 def timestamp(time: datetime) -> str:
     """RFC 3339, UTC, whole seconds."""
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat()[:19] + "Z"

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from tornado.httputil import HTTPServerRequest
 
-from server import sealing
+from server import sealed_files, sealing
 from server.messages import Proofs, Token
 from server.notes import Note
 from server.problems import Problem
@@ -28,7 +28,7 @@ MAX_FORM_FIELDS = 20
 LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
 
 CUT_OFF = (
-    "This link was cut off or mistyped: its token is incomplete. The note, if there is one, is untouched."
+    "This link was cut off or mistyped: its token is incomplete. The message, if there is one, is untouched."
 )
 
 Fields = Mapping[str, Any]
@@ -68,8 +68,13 @@ def message_to_put(fields: Fields, settings: Settings) -> MessageToPut:
 
 def sealed_note(fields: Fields, settings: Settings) -> Note:
     """A note that the client sealed itself. Raises Problem, 400 or 413."""
+    sealed = SEALED.of(fields, settings)
+    if sealed.startswith(sealed_files.VERSION) != (UPLOAD.name in fields):
+        raise Problem(
+            400, "A note of version 3 of the format needs an upload, and no other has one.", UPLOAD.name
+        )
     return Note(
-        sealed=SEALED.of(fields, settings),
+        sealed=sealed,
         link_verifier=LINK_VERIFIER.of(fields, settings),
         reveal_verifier=REVEAL_VERIFIER.of(fields, settings),
         has_passphrase=HAS_PASSPHRASE.of(fields, settings),
@@ -107,7 +112,7 @@ def _read_message(name: str, value: Any, settings: Settings) -> str:
     if not message:
         raise Problem(400, "The message is missing or empty.", name)
     if len(message.encode("utf-8")) > limit:
-        raise Problem(413, f"The message may have at most {limit} bytes.", name)
+        raise Problem(413, f"The message may have at most {limit:,} bytes.", name)
     return message
 
 
@@ -115,31 +120,53 @@ def _read_passphrase(name: str, value: Any, settings: Settings) -> str:
     passphrase = _text(name, value)
     limit = sealing.MAX_PASSPHRASE_BYTES
     if len(passphrase.encode("utf-8")) > limit:
-        raise Problem(400, f"The passphrase may have at most {limit} bytes.", name)
+        raise Problem(400, f"The passphrase may have at most {limit:,} bytes.", name)
     return sealing.strip_passphrase(passphrase)
 
 
 def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
     seconds = settings.default_lifetime if value is None else value
     if type(seconds) is not int or not 1 <= seconds <= MAX_LIFETIME:
-        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME}.", name)
+        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME:,}.", name)
     return timedelta(seconds=seconds)
 
 
 def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
     sealed, limit = _bytes(name, value), settings.max_message_bytes
-    if not sealing.is_sealed(sealed):
-        layout = "0x02, 12 bytes, and 16 + 256 n bytes"
-        raise Problem(400, f"The field {name} must be version 2 of the format: {layout}.", name)
-    if len(sealed) > sealing.sealed_length(limit):
-        raise Problem(413, f"The message may have at most {limit} bytes before it is sealed.", name)
+    with_files = sealing.is_sealed(sealed, sealed_files.VERSION)
+    if not with_files and not sealing.is_sealed(sealed):
+        layout = "0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes"
+        raise Problem(400, f"The field {name} must be version 2 or 3 of the format: {layout}.", name)
+    if len(sealed) > (settings.max_sealed_bytes if with_files else sealing.sealed_length(limit)):
+        raise Problem(413, f"The message may have at most {limit:,} bytes before it is sealed.", name)
     return sealed
+
+
+def _read_file_bytes(name: str, value: Any, settings: Settings) -> int:
+    limit = settings.max_file_bytes
+    if type(value) is not int or value < 1 or sealed_files.padded_length(value) != value:
+        raise Problem(400, f"The field {name} must be the padded length of all files.", name)
+    if value > sealed_files.padded_length(limit):
+        raise Problem(413, f"The files may have at most {limit} bytes together.", name)
+    return value
+
+
+def _read_number(name: str, value: Any, settings: Settings) -> int:
+    if type(value) is not int or not 0 <= value <= sealed_files.HIGHEST_NUMBER:
+        raise Problem(400, f"The field {name} must be the number of a chunk.", name)
+    return value
 
 
 def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
     if value is not None and not isinstance(value, bool):
         raise Problem(400, f"The field {name} must be true or false.", name)
     return bool(value)
+
+
+def _read_present(name: str, value: Any, settings: Settings) -> bool:
+    if value not in (None, "yes", "no"):
+        raise Problem(400, f"The field {name} must be yes or no.", name)
+    return bool(value == "yes")
 
 
 def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
@@ -183,6 +210,10 @@ def _string(name: str, value: Any) -> str:
     return text
 
 
+def _read_text(name: str, value: Any, settings: Settings) -> str:
+    return _text(name, value)
+
+
 MESSAGE = Field("message", _read_message, has_place=True)
 PASSPHRASE = Field("passphrase", _read_passphrase, has_place=True)
 LIFETIME = Field("lifetime", _read_lifetime, has_place=True)
@@ -195,6 +226,14 @@ LINK_PROOF = Field("link_proof", _read_digest)
 REVEAL_PROOF = Field("reveal_proof", _read_digest)
 READER = Field("reader", _read_digest)
 MARK = Field("mark", _read_digest)
+UPLOAD = Field("upload", _read_digest)
+FILE_BYTES = Field("file_bytes", _read_file_bytes)
+FIRST = Field("first", _read_number)
+FILES = Field("files", _read_boolean)
+PRESENT = Field("present", _read_present, has_place=True)  # what a person says, and no blind submitter
+TITLE = Field("title", _read_text)
+TEXT = Field("text", _read_text)
+URL = Field("url", _read_text)
 
 
 def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
@@ -203,15 +242,19 @@ def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
 
 # The bodies that there are.
 MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
-SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME)
+SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME, UPLOAD)
 PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
 REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
 LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
-RECEIVED_FIELDS = _by_name(READER, MARK)
-PASSPHRASE_FIELDS = _by_name(PASSPHRASE)  # of the form whose token is in its URL
+RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
+UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
+CANCEL_FIELDS = _by_name(UPLOAD)
+CHUNKS_FIELDS = _by_name(READER, FIRST)
+SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
+CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
-# Of the form, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in MESSAGE_FIELDS.values() if field.has_place)
+# Of the two forms, those that have a place for their problem beside them.
+PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
 
 
 def media_type_of(request: HTTPServerRequest) -> str:
@@ -275,7 +318,7 @@ def from_form(body: bytes) -> Fields:
     fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
     if len(fields) != len(pairs):
         raise Problem(400, "The form has a duplicate field.")
-    for name in (LIFETIME.name, HAS_PASSPHRASE.name):
+    for name in (LIFETIME.name, HAS_PASSPHRASE.name, FILE_BYTES.name, FIRST.name, FILES.name):
         if name in fields:
             fields[name] = _from_text(fields[name])
     return fields

@@ -93,12 +93,15 @@ async def _everything(site, secrets):
             ("POST", "/post", f'{{"message": "{MESSAGE}"'),
             ("POST", "/post", f"message={MESSAGE}%ff"),
             ("POST", "/post", "message=" + MESSAGE * 20_000),
+            ("POST", "/shared-text", urlencode({"title": MESSAGE, "text": MESSAGE, "url": MESSAGE})),
+            ("POST", "/shared-text", urlencode({MESSAGE: MESSAGE})),
+            ("GET", f"/shared-text?text={MESSAGE}", None),
             ("GET", f"/{sealed_key}/receipt", None),
             ("GET", f"/{sealed_key}/receipt%23{receipt}", None),
             ("GET", f"/{sealed_key}/receipt?{receipt}", None),
             ("GET", f"/{sealed_key}/{receipt}", None),
-            ("POST", f"/{sealed_key}/{sealed_token}", urlencode({"passphrase": ""})),
-            ("POST", f"/{sealed_key}/{other}", urlencode({"passphrase": PASSPHRASE})),
+            ("POST", f"/{sealed_key}/{sealed_token}", urlencode({"passphrase": "", "present": "yes"})),
+            ("POST", f"/{sealed_key}/{other}", urlencode({"passphrase": PASSPHRASE, "present": "yes"})),
             ("POST", f"/{sealed_key}/status", link_of(keys)),
             ("POST", f"/{sealed_key}/status", {"token": sealed_token}),
             ("POST", f"/{sealed_key}/status", {"link_proof": mark}),
@@ -157,6 +160,8 @@ async def test_no_request_leaves_a_secret_in_the_log(site, log):
     text = log.getvalue()
     for logged_route in ("GET /KEY/TOKEN 200", "POST /KEY/status 200", "POST /KEY/received 204"):
         assert logged_route in text  # each request is logged, by its route
+    for audit_line in ("put done", "reveal done", "reveal refused", "destroy done"):
+        assert audit_line in text
     assert "POST /broken failed" in text
     assert "RuntimeError" in text
     assert [secret for secret in secrets if secret in text] == []

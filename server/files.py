@@ -1,0 +1,394 @@
+"""The sealed chunks of notes with files, and their SQL: upload, put with a note, fetch, purge.
+
+A writer begins an upload, puts its chunks in any order, and puts the note with it: only then is there a note.
+A reveal hands the chunks over to the reader's delivery in the statement that deletes the note (`notes.py`);
+after that the reader fetches them, in any order, until it acknowledges them or an hour has passed. Every
+request here may be repeated. Uploads and deliveries are found by the SHA-256 of a nonce that only their
+client knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from binascii import b2a_base64
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from server.database import Database, PreparedStatement, Row, Unavailable
+from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, chunk_count
+
+# Requests with chunks that are at work; further ones are refused, and their clients repeat them.
+MAX_PUTS = 16
+MAX_FETCHES = 64  # an answer counts until its client has taken it
+PURGED_AT_ONCE = 4  # notes with files: at the default limit up to 400 MB
+
+
+class NoSuchUpload(Exception):
+    """No upload has this nonce, or its hour is over."""
+
+
+class Misfit(ValueError):
+    """The chunks are not those that the upload's length asks for."""
+
+
+class Incomplete(Exception):
+    """Chunks are missing; `.next` is the number of the first one."""
+
+    def __init__(self, next_: int) -> None:
+        super().__init__(next_)
+        self.next = next_
+
+
+class Upload(NamedTuple):
+    """How far an upload is: the number of its chunks, and of the first one that is missing."""
+
+    chunks: int
+    next: int
+
+
+class Busy(Unavailable):
+    """Too many requests with chunks are at work."""
+
+
+class Places:
+    """Bounds how many requests are at work, and so their bytes in memory."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """One place, for a `with`. Raises Busy if none is free."""
+        if not self._free:
+            raise Busy("too many requests with chunks of files are at work")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+class Files:
+    """The files of one msg-db."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.puts, self.fetches = Places(MAX_PUTS), Places(MAX_FETCHES)
+
+    async def begin(self, upload: bytes, file_bytes: int) -> Upload:
+        """Begin an upload, or tell how far it is.
+
+        Args:
+            upload: the writer's nonce, 32 bytes.
+            file_bytes: of all files together, padded and not yet sealed.
+
+        Raises:
+            NoSuchUpload: its hour is over, or it was begun with another length.
+            Unavailable: the msg-db cannot be reached.
+        """
+        id_ = id_of(upload)
+        await self._run(self.BEGIN, id_, str(file_bytes))
+        found = await self._state(id_)
+        if found.chunks != chunk_count(file_bytes):
+            raise NoSuchUpload()
+        return found
+
+    BEGIN = PreparedStatement(
+        "begin_upload",
+        "text, text",
+        """
+        INSERT INTO upload (id, file_bytes)
+        VALUES (decode($1, 'base64'), $2::bigint)
+        ON CONFLICT (id) DO NOTHING
+        """,
+    )
+
+    async def _state(self, id_: str) -> Upload:
+        rows = await self._run(self.STATE, id_)
+        if not rows:
+            raise NoSuchUpload()
+        file_bytes, next_ = rows[0]
+        count = chunk_count(file_bytes)
+        return Upload(count, count if next_ is None else next_)
+
+    STATE = PreparedStatement(
+        "upload_state",
+        "text",
+        f"""
+        SELECT file_bytes, (
+            SELECT min(number)
+            FROM generate_series(0, (file_bytes - 1) / {CHUNK_BYTES}) AS number
+            WHERE NOT EXISTS (SELECT FROM chunk WHERE files = upload.id AND chunk.number = number.number)
+        )
+        FROM upload
+        WHERE id = decode($1, 'base64') AND at > now() - interval '1 hour'
+        """,  # nosec B608 # a constant of this package
+    )
+
+    async def put_chunks(self, upload: bytes, first: int, chunks: bytes | memoryview) -> None:
+        """Store chunks of an upload, one after another from the number `first` on.
+
+        A chunk that is there stays as it is.
+
+        Raises:
+            NoSuchUpload, Unavailable: as for `begin`.
+            Misfit: a chunk has another length, or there are more than the upload has.
+        """
+        count = -(-len(chunks) // SEALED_CHUNK_BYTES)
+        with self.puts.taken():
+            rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), _text(chunks))
+        if not rows:
+            raise NoSuchUpload()
+        if rows != [(True,)]:
+            raise Misfit("not the chunks that the upload's length asks for")
+
+    # The lock makes a purge or a put of the note wait, so that no chunk is left behind. `number` counts from 0.
+    PUT_CHUNKS = PreparedStatement(
+        "put_chunks",
+        "text, text, text, text",
+        f"""
+        WITH given AS MATERIALIZED (
+            SELECT $2::integer AS first, $3::integer AS count, decode($4, 'base64') AS data
+        ), found AS MATERIALIZED (
+            SELECT id,
+                octet_length(data) = least((first + count)::bigint * {CHUNK_BYTES}, file_bytes)
+                    - first::bigint * {CHUNK_BYTES} + 16 * count AS fits
+            FROM upload, given
+            WHERE id = decode($1, 'base64') AND at > now() - interval '1 hour'
+            FOR KEY SHARE OF upload
+        ), stored AS (
+            INSERT INTO chunk (files, number, sealed)
+            SELECT id, first + number,
+                substr(data, 1 + number * {SEALED_CHUNK_BYTES}, {SEALED_CHUNK_BYTES})
+            FROM found, given, generate_series(0, count - 1) AS number
+            WHERE fits
+            ON CONFLICT (files, number) DO NOTHING
+        )
+        SELECT fits FROM found
+        """,  # nosec B608 # constants of this package
+    )
+
+    async def cancel(self, upload: bytes) -> None:
+        """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""
+        await self._run(self.CANCEL, id_of(upload))
+
+    CANCEL = PreparedStatement(
+        "cancel_upload",
+        "text",
+        """
+        WITH cancelled AS (
+            DELETE FROM upload
+            WHERE id = decode($1, 'base64')
+            RETURNING id
+        )
+        DELETE FROM chunk
+        WHERE files = (SELECT id FROM cancelled)
+        """,
+    )
+
+    async def put_note(
+        self,
+        upload: bytes,
+        key: str,
+        columns: tuple[str, ...],
+    ) -> tuple[str, datetime] | None:
+        """Put a note with the files of an upload, whose chunks are its own from then on.
+
+        A repeated put finds the first one.
+
+        Args:
+            columns: link verifier, reveal verifier and sealed bytes in base64, whether it has a passphrase,
+                and its lifetime in seconds.
+
+        Returns:
+            The note's key and when it expires; None if another note has the key.
+
+        Raises:
+            Incomplete: chunks are missing; nothing is put.
+            NoSuchUpload, Unavailable: as for `begin`.
+        """
+        id_ = id_of(upload)
+        rows = await self._run(self.PUT_NOTE, id_, key, *columns)
+        if rows:
+            return rows[0][0], rows[0][1]
+        state = await self._state(id_)
+        if state.next < state.chunks:
+            raise Incomplete(state.next)
+        return None
+
+    PUT_NOTE = PreparedStatement(
+        "put_note_with_files",
+        "text, text, text, text, text, text, text",
+        f"""
+        WITH complete AS MATERIALIZED (
+            SELECT id, file_bytes
+            FROM upload
+            WHERE id = decode($1, 'base64')
+                AND at > now() - interval '1 hour'
+                AND (SELECT count(*) FROM chunk WHERE files = decode($1, 'base64'))
+                    = (file_bytes - 1) / {CHUNK_BYTES} + 1
+            FOR UPDATE
+        ), placed AS (
+            INSERT INTO note (key, link_verifier, reveal_verifier, sealed, has_passphrase, expires_at,
+                files, file_bytes)
+            SELECT $2::char(5), decode($3, 'base64'), decode($4, 'base64'), decode($5, 'base64'), $6::boolean,
+                now() + make_interval(secs => $7::float8), id, file_bytes
+            FROM complete
+            ON CONFLICT DO NOTHING
+            RETURNING key, expires_at, files
+        ), finished AS (
+            DELETE FROM upload
+            WHERE id = (SELECT files FROM placed)
+        )
+        SELECT key, expires_at FROM placed
+        UNION ALL
+        SELECT key, expires_at
+        FROM note
+        WHERE files = decode($1, 'base64')
+            AND link_verifier = decode($3, 'base64')
+            AND sealed = decode($5, 'base64')
+        """,  # nosec B608 # a constant of this package
+    )
+
+    async def fetch(self, delivery: bytes, first: int) -> bytes:
+        """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
+
+        Args:
+            delivery: as `notes.delivery_id` makes it from the reader's nonce.
+
+        Returns:
+            Nothing if there is no such delivery or chunk.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        rows = await self._run(self.FETCH, _text(delivery), str(first))
+        return b"".join([sealed for sealed, in rows])
+
+    FETCH = PreparedStatement(
+        "fetch_chunks",
+        "text, text",
+        f"""
+        SELECT sealed
+        FROM chunk
+        WHERE files = (
+                SELECT files
+                FROM delivery
+                WHERE id = decode($1, 'base64') AND clock_timestamp() - at < interval '1 hour'
+            )
+            AND number >= $2::integer
+            AND number < $2::bigint + {MAX_CHUNKS}
+        ORDER BY number
+        """,  # nosec B608 # a constant of this package
+    )
+
+    async def received(self, delivery: bytes) -> None:
+        """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
+        await self._run(self.RECEIVED, _text(delivery))
+
+    RECEIVED = PreparedStatement(
+        "received_chunks",
+        "text",
+        """
+        DELETE FROM chunk
+        WHERE files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))
+        """,
+    )
+
+    async def purge(self, now: datetime) -> int:
+        """Delete files whose time is over: expired notes, deliveries and uploads after an hour.
+
+        Args:
+            now: by the earlier of two clocks; see `Notes.purge`.
+
+        Returns:
+            The number of expired notes.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        expired, more = 0, True
+        while more:
+            counts = []
+            for statement in (self.PURGE_NOTES, self.PURGE_DELIVERIES, self.PURGE_UPLOADS):
+                ((count,),) = await self._database.execute(statement, (now, PURGED_AT_ONCE))
+                counts.append(int(count))
+            expired += counts[0]
+            more = PURGED_AT_ONCE in counts
+        return expired
+
+    PURGE_NOTES = """
+    WITH deleted AS (
+        DELETE FROM note
+        WHERE key IN (
+            SELECT key
+            FROM note
+            WHERE files IS NOT NULL AND expires_at <= least(now(), %s)
+            ORDER BY expires_at
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING key, link_verifier, expires_at, files
+    ), ended AS (
+        INSERT INTO ending (key, link_verifier, how, at)
+        SELECT key, link_verifier, 'expired', expires_at FROM deleted
+    ), emptied AS (
+        DELETE FROM chunk
+        WHERE files IN (SELECT files FROM deleted)
+    )
+    SELECT count(*) FROM deleted
+    """
+
+    PURGE_DELIVERIES = """
+    WITH deleted AS (
+        DELETE FROM delivery
+        WHERE id IN (
+            SELECT id
+            FROM delivery
+            WHERE files IS NOT NULL AND at < %s - interval '1 hour'
+            ORDER BY at
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING files
+    ), emptied AS (
+        DELETE FROM chunk
+        WHERE files IN (SELECT files FROM deleted)
+    )
+    SELECT count(*) FROM deleted
+    """
+
+    PURGE_UPLOADS = """
+    WITH deleted AS (
+        DELETE FROM upload
+        WHERE id IN (
+            SELECT id
+            FROM upload
+            WHERE at < %s - interval '1 hour'
+            ORDER BY at
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id
+    ), emptied AS (
+        DELETE FROM chunk
+        WHERE files IN (SELECT id FROM deleted)
+    )
+    SELECT count(*) FROM deleted
+    """
+
+    async def _run(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
+        # Shielded: a client that hangs up in the middle would cost the pool a connection.
+        return await asyncio.shield(self._database.execute(statement, parameters))
+
+
+def id_of(upload: bytes) -> str:
+    """The id of an upload, as base64: the SHA-256 of its writer's nonce."""
+    return _text(hashlib.sha256(upload).digest())
+
+
+def _text(data: bytes | memoryview) -> str:
+    return b2a_base64(data, newline=False).decode("ascii")

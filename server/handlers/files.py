@@ -1,0 +1,105 @@
+"""The files of notes: uploads, their chunks, and fetching chunks after a reveal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from tornado.iostream import StreamClosedError
+
+from server.files import Incomplete, Misfit, NoSuchUpload
+from server.handlers import inputs
+from server.handlers.base import BaseHandler
+from server.problems import Problem
+from server.sealed_files import HIGHEST_NUMBER, MAX_REQUEST_BYTES, NUMBER_BYTES
+from server.sealing import DIGEST_LENGTH
+
+Result = TypeVar("Result")
+
+BINARY = "application/octet-stream"
+
+
+class UploadHandler(BaseHandler):
+    """POST /upload : begin to upload files, or ask how far an upload is. DELETE : cancel it."""
+
+    route = "/upload"
+    allow = ("POST", "DELETE")
+
+    async def post(self) -> None:
+        service, settings = self.service, self.service.settings
+        if not settings.max_file_bytes:
+            raise Problem(404, "This service takes no files.")
+        fields = inputs.fields_of(self.request, inputs.UPLOAD_FIELDS)
+        upload, file_bytes = inputs.UPLOAD.of(fields, settings), inputs.FILE_BYTES.of(fields, settings)
+        service.posting.admit_upload(self.request, file_bytes)
+        begun = await with_problems(service.messages.files.begin(upload, file_bytes))
+        self.answer_json({"chunks": begun.chunks, "next": begun.next})
+
+    async def delete(self) -> None:
+        fields = inputs.fields_of(self.request, inputs.CANCEL_FIELDS)
+        await self.service.messages.files.cancel(inputs.UPLOAD.of(fields, self.service.settings))
+        self.clear_header("Content-Type")
+        self.set_status(204)
+
+
+class UploadChunksHandler(BaseHandler):
+    """POST /upload/chunks : the nonce of an upload, the number of a chunk in 4 bytes, and chunks from there on."""
+
+    route = "/upload/chunks"
+    allow = ("POST",)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return MAX_REQUEST_BYTES
+
+    @property
+    def too_long(self) -> Problem:
+        return Problem(413, f"A request with chunks may have at most {MAX_REQUEST_BYTES} bytes.")
+
+    async def post(self) -> None:
+        self.service.posting.admit_chunks(self.request)
+        if inputs.media_type_of(self.request) != BINARY:
+            raise Problem(415, f"Content-Type must be {BINARY}.")
+        body = memoryview(self.request.body)
+        upload, number = body[:DIGEST_LENGTH], body[DIGEST_LENGTH : DIGEST_LENGTH + NUMBER_BYTES]
+        chunks = body[DIGEST_LENGTH + NUMBER_BYTES :]
+        first = int.from_bytes(number, "big")
+        if not chunks or first > HIGHEST_NUMBER:
+            raise Problem(400, "The body must be the nonce of an upload, the number of a chunk, and chunks.")
+        await with_problems(self.service.messages.files.put_chunks(bytes(upload), first, chunks))
+        self.clear_header("Content-Type")
+        self.set_status(204)
+
+
+class FetchHandler(BaseHandler):
+    """POST /KEY/chunks : chunks of the files that this reader has revealed, from a number on."""
+
+    route = "/KEY/chunks"
+    allow = ("POST",)
+
+    async def post(self, key: str) -> None:
+        settings, messages = self.service.settings, self.service.messages
+        fields = inputs.fields_of(self.request, inputs.CHUNKS_FIELDS)
+        reader, first = inputs.READER.of(fields, settings), inputs.FIRST.of(fields, settings)
+        with messages.files.fetches.taken():
+            chunks = await messages.chunks(key, reader, first)
+            if not chunks:
+                raise Problem(404, "There is no such delivery, or it is over.")
+            self.set_header("Content-Type", BINARY)
+            with contextlib.suppress(StreamClosedError):  # the reader left
+                await self.finish(chunks)
+
+
+async def with_problems(work: Awaitable[Result]) -> Result:
+    """The result of `work`; its refusals become problems. Raises Problem, 400, 404 or 409."""
+    try:
+        return await work
+    except NoSuchUpload:
+        raise Problem(404, "There is no such upload, or its hour is over.", inputs.UPLOAD.name) from None
+    except Incomplete as incomplete:
+        raise Problem(
+            409, f"The upload is not complete: chunk {incomplete.next} is missing.", next=incomplete.next
+        ) from None
+    except Misfit:
+        raise Problem(400, "The chunks are not those that the upload's length asks for.") from None
