@@ -52,22 +52,33 @@ _RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*
 
 
 class Text(str):
-    """An English text that can be translated: what it is formatted from goes with it."""
+    """An English text that can be translated: what it was formatted from goes with it."""
 
     message: str
+    plural: str | None  # for another number than one; `values` has the number as `count`
     values: dict[str, Any]
 
 
 def text(message: str, /, **values: Any) -> Text:
-    """Mark a text for translation.
+    """A text that can be translated. One without values is a plain string in the code.
 
     Args:
         message: in English, with %(name)s for each value.
-        values: numbers, times (datetime), durations (timedelta), Texts, and anything else, which is shown as it is.
+        values: numbers, times (datetime), durations (timedelta), and anything else, which is shown as it is.
     """
-    english = Text(_formatted(message, values, LANGUAGES[DEFAULT]))
-    english.message, english.values = message, values
-    return english
+    return _text(message, None, values)
+
+
+def counted(message: str, plural: str, /, **values: Any) -> Text:
+    """The same for a text about a number of things, `count`; `plural` is for any other number than one."""
+    return _text(message, plural, values)
+
+
+def _text(message: str, plural: str | None, values: dict[str, Any]) -> Text:
+    english = LANGUAGES[DEFAULT].formatted(message, plural, values)
+    made = Text(english)
+    made.message, made.plural, made.values = message, plural, values
+    return made
 
 
 class Language:
@@ -85,10 +96,28 @@ class Language:
         self.gettext, self.ngettext = catalogue.gettext, catalogue.ngettext
 
     def translated(self, text: str) -> str:
-        """A Text in this language; any other text as it is."""
-        if not isinstance(text, Text):
-            return text
-        return _formatted(self.gettext(text.message), text.values, self)
+        """An English text of ours in this language, if the catalogue has it."""
+        if isinstance(text, Text):
+            return self.formatted(text.message, text.plural, text.values)
+        return self.gettext(text) if text else ""
+
+    def formatted(self, message: str, plural: str | None, values: dict[str, Any]) -> str:
+        """A message in this language with its values."""
+        translated = (
+            self.gettext(message) if plural is None else self.ngettext(message, plural, values["count"])
+        )
+        return translated % {name: self._shown(value) for name, value in values.items()}
+
+    def _shown(self, value: Any) -> str:
+        match value:
+            case int():
+                return self.number(value)
+            case timedelta():
+                return self.duration(value)
+            case datetime():
+                return self.utc(value)
+            case _:
+                return str(value)
 
     def number(self, number: int) -> str:
         """A whole number with the language's separators."""
@@ -118,24 +147,6 @@ class Language:
         hour = format_time(there, "short", locale=self._locale)
         both = str(get_datetime_format("medium", locale=self._locale))
         return both.replace("'", "").replace("{1}", day).replace("{0}", f"{hour} UTC")
-
-
-def _formatted(message: str, values: dict[str, Any], language: Language) -> str:
-    return message % {name: _shown(value, language) for name, value in values.items()}
-
-
-def _shown(value: Any, language: Language) -> str:
-    match value:
-        case int():
-            return language.number(value)
-        case timedelta():
-            return language.duration(value)
-        case datetime():
-            return language.utc(value)
-        case Text():
-            return language.translated(value)
-        case _:
-            return str(value)
 
 
 LANGUAGES = {tag: Language(tag) for tag in NAMES if tag == DEFAULT or (LOCALES / f"{tag}.mo").exists()}

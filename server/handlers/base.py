@@ -16,10 +16,10 @@ from server.handlers import inputs
 from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
-from server.languages import Language, chosen, preferred
+from server.languages import Language, chosen, preferred, text
 from server.negotiation import Format, answer_format, plainly_asked, takes_gzip
 from server.passphrases import Busy
-from server.problems import Problem, gone, unavailable
+from server.problems import Problem, unavailable
 from server.service import Service
 from server.static_files import File
 
@@ -71,7 +71,7 @@ class BaseHandler(Handler):
         if not self.any_host:
             refuse_other_host(request, self.public_url)
         if request.method not in self.allow and request.method != "OPTIONS":
-            raise Problem(405, f"This URL accepts only {', '.join(self.allow)}.")
+            raise Problem(405, text("This URL accepts only %(methods)s.", methods=", ".join(self.allow)))
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.public_url)
 
@@ -83,7 +83,9 @@ class BaseHandler(Handler):
     def too_long(self) -> Problem:
         """The answer to a longer body."""
         limit = self.service.settings.max_message_bytes
-        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
+        return Problem(
+            413, text("The message may have at most %(limit)s bytes.", limit=limit), inputs.MESSAGE.name
+        )
 
     def options(self, *_: str) -> None:
         self.set_status(204)
@@ -167,7 +169,11 @@ class BaseHandler(Handler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an exception in the client's format."""
-        problem = problem_of(kwargs["exc_info"][1]) if "exc_info" in kwargs else Problem(status_code, "")
+        problem = (
+            problem_of(kwargs["exc_info"][1])
+            if "exc_info" in kwargs
+            else Problem(status_code, "The request cannot be answered.")
+        )
         self.set_status(problem.status)
         for name, value in problem.headers.items():
             self.set_header(name, value)
@@ -182,7 +188,7 @@ class BaseHandler(Handler):
             self.finish(json.dumps(problem.as_json()) + "\n")
         elif format_ is Format.TEXT:
             self.answer_text(problem.detail + "\n", problem.status)
-        elif problem.status == 404 and ("ending" in problem.members or problem.detail == gone().detail):
+        elif problem.kind in ("gone", "ended"):
             self.answer_gone(problem.members.get("ending"))
         elif format_ is Format.FRAGMENT:
             self.set_header("HX-Retarget", f"#{place_of(problem)}")

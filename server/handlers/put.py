@@ -129,7 +129,7 @@ class SentHandler(BaseHandler):
 
     async def get(self, key: str, token: str, mark_verifier: str) -> None:
         if not sealing.is_token(token):
-            raise Problem(404, inputs.CUT_OFF)
+            raise inputs.cut_off(404)
         link_proof = sealing.link_proof_of(token)
         status = await self.service.messages.status(key, link_proof)
         if status is None:
