@@ -12,9 +12,11 @@ from server.handlers.notes import (
     ConfirmHandler,
     DestroyHandler,
     EncodedLinkHandler,
+    EncodedReceiptHandler,
     ReceiptHandler,
     ReceivedHandler,
     RevealHandler,
+    SlashHandler,
     StatusHandler,
     TokenHandler,
 )
@@ -26,7 +28,7 @@ from server.handlers.operations import (
     ReadyHandler,
     SecurityTxtHandler,
 )
-from server.handlers.put import FormHandler, PostHandler, SharedTextHandler
+from server.handlers.put import FormHandler, PostHandler, SentHandler, SharedTextHandler
 from server.handlers.static import StaticHandler
 from server.httpd.handler import Application
 from server.keys import KEY_PATTERN
@@ -49,13 +51,16 @@ def make_app(service: Service) -> Application:
             (r"/upload", UploadHandler, with_service),
             (r"/upload/chunks", UploadChunksHandler, with_service),
             (rf"/({KEY_PATTERN})", ConfirmHandler, with_service),
+            (rf"/({KEY_PATTERN})/", SlashHandler, with_service),
             (rf"/({KEY_PATTERN})/reveal", RevealHandler, with_service),
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
             (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),
             (rf"/({KEY_PATTERN})/chunks", FetchHandler, with_service),
             (rf"/({KEY_PATTERN})/status", StatusHandler, with_service),
             (rf"/({KEY_PATTERN})/receipt", ReceiptHandler, with_service),
+            (rf"/({KEY_PATTERN})/receipt%23([\w-]*)", EncodedReceiptHandler, with_service),
             (rf"/({KEY_PATTERN})/([^/]+)", TokenHandler, with_service),
+            (rf"/({KEY_PATTERN})/([0-9A-Za-z]+)/sent/([\w-]{{43}})", SentHandler, with_service),
             (rf"/({KEY_PATTERN})%23([0-9A-Za-z]*)", EncodedLinkHandler, with_service),
             (r"/healthz", HealthHandler, with_service),
             (r"/readyz", ReadyHandler, with_service),

@@ -201,7 +201,7 @@ def test_the_first_visit_is_small(site):
 def test_a_problem_of_nginx_is_written_as_the_server_would(site, accept, media_type):
     """nginx picks page, fragment, JSON or text for its own errors by the rules of the server."""
     status, headers, body = site.ask("POST", "/post", TOO_LONG, {**FORM, **accept})
-    detail = "The message may have at most 65536 bytes."
+    detail = "The message may have at most 65,536 bytes."
     assert (status, headers["Content-Type"]) == (413, media_type)
     assert detail in body.decode()
     assert "<!--#" not in body.decode()
@@ -236,7 +236,7 @@ def test_a_problem_of_nginx_finds_its_place_in_the_page(site):
     status, headers, body = site.ask("POST", "/post", TOO_LONG, {**FORM, "HX-Request": "true"})
     assert status == 413
     assert (headers["HX-Retarget"], headers["HX-Reswap"]) == ("#problem-message", "innerHTML")
-    assert body == b"<p>The message may have at most 65536 bytes.</p>\n"
+    assert body == b"<p>The message may have at most 65,536 bytes.</p>\n"
     assert site.ask("GET", "/healthz", headers={"HX-Request": "true"})[1]["HX-Retarget"] == "#problem"
     assert site.ask("GET", "/healthz")[1]["HX-Retarget"] is None
 
