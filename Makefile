@@ -70,7 +70,11 @@ clean:  ## remove the virtual environment, but no notes or keys
 HOSTILE_REQUESTS ?= 35000
 abuse: $(VENV)/dev.installed  ## send over 100,000 hostile requests, in about six minutes (HOSTILE_REQUESTS=N for fewer)
 	HOSTILE_REQUESTS=$(HOSTILE_REQUESTS) $(BIN)/python -m pytest -rs -s tests/abuse \
-	    tests/deploy/nginx/test_limits.py tests/deploy/nginx/test_memory.py
+	    tests/deploy/nginx/test_limits.py tests/deploy/nginx/test_memory.py tests/deploy/nginx/test_strangers.py
+
+.PHONY: strangers
+strangers: $(VENV)/dev.installed  ## attack for ten minutes from an address, from a /48, and with a stolen link; 1,000 readers each
+	STRANGERS_SECONDS=600 $(BIN)/python -m pytest -rs -s tests/deploy/nginx/test_strangers.py
 
 .PHONY: timing
 SAMPLES ?= 10000
@@ -152,7 +156,7 @@ model: $(VENV)/dev.installed  ## check the protocol of a reveal in every order o
 .PHONY: bandit audit sbom
 lint: bandit
 bandit: $(VENV)/dev.installed  # its standard error has only warnings about lines with `nosec`
-	$(BIN)/python -m bandit --quiet --recursive --configfile requirements/bandit.yaml server kgs 2>/dev/null
+	$(BIN)/python -m bandit --quiet --recursive --configfile requirements/bandit.yaml server kgs client 2>/dev/null
 
 .venv-audit/installed: requirements/audit.txt
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit

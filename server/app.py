@@ -20,6 +20,7 @@ from server.handlers.notes import (
 )
 from server.handlers.operations import (
     HealthHandler,
+    HowItWorksHandler,
     MetricsHandler,
     OpenApiHandler,
     ReadyHandler,
@@ -30,11 +31,14 @@ from server.handlers.static import StaticHandler
 from server.httpd.handler import Application
 from server.keys import KEY_PATTERN
 from server.service import Service
+from server.static_files import files_in
 
 
 def make_app(service: Service) -> Application:
     """The application; `service` is what its handlers work with."""
     with_service = {"service": service}
+    files = files_in(pages.STATIC)
+    at_the_root = {name: files[name] for name in ("robots.txt", "favicon.ico", "apple-touch-icon.png")}
     return Application(
         [
             (r"/", FormHandler, with_service),
@@ -53,10 +57,15 @@ def make_app(service: Service) -> Application:
             (r"/healthz", HealthHandler, with_service),
             (r"/readyz", ReadyHandler, with_service),
             (r"/metrics", MetricsHandler, with_service),
+            (r"/how-it-works", HowItWorksHandler, with_service),
             (r"/openapi\.json", OpenApiHandler, with_service),
             (r"/\.well-known/security\.txt", SecurityTxtHandler, with_service),
-            (r"/static/(.*)", StaticHandler, {"path": pages.STATIC}),
-            (r"/(robots\.txt)", StaticHandler, {"path": pages.STATIC}),
+            (r"/static/(.*)", StaticHandler, {**with_service, "files": files}),
+            (
+                r"/(robots\.txt|favicon\.ico|apple-touch-icon\.png|manifest\.webmanifest|branding\.css|branding-logo)",
+                StaticHandler,
+                {**with_service, "files": at_the_root | service.pages.files},
+            ),
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=with_service,

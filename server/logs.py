@@ -49,6 +49,7 @@ class JsonFormatter(TextFormatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        members |= getattr(record, "members", {})
         if record.exc_info:
             members["exception"] = self.formatException(record.exc_info)
         return json.dumps(members, ensure_ascii=False)
@@ -64,6 +65,7 @@ def set_up(format_: str, level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("server.audit").setLevel(logging.INFO)  # AUDIT_LOG turns it on, whatever the level
     # Tornado's messages quote request lines and URLs; asyncio's quote the arguments of a failed call.
     for name in ("tornado.access", "tornado.general", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

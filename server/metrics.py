@@ -26,9 +26,23 @@ KEYS_AHEAD = Gauge("note_whisperer_keys_ahead", "Keys that this process holds in
 KEYS_LEFT = Gauge(
     "note_whisperer_keys_left", "Keys that can be leased from the key-db now.", registry=REGISTRY
 )
+LAST_PURGE = Gauge(
+    "note_whisperer_last_purge_timestamp_seconds",
+    "When this process last saw that nothing overdue was left to purge.",
+    ["what"],
+    registry=REGISTRY,
+)
+STORED_BYTES = Gauge("note_whisperer_stored_bytes", "Bytes of the msg-db on its disk.", registry=REGISTRY)
+STORED_BYTES_LIMIT = Gauge(
+    "note_whisperer_stored_bytes_limit", "MAX_STORED_BYTES; 0 means no limit.", registry=REGISTRY
+)
 CONNECTIONS = Gauge("note_whisperer_connections", "Connections in the pool.", ["database"], registry=REGISTRY)
 CONNECTIONS_IN_USE = Gauge(
     "note_whisperer_connections_in_use", "Connections taken out of the pool.", ["database"], registry=REGISTRY
+)
+
+CONNECTIONS_LIMIT = Gauge(
+    "note_whisperer_connections_limit", "Connections that the pool may open.", ["database"], registry=REGISTRY
 )
 
 

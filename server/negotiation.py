@@ -53,6 +53,15 @@ def is_command_line(headers: Headers) -> bool:
     return _COMMAND_LINE.match(headers.get("User-Agent", "")) is not None
 
 
+def takes_gzip(headers: Headers) -> bool:
+    """Whether the client says that it can read gzip (RFC 9110, section 12.5.3)."""
+    for coding in headers.get("Accept-Encoding", "").lower().split(","):
+        name, _, parameters = coding.partition(";")
+        if name.strip() == "gzip":
+            return _REFUSED.search(parameters) is None
+    return False
+
+
 def answer_format(headers: Headers, sent: Format = Format.PAGE) -> Format:
     """The format of the answer to a request that may change something, and of an error.
 

@@ -1,9 +1,14 @@
-"""Renders templates: whole pages, or the fragment of a page that htmx swaps in."""
+"""Renders templates: whole pages, or the fragment of a page that htmx swaps in.
+
+Constant pages are rendered and compressed once. They hold no secret and repeat nothing of a request, so their
+compressed length tells nothing (docs/decisions/0022-constant-pages-are-compressed.md).
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,12 +18,31 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from server import branding
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
+from server.static_files import File
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 STATIC = ROOT / "static"
+
+VERSION: str = json.loads((ROOT / "server" / "openapi.json").read_text("utf-8"))["info"]["version"]
+
+# Each is the same bytes for every client and every key.
+CONSTANT: Mapping[str, Mapping[str, Any]] = {
+    "form.html": {"values": {}, "problem": None},
+    "confirm.html": {"problem": None, "asks_passphrase": False},
+    "receipt.html": {},
+    "gone.html": {"ending": None},
+    "how-it-works.html": {},
+}
+
+# Of the background in static/css/note-whisperer.css, for the bars of a browser or phone around the page.
+THEME_COLORS = {"light": "#f3ece0", "dark": "#171412"}
+
+
+HTML = "text/html; charset=utf-8"
 
 
 class Pages:
@@ -40,11 +64,45 @@ class Pages:
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
+            version=VERSION,
+            operator=SimpleNamespace(
+                name=settings.operator_name, contact=settings.operator_contact, source=settings.source_url
+            ),
+            brand=SimpleNamespace(title=settings.brand_title, theme_colors=_theme_colors(settings)),
         )
         environment.filters.update(exactly=exactly, in_words=in_words, utc=utc, iso=datetime.isoformat)
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
+        self.files = self._branded_files(settings, environment.globals["brand"])
+        self._constant = {
+            (name, whole): File(render(name, place="problem", **context).encode(), HTML)
+            for name, context in CONSTANT.items()
+            for whole, render in ((True, self.page), (False, self.fragment))
+        }
+
+    def constant(self, name: str, whole: bool) -> File:
+        """The constant page `name`, or its fragment."""
+        return self._constant[name, whole]
+
+    def _branded_files(self, settings: Settings, brand: Any) -> dict[str, File]:
+        """What the settings make of the pages' other files, by their paths."""
+        files = {}
+        brand.colors = brand.logo = brand.logo_type = None
+        if settings.brand_colors or settings.brand_colors_dark:
+            style = branding.style_sheet(settings.brand_colors, settings.brand_colors_dark)
+            files["branding.css"] = File(style.encode(), "text/css; charset=utf-8")
+            brand.colors = _url("branding.css", files)
+        if settings.brand_logo:
+            # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
+            policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+            brand.logo_type = settings.brand_logo.media_type
+            files["branding-logo"] = File(settings.brand_logo.content, brand.logo_type, policy)
+            brand.logo = _url("branding-logo", files)
+        manifest = self.page("manifest.webmanifest").encode()
+        files["manifest.webmanifest"] = File(manifest, "application/manifest+json")
+        brand.manifest = _url("manifest.webmanifest", files)
+        return files
 
     def page(self, name: str, /, **context: Any) -> str:
         """The whole page `name`, such as "form.html"."""
@@ -57,6 +115,15 @@ class Pages:
         if block is None:
             return template.render(context)
         return "".join(block(template.new_context(context)))
+
+
+def _theme_colors(settings: Settings) -> dict[str, str]:
+    palettes = {"light": settings.brand_colors, "dark": settings.brand_colors_dark}
+    return THEME_COLORS | {scheme: palette.background for scheme, palette in palettes.items() if palette}
+
+
+def _url(name: str, files: Mapping[str, File]) -> Markup:
+    return Markup(f"/{name}?v={files[name].fingerprint}")  # nosec B704 # the names are above
 
 
 @functools.cache

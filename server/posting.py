@@ -20,6 +20,7 @@ from server.settings import Settings
 
 HOUR = 3600
 MAX_COUNTED = 100_000  # networks
+MAX_USER_LENGTH = 128  # of a user's name in the audit lines
 
 # Of IPv6, one client may have any of these; each larger network gets a larger share.
 SHARES = ((64, 1), (56, 4), (48, 16))
@@ -38,16 +39,25 @@ class Posting:
 
     def may_post(self, request: HTTPServerRequest) -> bool:
         """Whether the operator's rules let this client put notes; without rules, every client may."""
+        return self.poster_of(request) is not None
+
+    def poster_of(self, request: HTTPServerRequest) -> str | None:
+        """As whom the client may put notes: "token:NAME", "user:NAME", "network", "anybody", or None."""
         settings = self._settings
         if not (settings.post_networks or settings.post_tokens_file or settings.post_user_header):
-            return True
-        if is_in(address_of(request, settings.trusted_proxies), settings.post_networks):
-            return True
-        if settings.post_user_header and is_trusted(request.remote_ip or "", settings.trusted_proxies):
-            if request.headers.get(settings.post_user_header):
-                return True
+            return "anybody"
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and _is_known(token.strip(), settings.post_tokens_file or {})
+        if scheme.lower() == "bearer":
+            name = _name_of(token.strip(), settings.post_tokens_file or {})
+            if name is not None:
+                return f"token:{name}"
+        if settings.post_user_header and is_trusted(request.remote_ip or "", settings.trusted_proxies):
+            user = request.headers.get(settings.post_user_header)
+            if user:
+                return f"user:{user[:MAX_USER_LENGTH]}"
+        if is_in(address_of(request, settings.trusted_proxies), settings.post_networks):
+            return "network"
+        return None
 
     def admit(self, request: HTTPServerRequest) -> None:
         """Count a put, or refuse it.
@@ -119,6 +129,8 @@ def not_allowed() -> Problem:
     )
 
 
-def _is_known(token: str, hashes: Mapping[str, str]) -> bool:
+def _name_of(token: str, hashes: Mapping[str, str]) -> str | None:
+    """The name of an access token, or None. All are compared, so that the time tells nothing."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-    return any([hmac.compare_digest(digest, known) for known in hashes.values()])
+    names = [name for name, known in hashes.items() if hmac.compare_digest(digest, known)]
+    return names[0] if names else None

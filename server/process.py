@@ -76,10 +76,12 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
         raise ListenError(settings.host, settings.port, error) from None
     on_listening()
 
+    for what in ("notes", "deliveries"):  # an alarm counts from the start if purging never succeeds
+        metrics.LAST_PURGE.labels(what).set_to_current_time()
     background = [
         asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
-        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, notes.purge_deliveries)),
+        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, partial(_purge_deliveries, notes))),
         asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge_files, notes))),
         asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
         asyncio.create_task(_every(STORED_BYTES_INTERVAL, partial(_measure_stored_bytes, service))),
@@ -137,6 +139,12 @@ async def _purge(notes: Notes) -> None:
         count, more = await notes.purge()
         metrics.NOTES_EXPIRED.inc(count)
         await asyncio.sleep((loop.time() - began) * (1 / PURGE_SHARE - 1))
+    metrics.LAST_PURGE.labels("notes").set_to_current_time()
+
+
+async def _purge_deliveries(notes: Notes) -> None:
+    await notes.purge_deliveries()
+    metrics.LAST_PURGE.labels("deliveries").set_to_current_time()
 
 
 async def _purge_files(notes: Notes) -> None:
@@ -148,8 +156,9 @@ async def _measure_keys_left(key_db: Database) -> None:
 
 
 async def _measure_stored_bytes(service: Service) -> None:
-    if service.settings.max_stored_bytes:
-        service.posting.stored_bytes = await service.msg_db.bytes_on_disk()
+    service.posting.stored_bytes = await service.msg_db.bytes_on_disk()
+    metrics.STORED_BYTES.set(service.posting.stored_bytes)
+    metrics.STORED_BYTES_LIMIT.set(service.settings.max_stored_bytes)
 
 
 async def _return_free_memory() -> None:

@@ -76,6 +76,18 @@ def contact(text: str) -> str:
     return text
 
 
+def web_page(text: str) -> str:
+    if not re.fullmatch(r"https://[!-~]+", text):
+        raise ValueError("takes a URL such as https://example.org/source")
+    return text
+
+
+def line(text: str) -> str:
+    if len(text) > 80 or not text.isprintable():
+        raise ValueError("takes a line of at most 80 characters")
+    return text
+
+
 def tokens(path: str) -> Mapping[str, str]:
     """The SHA-256 of each access token, by its name, from a file with lines of both."""
     lines = [line.split() for line in Path(path).read_text().splitlines() if line.strip()]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from server import sealed_files, sealing, setting_values
+from server import branding, sealed_files, sealing, setting_values
 from server.setting_values import Network, is_loopback
 
 
@@ -121,7 +121,33 @@ class Settings:
         " from a /48 sixteen times); 0 means no limit.",
     )
     operator_contact: str | None = _setting(
-        None, setting_values.contact, "URI for security reports, for `/.well-known/security.txt` (RFC 9116)."
+        None,
+        setting_values.contact,
+        "URI at which people reach the operator, for the page `/how-it-works` and for security reports in"
+        " `/.well-known/security.txt` (RFC 9116).",
+    )
+    operator_name: str | None = _setting(
+        None, setting_values.line, "Who runs the service, for the page `/how-it-works`."
+    )
+    source_url: str | None = _setting(
+        None,
+        setting_values.web_page,
+        "Where to read the source code that this server runs, for the page `/how-it-works`.",
+    )
+    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.")
+    brand_logo: branding.Logo | None = _setting(
+        None, branding.logo, "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon."
+    )
+    brand_colors: branding.Palette | None = _setting(
+        None,
+        branding.palette,
+        "Three colours of the light scheme, such as `#9e2f2c,#f3ece0,#2c2521`: accent, background, text. The"
+        " server does not start if their contrast is too low (WCAG 2.2 AA).",
+    )
+    brand_colors_dark: branding.Palette | None = _setting(
+        None,
+        branding.palette,
+        "The same for the dark scheme. A scheme that is not set keeps its own colours.",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
@@ -148,6 +174,13 @@ class Settings:
     )
     log_level: str = _setting(
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
+    )
+
+    audit_log: bool = _setting(
+        False,
+        setting_values.boolean,
+        "`true`: log a line for each put, reveal and destroy, done or refused. It names no note and no address.",
+        shown="false",
     )
 
     @classmethod

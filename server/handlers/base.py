@@ -9,16 +9,18 @@ from typing import Any
 
 import tornado.web
 
+from server import audit
 from server.clients import address_of, refuse_cross_site, refuse_other_host
 from server.database import Unavailable
 from server.handlers import inputs
 from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
-from server.negotiation import Format, answer_format, plainly_asked
+from server.negotiation import Format, answer_format, plainly_asked, takes_gzip
 from server.passphrases import Busy
 from server.problems import Problem, gone, unavailable
 from server.service import Service
+from server.static_files import File
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class BaseHandler(Handler):
     route = "other"  # its name in logs and metrics, never the URL
     allow: tuple[str, ...] = ("GET", "HEAD")
     any_host = False  # health checks and Prometheus name the machine, not the service
+
+    act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
 
     first_headers = Headers.constant(SECURITY_HEADERS)
     service: Service
@@ -127,6 +131,23 @@ class BaseHandler(Handler):
         render = pages.fragment if self.format is Format.FRAGMENT else pages.page
         self.finish(render(template, place=place_of(context.get("problem")), **context))
 
+    def answer_constant(self, template: str, status: int = 200) -> None:
+        """A page of `pages.CONSTANT` or, for htmx, its fragment."""
+        self.set_status(status)
+        self.answer_file(self.service.pages.constant(template, self.format is not Format.FRAGMENT))
+
+    def answer_file(self, file: File) -> None:
+        """The bytes of a file, compressed if the client takes that."""
+        compressed = file.compressed if takes_gzip(self.request.headers) else None
+        self.set_header("Content-Type", file.media_type)
+        if file.compressed is not None:
+            self.set_header("Vary", "Accept-Encoding")
+        if compressed is not None:
+            self.set_header("Content-Encoding", "gzip")
+        for name, value in file.headers.items():
+            self.set_header(name, value)
+        self.finish(file.content if compressed is None else compressed)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an exception in the client's format."""
         problem = problem_of(kwargs["exc_info"][1]) if "exc_info" in kwargs else Problem(status_code, "")
@@ -157,7 +178,7 @@ class BaseHandler(Handler):
     def answer_gone(self, ending: dict[str, str] | None) -> None:
         """The 404 page. Without an ending, it is the same bytes for every key."""
         if ending is None:
-            return self.answer_html("gone.html", 404, ending=None)
+            return self.answer_constant("gone.html", 404)
         at = datetime.fromisoformat(ending["at"])
         self.answer_html("gone.html", 404, ending={"how": ending["status"], "at": at})
 
@@ -174,6 +195,12 @@ class BaseHandler(Handler):
             self.service.refusals.log(
                 typ.__name__, f"{self.request.method} {self.route} refused: {value or typ.__name__}"
             )
+
+    def on_finish(self) -> None:
+        """Log an act, if the operator wants to know of it."""
+        if self.act and self.service.settings.audit_log:
+            by = self.service.posting.poster_of(self.request) if self.act == "put" else None
+            audit.log_act(self.act, self.request.method or "", self.route, self.get_status(), by)
 
     def compute_etag(self) -> None:
         """None: only static files may be cached."""

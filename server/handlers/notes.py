@@ -34,12 +34,13 @@ class KeyHandler(BaseHandler):
         """The confirm page: the same bytes for every key that has a note. Raises Problem, 404, if there is none."""
         if not await self.service.messages.peek(key):
             raise gone()
-        self.answer_html("confirm.html", problem=None, asks_passphrase=False)
+        self.answer_constant("confirm.html")
 
     async def reveal(
         self, key: str, claim: Any, reader: bytes | None = None, passphrase_status: int = 403
     ) -> None:
         """Reveal the note and answer with it. Raises Problem, as `with_problems` does."""
+        self.act = "reveal"
         work = self.service.messages.reveal(key, claim, reader, self.address)
         revealed = await with_problems(work, passphrase_status)
         if revealed is None:
@@ -61,6 +62,7 @@ class KeyHandler(BaseHandler):
 
     async def destroy(self, key: str) -> None:
         """Destroy the note unread: 204, or a page for a browser."""
+        self.act = "destroy"
         fields = inputs.fields_of(self.request, inputs.LINK_FIELDS)
         proof = inputs.link_proof(fields, self.service.settings)
         try:
@@ -218,7 +220,7 @@ class ReceiptHandler(BaseHandler):
     route = "/KEY/receipt"
 
     def get(self, key: str) -> None:
-        self.answer_html("receipt.html")
+        self.answer_constant("receipt.html")
 
     head = get
 

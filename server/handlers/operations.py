@@ -1,4 +1,4 @@
-"""For the operator and for programs: health, readiness, metrics, the description of the interface."""
+"""About the service: health, readiness, metrics, the description of the interface, and how it works."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class MetricsHandler(BaseHandler):
         for name, database in (("key_db", service.key_db), ("msg_db", service.msg_db)):
             metrics.CONNECTIONS.labels(name).set(database.open)
             metrics.CONNECTIONS_IN_USE.labels(name).set(database.in_use)
+            metrics.CONNECTIONS_LIMIT.labels(name).set(database.size)
         self.set_header("Content-Type", metrics.CONTENT_TYPE)
         self.finish(metrics.exposition())
 
@@ -69,6 +70,17 @@ class OpenApiHandler(BaseHandler):
     def get(self) -> None:
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(OPENAPI)
+
+    head = get
+
+
+class HowItWorksHandler(BaseHandler):
+    """GET /how-it-works : what the service is, what it can see, and who runs it."""
+
+    route = "/how-it-works"
+
+    def get(self) -> None:
+        self.answer_constant("how-it-works.html")
 
     head = get
 

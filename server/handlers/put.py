@@ -21,7 +21,7 @@ class FormHandler(BaseHandler):
     def get(self) -> None:
         if not self.service.posting.may_post(self.request):
             raise not_allowed()
-        self.answer_html("form.html", values={}, problem=None)
+        self.answer_constant("form.html")
 
     head = get
 
@@ -33,6 +33,7 @@ class PostHandler(BaseHandler):
     allow = ("POST",)
 
     async def post(self) -> None:
+        self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
         fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)

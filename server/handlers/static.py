@@ -1,54 +1,43 @@
-"""Static files, for a laptop and for servers without nginx."""
+"""Files that never change while the server runs: for a laptop, and for servers without nginx."""
 
 from __future__ import annotations
 
-import http
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import tornado.web
-
-from server import pages
-from server.handlers.base import SECURITY_HEADERS, BaseHandler
+from server.handlers.base import BaseHandler
+from server.problems import Problem
+from server.service import Service
+from server.static_files import File
 
 FOR_EVER = "public, max-age=31536000, immutable"
 FOR_A_WHILE = "public, max-age=3600"
 
 
-class StaticHandler(tornado.web.StaticFileHandler):
+class StaticHandler(BaseHandler):
     """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint."""
 
     route = "/static"
-    allow = ("GET", "HEAD")
+    any_host = True
 
-    def set_default_headers(self) -> None:
-        for name, value in SECURITY_HEADERS.items():
-            self.set_header(name, value)
-        self.clear_header("Server")
+    def initialize(self, service: Service, files: Mapping[str, File]) -> None:  # type: ignore[override]
+        super().initialize(service)
+        self.files = files
 
-    def options(self, *_: str) -> None:
-        self.set_status(204)
-        self.set_header("Allow", ", ".join((*self.allow, "OPTIONS")))
-
-    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        if "\0" in absolute_path:
-            raise tornado.web.HTTPError(404)  # the file system would raise an error
-        return super().validate_absolute_path(root, absolute_path)
-
-    def set_extra_headers(self, path: str) -> None:
-        # By the file's own path: a URL can repeat a/../, and each fingerprint is remembered.
-        assert self.absolute_path
-        own_path = str(Path(self.absolute_path).relative_to(pages.STATIC.resolve()))
-        fits = self.get_query_argument("v", None) == pages.fingerprint(own_path)
+    def get(self, path: str) -> None:
+        file = self.files.get(path)
+        if file is None:
+            raise Problem(404, "There is nothing at this URL.")
+        fits = self.request.query_arguments.get("v") == [file.fingerprint.encode()]
         self.set_header("Cache-Control", FOR_EVER if fits else FOR_A_WHILE)
+        # Weak, since it is the same for compressed bytes (RFC 9110, section 8.8.3.3).
+        self.set_header("Etag", f'W/"{file.fingerprint}"')
+        if self.check_etag_header():
+            self.set_status(304)
+            self.finish()
+        else:
+            self.answer_file(file)
 
-    def get_cache_time(self, *_: Any) -> int:
-        return 0  # set_extra_headers sets Cache-Control
+    head = get
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if status_code == 405:
-            self.set_header("Allow", ", ".join((*self.allow, "OPTIONS")))
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(http.HTTPStatus(status_code).phrase + "\n")
-
-    log_exception = BaseHandler.log_exception
+    def answer_problem(self, problem: Problem) -> None:
+        self.answer_text(problem.title + "\n", problem.status)

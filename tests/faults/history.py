@@ -99,7 +99,7 @@ def check(history: History, bound: float, unknown_after: float) -> Verdict:
 
     Args:
         bound: seconds in which every call has to end.
-        unknown_after: a refused call that took less than this must have left the note as it was;
+        unknown_after: a refused reveal that took less than this must have left the note as it was;
             after that, a COMMIT may have stayed without an answer.
     """
     counts: Counter[str] = Counter()
@@ -230,6 +230,6 @@ def _wrong_endings(note: Note, calls: list[Call], shown: list[Call], unknown_aft
 
 
 def _may_have_happened(call: Call, outcome: Outcome, unknown_after: float) -> bool:
-    if call.outcome is Outcome.REFUSED:
-        return call.seconds >= unknown_after
+    if call.outcome is Outcome.REFUSED:  # of a destroy, a refusal never says whether it was carried out
+        return call.kind == "destroy" or call.seconds >= unknown_after
     return call.outcome in (outcome, Outcome.UNKNOWN)

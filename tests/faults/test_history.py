@@ -37,6 +37,7 @@ RIGHT = [
     [reveal(1, 2, UNKNOWN), reveal(3, 4, ENDED, reader="two"), reveal(5, 6, SHOWN)],
     [reveal(2, 3, UNKNOWN), reveal(70, 71, ENDED)],  # more than a minute later
     [other("destroy", 2, 3, DONE), reveal(4, 5, ENDED, ending="destroyed")],
+    [other("destroy", 2, 3, REFUSED), reveal(4, 5, ENDED, ending="destroyed")],
     [reveal(2, 3, SHOWN), other("destroy", 4, 5, ENDED, ending="read")],
     [other("guess", 2, 3, GONE), reveal(4, 5, SHOWN)],
     [other("try", 2, 3, TRIED)] * 10 + [other("try", 4, 5, Outcome.LOCKED)],

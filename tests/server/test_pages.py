@@ -49,6 +49,7 @@ CONTEXTS = {
     **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
     "receipt": ("receipt.html", {}),
     "destroyed": ("destroyed.html", {}),
+    "how it works": ("how-it-works.html", {}),
     "error": ("error.html", {"problem": PROBLEM}),
 }
 

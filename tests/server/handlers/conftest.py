@@ -78,8 +78,8 @@ async def serviced(key_db_url, msg_db_url, **environment):
 
 @pytest.fixture(scope="module")
 def service(io_loop, seeded_key_db_url, handlers_msg_db_url):
-    """A service with keys ahead, behind a proxy at an address that nobody has."""
-    making = serviced(seeded_key_db_url, handlers_msg_db_url, TRUSTED_PROXIES="192.0.2.1")
+    """A service with keys ahead and audit lines, behind a proxy at an address that nobody has."""
+    making = serviced(seeded_key_db_url, handlers_msg_db_url, TRUSTED_PROXIES="192.0.2.1", AUDIT_LOG="true")
 
     async def start():
         service = await making.__aenter__()
@@ -149,8 +149,11 @@ class Site:
     def __init__(self, http_client, base_url):
         self._client, self.base_url = http_client, base_url
 
-    async def ask(self, method, path, headers=None, body=None):
-        """One request; the answer, whatever its status. A dict as body is sent as JSON."""
+    async def ask(self, method, path, headers=None, body=None, as_sent=False):
+        """One request; the answer, whatever its status. A dict as body is sent as JSON.
+
+        With `as_sent`, the client asks for no compression by itself, and decompresses nothing.
+        """
         headers = dict(headers or {})
         if isinstance(body, dict):
             headers.setdefault("Content-Type", JSON)
@@ -165,6 +168,7 @@ class Site:
             raise_error=False,
             follow_redirects=False,
             allow_nonstandard_methods=True,
+            decompress_response=not as_sent,
         )
 
     async def put(self, message="hello", **fields):

@@ -41,6 +41,9 @@ PATHS = {
     "/openapi.json": ("GET", "HEAD"),
     "/static/favicon.svg": ("GET", "HEAD"),
     "/robots.txt": ("GET", "HEAD"),
+    "/favicon.ico": ("GET", "HEAD"),
+    "/manifest.webmanifest": ("GET", "HEAD"),
+    "/how-it-works": ("GET", "HEAD"),
 }
 
 
@@ -75,7 +78,7 @@ async def test_other_methods_are_refused_and_told_which_are_not(site, row):
 
         assert answer.code == 405, method
         assert answer.headers["Allow"] == ", ".join((*allowed, "OPTIONS")), method
-        if template[:4] not in ("/sta", "/rob") and method != "HEAD":
+        if template[:4] not in ("/sta", "/rob", "/fav", "/man") and method != "HEAD":
             assert json.loads(answer.body)["status"] == 405
     assert await site.holds(key)
 

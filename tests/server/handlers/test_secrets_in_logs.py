@@ -157,6 +157,8 @@ async def test_no_request_leaves_a_secret_in_the_log(site, log):
     text = log.getvalue()
     for logged_route in ("GET /KEY/TOKEN 200", "POST /KEY/status 200", "POST /KEY/received 204"):
         assert logged_route in text  # each request is logged, by its route
+    for audit_line in ("put done", "reveal done", "reveal refused", "destroy done"):
+        assert audit_line in text
     assert "POST /broken failed" in text
     assert "RuntimeError" in text
     assert [secret for secret in secrets if secret in text] == []

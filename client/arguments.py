@@ -1,0 +1,120 @@
+"""What may be typed behind `note-whisperer`: the commands, their options, and how mistakes are answered."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn, Protocol
+
+from client import destroy, read, run, send, status, wait
+from client.failures import UsageError
+from client.http import INSECURE, VERSION
+from client.settings import Settings
+
+PROGRAM = "note-whisperer"
+DESCRIPTION = """\
+Send and read messages that destroy themselves. They are sealed and opened on this computer: the
+service never sees a message, a passphrase or a whole link."""
+EPILOG = """\
+"note-whisperer COMMAND --help" describes a command. The manual has all exit codes: man note-whisperer."""
+
+
+class Command(Protocol):
+    """The module of a command."""
+
+    HELP: str
+    DESCRIPTION: str
+    EPILOG: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, options: argparse.Namespace, settings: Settings) -> int: ...
+
+
+COMMANDS: dict[str, Command] = {
+    "send": send,
+    "read": read,
+    "status": status,
+    "destroy": destroy,
+    "wait": wait,
+    "run": run,
+}
+
+# Where people may type a secret that others on the same computer can then see.
+_SECRET_OPTIONS = {
+    "--passphrase": "use --passphrase alone to be asked, --passphrase-file or --passphrase-fd",
+    "--message": "type the message, pipe it, or use --file",
+    "--token": "set NOTE_WHISPERER_TOKEN",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Its errors repeat no value, which may be a secret."""
+
+    def error(self, message: str) -> NoReturn:
+        about = re.fullmatch(
+            r"argument (-[\w-]+)(?:/\S+)?: (takes .*|expected .*|not allowed with argument -[\w-]+)", message
+        )
+        missing = re.fullmatch(r"the following arguments are required: ([\w, -]+)", message)
+        flag = re.fullmatch(r"argument (-[\w-]+).*: ignored explicit argument .*", message)
+        if about:
+            detail = f"{about[1]} {about[2]}."
+        elif missing:
+            detail = f"Missing: {missing[1]}."
+        elif flag:
+            detail = f"{flag[1]} takes no value."
+        else:
+            detail = "There is an argument too many, or a command or an option that does not exist."
+        raise UsageError(f"{detail} See {self.prog} --help.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = Parser(
+        prog=PROGRAM,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    commands = top.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print results and errors as JSON, for programs")
+        sub.add_argument(
+            INSECURE, action="store_true", help="allow a service without https that is not on this computer"
+        )
+    return top
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options, with `command` for what is behind the first --. Raises UsageError, or ends with help."""
+    arguments = list(arguments)
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    for argument in arguments[:at]:
+        name, equals, _ = argument.partition("=")
+        if name in _SECRET_OPTIONS and (equals or name != "--passphrase"):
+            raise UsageError(
+                "Secrets are no arguments: others on this computer could see them, and the shell keeps them."
+                f" Instead of {name}=…, {_SECRET_OPTIONS[name]}."
+            )
+    options = parser().parse_args(arguments[:at])
+    options.command = arguments[at + 1 :]
+    if options.command and options.name != "run":
+        raise UsageError(f"There is an argument too many. See {PROGRAM} {options.name} --help.")
+    return options
+
+
+def run_command(options: argparse.Namespace, settings: Settings) -> int:
+    """Run the command that was parsed; returns its exit code. Raises Failure."""
+    return COMMANDS[options.name].run(options, settings)

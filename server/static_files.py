@@ -1,0 +1,52 @@
+"""Files that are sent as they are: read, compressed and fingerprinted once, when the server starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gzip
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """The bytes of an answer that is the same for everybody."""
+
+    content: bytes
+    media_type: str
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that differ from every answer's
+
+    @functools.cached_property
+    def compressed(self) -> bytes | None:
+        """The content in gzip; None if that saves little."""
+        compressed = gzip.compress(self.content, 9, mtime=0)
+        return compressed if len(compressed) < 0.9 * len(self.content) else None
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The first 64 bits of the content's SHA-256."""
+        return hashlib.sha256(self.content).hexdigest()[:16]
+
+
+@functools.cache
+def files_in(folder: Path) -> dict[str, File]:
+    """Every file below a folder, by its path from there. Raises KeyError for a suffix without a media type."""
+    files = {
+        path.relative_to(folder).as_posix(): File(path.read_bytes(), MEDIA_TYPES[path.suffix])
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    for file in files.values():
+        _ = file.compressed, file.fingerprint  # now, not while a client waits
+    return files
