@@ -6,6 +6,7 @@ compressed length tells nothing (docs/decisions/0022-constant-pages-are-compress
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import json
@@ -59,6 +60,8 @@ class Pages:
         )
         environment.globals.update(
             asset=asset,
+            integrity=integrity,
+            import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
                 max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
             ),
@@ -93,6 +96,7 @@ class Pages:
             style = branding.style_sheet(settings.brand_colors, settings.brand_colors_dark)
             files["branding.css"] = File(style.encode(), "text/css; charset=utf-8")
             brand.colors = _url("branding.css", files)
+            brand.colors_integrity = _integrity_of(files["branding.css"].content)
         if settings.brand_logo:
             # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
             policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
@@ -136,6 +140,34 @@ def asset(path: str) -> Markup:
 def fingerprint(path: str) -> str:
     """The first 64 bits of the SHA-256 of a file in static/."""
     return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
+
+
+@functools.cache
+def integrity(path: str) -> str:
+    """What a browser compares a file in static/ with before it uses it (Subresource Integrity)."""
+    return _integrity_of((STATIC / path).read_bytes())
+
+
+def _integrity_of(content: bytes) -> str:
+    return "sha384-" + _base64(hashlib.sha384(content).digest())
+
+
+def _import_map() -> str:
+    """The integrity of every module: `import()` has no other place for it."""
+    modules = sorted(file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js"))
+    return json.dumps(
+        {"integrity": {asset(path): integrity(path) for path in modules}}, separators=(",", ":")
+    )
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+# All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
+# allows this inline script stays the same header everywhere.
+IMPORT_MAP = _import_map()
+IMPORT_MAP_SOURCE = f"'sha256-{_base64(hashlib.sha256(IMPORT_MAP.encode()).digest())}'"
 
 
 def exactly(text: str) -> Markup:

@@ -12,7 +12,12 @@
     init: (api) => api.initSecurity(policy, refuse, refuse),
   });
 
-  const load = (urls = "") => Promise.all(urls.split(/\s+/).filter(Boolean).map((url) => import(url)));
+  // This page's import map has the hashes of its modules, and browsers load no others. After an upgrade, an answer
+  // can name newer versions: use this page's own.
+  const modules = Object.keys(JSON.parse(document.querySelector("[type=importmap]").textContent).integrity);
+  const own = (url) => modules.find((module) => module.split("?")[0] === url.split("?")[0]) ?? url;
+
+  const load = (urls = "") => Promise.all(urls.split(/\s+/).filter(Boolean).map((url) => import(own(url))));
 
   // data-behaviour and data-uses list the URLs of modules, with their fingerprints. The default export of each
   // behaviour is called once, with the element and with everything that the used modules export.

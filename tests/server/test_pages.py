@@ -1,6 +1,8 @@
 """server/pages.py, and what all templates and static files keep to; how they behave is tests/browser's."""
 
+import base64
 import hashlib
+import json
 import re
 from datetime import datetime, timedelta, timezone
 from html import unescape
@@ -9,6 +11,7 @@ import jinja2
 import pytest
 
 from server import pages
+from server.handlers.base import SECURITY_HEADERS
 from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, utc
 from server.problems import Problem
 from server.settings import Settings
@@ -79,10 +82,43 @@ def test_a_fragment_is_a_part_of_its_page(rendered, name):
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_pages_have_no_inline_script_or_style(rendered, name):
-    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler."""
+def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
+    """Each has "integrity" and "crossorigin"; the import map before the first module has those of all modules."""
     template, context = CONTEXTS[name]
     page = rendered.page(template, **context)
+    tags = re.findall(r"<(?:script\b[^>]*\bsrc=|link\b[^>]*\brel=\"stylesheet\")[^>]*>", page)
+    for tag in tags:
+        url, hashes = re.search(r'(?:src|href)="([^"]+)" integrity="([^"]+)" crossorigin\b', tag).groups()
+        assert hashes == sha384_of(url)
+    assert len(tags) >= 3
+    before, import_map, after = re.split(r'<script type="importmap">(.*?)</script>', page)
+    hashes = json.loads(import_map)["integrity"]
+    assert "modulepreload" not in before
+    assert set(re.findall(r"/static/[^\s\"]+\.js\?v=\w+", after)) <= hashes.keys()
+    assert hashes == {url: sha384_of(url) for url in hashes}
+
+
+def sha384_of(url):
+    """Of the file that this URL names, as a browser computes it."""
+    name, fingerprint_in_url = url.removeprefix("/static/").split("?v=")
+    content = (STATIC / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(fingerprint_in_url)
+    return "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+
+def test_the_policy_allows_the_import_map_and_no_other_inline_script(rendered):
+    """Its one hash is that of what stands between the tags."""
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    (import_map,) = re.findall(r'<script type="importmap">(.*?)</script>', rendered.page("receipt.html"))
+    digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
+    assert re.findall(r"script-src ([^;]*);", policy) == [f"'self' 'sha256-{digest}'"]
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_pages_have_no_inline_script_or_style(rendered, name):
+    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler, but the import map."""
+    template, context = CONTEXTS[name]
+    page = rendered.page(template, **context).replace('<script type="importmap">', "")
     inline = r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|hx-on|javascript:"
     assert re.findall(inline, page) == []
 

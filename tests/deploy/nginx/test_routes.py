@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from server.handlers.base import SECURITY_HEADERS
-from server.pages import asset
+from server.pages import asset, integrity
 from tests.deploy.nginx.conftest import REPOSITORY
 
 PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -115,12 +115,20 @@ def test_the_operations_port_tells_health_and_readiness(site):
 
 
 def test_a_static_file_is_kept_for_ever_only_under_its_own_fingerprint(site):
-    """The immutable header goes with the fingerprint of what is served, and with no other."""
+    """With the fingerprint of what is served for ever, with another not at all, and without one for an hour."""
     path = asset("css/note-whisperer.css")
     for_ever = "public, max-age=31536000, immutable"
     assert site.ask("GET", path)[1]["Cache-Control"] == for_ever
-    for other in (path[:-1], path.replace("v=", "v=0"), path.partition("?")[0]):
-        assert site.ask("GET", other)[1]["Cache-Control"] == "public, max-age=3600"
+    for other in (path[:-1], path.replace("v=", "v=0")):
+        assert site.ask("GET", other)[1]["Cache-Control"] == "no-store"
+    assert site.ask("GET", path.partition("?")[0])[1]["Cache-Control"] == "public, max-age=3600"
+
+
+def test_the_error_page_names_the_hash_of_its_style(site):
+    """nginx's own page asks the browser to refuse a changed style, as every page of the server does."""
+    _, _, page = site.ask("GET", "/errors/problem.html", headers={"Accept": "text/html"})
+    style = "css/note-whisperer.css"
+    assert f'href="{asset(style)}" integrity="{integrity(style)}" crossorigin>' in page.decode()
 
 
 def test_static_files_are_compressed_beforehand(site):
