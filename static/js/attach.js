@@ -1,28 +1,25 @@
 // Files of a new message: a list of what was chosen, and their upload with its progress. compose.js loads this
 // script with the first file, and calls `sealFiles` of the form when the message is sent.
 
-import { MAX_FILES, Refusal, answerOf, upload } from "./files.js";
-import { inBytes, progressOf } from "./progress.js";
-
-/** Adds files to the form. */
-export function attach(form, files) {
+/** Adds files to the form. `tools` are the exports of seal.js, files.js and progress.js. */
+export function attach(form, files, tools) {
   const box = form.querySelector("[data-files]");
-  box.attached ??= new Attached(form, box);
+  tools.useSealing(tools);
+  box.attached ??= new Attached(form, box, tools);
   box.attached.add(files);
 }
 
 class Attached {
   files = [];
 
-  constructor(form, box) {
-    this.form = form;
-    this.box = box;
+  constructor(form, box, tools) {
+    Object.assign(this, { form, box, tools });
     this.list = box.querySelector("ul");
     this.row = box.querySelector("template").content;
     this.problem = document.getElementById("problem-files");
     form.sealFiles = (...sealed) => this.seal(...sealed);
     // Sent again if its answer is lost: the server knows the upload, and finds the note that it belongs to.
-    form.fetchNote = (url, request) => (this.files.length ? answerOf(url, request).catch(asAnswer) : fetch(url, request));
+    form.fetchNote = (url, request) => (this.files.length ? this.persistently(url, request) : fetch(url, request));
     form.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
       if (this.files.length) ctx.request.timeout = 3_600_000; // the server keeps an upload for an hour
     });
@@ -36,17 +33,26 @@ class Attached {
     });
   }
 
+  async persistently(url, request) {
+    try {
+      return await this.tools.answerOf(url, request);
+    } catch (error) {
+      if (error instanceof this.tools.Refusal) return error.answer;
+      throw error;
+    }
+  }
+
   add(files) {
     const { maxBytes } = this.box.dataset;
     const all = [...this.files, ...files];
-    if (all.length > MAX_FILES) return this.say("many");
+    if (all.length > this.tools.MAX_FILES) return this.say("many");
     if (all.reduce((sum, { size }) => sum + size, 0) > Number(maxBytes)) return this.say("large");
     this.problem.replaceChildren();
     this.files = all;
     for (const file of files) {
       const row = this.row.cloneNode(true).firstElementChild;
       row.querySelector("[data-name]").textContent = file.name;
-      row.querySelector("[data-size]").textContent = inBytes(file.size);
+      row.querySelector("[data-size]").textContent = this.tools.inBytes(file.size);
       const remove = row.querySelector("button");
       remove.setAttribute("aria-label", remove.getAttribute("aria-label").replace("{name}", () => file.name));
       remove.addEventListener("click", () => this.remove(file, row));
@@ -64,8 +70,9 @@ class Attached {
   }
 
   changed() {
-    const { message } = this.form.elements;
+    const { message, readers } = this.form.elements;
     message.required = !this.files.length;
+    readers.max = this.files.length ? 1 : 20; // files are uploaded for one reader
     this.list.hidden = !this.files.length;
   }
 
@@ -77,6 +84,7 @@ class Attached {
   async seal(keys, message) {
     if (!this.files.length) return null;
     const stop = new AbortController();
+    const { Refusal, progressOf, upload } = this.tools;
     const progress = progressOf(this.box.querySelector("[data-progress]"), () => stop.abort());
     try {
       const how = { signal: stop.signal, onProgress: progress.show, onLost: progress.lost };
@@ -91,9 +99,4 @@ class Attached {
       progress.hide();
     }
   }
-}
-
-function asAnswer(error) {
-  if (error instanceof Refusal) return error.answer;
-  throw error;
 }

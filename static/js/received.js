@@ -1,30 +1,31 @@
 // The files of a message that was opened here: saves each one to the disk as it arrives, and shows images and texts
 // without letting them do anything. When all are saved, the server deletes its chunks.
 
-import { Refusal, answerOf, bytesOf, fileKeyOf, openNote, safeName } from "./files.js";
-import { inBytes, progressOf } from "./progress.js";
-import { SealingError } from "./seal.js";
-
 const LARGEST_PREVIEW = 20_000_000; // bytes
 // No SVG and no PDF: an image has no script and asks for nothing; a PDF's viewer cannot be sandboxed.
 const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 const TEXTS = /^(text\/|application\/(json|xml|x-pem-file|pgp-keys)$)/;
 const LARGEST_TEXT = 1_000_000; // bytes
 
-/** Opens a note with files: shows the files, and returns the message. */
-export async function receive(section, keys, sealed, key, reader) {
-  const { message, files } = await openNote(keys, sealed);
-  const delivery = { key, reader, files, fileKey: await fileKeyOf(keys, sealed) };
+/**
+ * Opens a note with files: shows the files, and returns the message.
+ * `tools` are the exports of seal.js, files.js and progress.js.
+ */
+export async function receive(section, tools, keys, sealed, key, reader) {
+  tools.useSealing(tools);
+  const { message, files } = await tools.openNote(keys, sealed);
+  const delivery = { key, reader, files, fileKey: await tools.fileKeyOf(keys, sealed) };
   const unsaved = new Set(files.keys());
   const list = section.querySelector("ul");
   const problem = section.querySelector("[role=alert]");
-  for (const index of files.keys()) list.append(rowOf(section, delivery, index, unsaved, problem));
+  for (const index of files.keys()) list.append(rowOf(section, tools, delivery, index, unsaved, problem));
   section.hidden = false;
   addEventListener("beforeunload", (event) => { if (unsaved.size && section.isConnected) event.preventDefault(); });
   return message;
 }
 
-function rowOf(section, delivery, index, unsaved, problem) {
+function rowOf(section, tools, delivery, index, unsaved, problem) {
+  const { Refusal, SealingError, bytesOf, inBytes, progressOf, safeName } = tools;
   const { name, type, size } = delivery.files[index];
   const row = section.querySelector("template").content.cloneNode(true).firstElementChild;
   const part = (what) => row.querySelector(`[data-${what}]`);
@@ -71,7 +72,7 @@ function rowOf(section, delivery, index, unsaved, problem) {
     part("saved").hidden = false;
     document.getElementById("status").textContent = part("saved").textContent;
     unsaved.delete(index);
-    if (!unsaved.size) acknowledge(delivery);
+    if (!unsaved.size) acknowledge(tools, delivery);
   });
 
   part("look").addEventListener("click", async () => {
@@ -121,7 +122,7 @@ async function preview(blob, name) {
   return image;
 }
 
-function acknowledge({ key, reader }) {
+function acknowledge({ answerOf }, { key, reader }) {
   const body = new URLSearchParams({ reader, files: true });
   answerOf(`/${key}/received`, { method: "POST", body, keepalive: true }).catch(() => {}); // it ends by itself
 }

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from tornado.websocket import websocket_connect
@@ -36,6 +37,10 @@ PREFERENCES = {
     "toolkit.telemetry.reportingpolicy.firstRun": False,
     "ui.prefersReducedMotion": 1,
 }
+
+# As WebDriver names the keys that are no characters.
+MODIFIERS = {"Control": "\ue009"}
+BACKSPACE = "\ue003"
 
 # Runs in the page: the first visible element that fits, or null. Text is compared without its line breaks.
 FIND = """(selector, text) => [...document.querySelectorAll(selector)].find((element) =>
@@ -76,7 +81,7 @@ class Firefox:
         self._tabs: dict[str, Tab] = {}
         self._run(self._connect(found[1].decode() + "/session"))
         self.call("session.new", capabilities={"alwaysMatch": {"unhandledPromptBehavior": "ignore"}})
-        self.call("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent"])
+        self.call("session.subscribe", events=["log.entryAdded"])
 
     def _run(self, work):
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, PATIENCE), self._loop).result()
@@ -97,8 +102,6 @@ class Firefox:
         tab = self._tabs.get(params.get("context") or params.get("source", {}).get("context"))
         if tab and event == "log.entryAdded" and params["level"] in ("error", "warn"):
             tab.troubles.append(params["text"])
-        elif tab and event == "network.beforeRequestSent":
-            tab.requests.append((params["request"]["method"], params["request"]["url"]))
 
     async def _call(self, method, params):
         number = next(self._numbers)
@@ -136,7 +139,7 @@ class Tab:
     def __init__(self, firefox, context):
         self._firefox, self._context = firefox, context
         self.troubles = []  # what the console said
-        self.requests = []  # (method, URL)
+        self.foreseen = []  # words of what it may say
 
     def _call(self, method, **params):
         return self._firefox.call(method, context=self._context, **params)
@@ -160,19 +163,16 @@ class Tab:
 
     def find(self, selector, text=""):
         """Wait for a visible element with this text; returns its reference."""
-        waiting = f"""async (...wanted) => {{
-            const find = {FIND};
-            for (let found; ; await new Promise((resolve) => {{ setTimeout(resolve, 20); }})) {{
-                if ((found = find(...wanted))) return found;
-            }}
-        }}"""
-        with _impatience(f"{selector} {text!r}", self):
-            while True:
-                try:
-                    return self.evaluate(waiting, selector, text)
-                except BidiError as error:  # the page was left in the meantime
-                    if "no such" not in str(error) and "realm" not in str(error):
-                        raise
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                if found := self.evaluate(FIND, selector, text):
+                    return found
+            except BidiError as error:  # the page was left in the meantime
+                if "no such" not in str(error) and "realm" not in str(error):
+                    raise
+            time.sleep(0.02)  # a timer in the page would not run without JavaScript
+        raise AssertionError(f"no {selector} {text!r} in time; the page: {self.text('body')}")
 
     def text(self, selector):
         """The text of a visible element, exactly."""
@@ -206,6 +206,12 @@ class Tab:
         """Press the keys of these characters, one after the other."""
         self._act("key", [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")])
 
+    def press(self, modifier, key):
+        """Press a key while a modifier is held."""
+        held = MODIFIERS[modifier]
+        keys = (("keyDown", held), ("keyDown", key), ("keyUp", key), ("keyUp", held))
+        self._act("key", [{"type": kind, "value": value} for kind, value in keys])
+
     def _act(self, kind, actions):
         self._call("input.performActions", actions=[{"type": kind, "id": kind, "actions": actions}])
 
@@ -213,16 +219,14 @@ class Tab:
         self.click(selector)
         self.type(text)
 
+    def clear(self, selector):
+        """Remove what is in a field."""
+        self.click(selector)
+        self.press("Control", "a")
+        self.type(BACKSPACE)
+
     def close(self):
         self._call("browsingContext.close")
-
-
-@contextlib.contextmanager
-def _impatience(what, tab):
-    try:
-        yield
-    except TimeoutError:
-        raise AssertionError(f"no {what} in time; the page: {tab.text('body')}") from None
 
 
 def firefox_path():
