@@ -20,8 +20,15 @@ export async function receive(section, tools, keys, sealed, key, reader) {
   const problem = section.querySelector("[role=alert]");
   for (const index of files.keys()) list.append(rowOf(section, tools, delivery, index, unsaved, problem));
   section.hidden = false;
+  if (!message) hideText(section);
   addEventListener("beforeunload", (event) => { if (unsaved.size && section.isConnected) event.preventDefault(); });
   return message;
+}
+
+// There are only files.
+function hideText(section) {
+  section.parentElement.querySelector("[data-secret]").hidden = true;
+  section.parentElement.querySelector(".actions").hidden = true;
 }
 
 function rowOf(section, tools, delivery, index, unsaved, problem) {
