@@ -64,9 +64,11 @@ def wait_for(condition, what, seconds=START_SECONDS):
 class ServerProcess:
     """One `python -m server`, and what it logs."""
 
-    def __init__(self, port, key_db_url, msg_db_url, log, **settings):
+    def __init__(self, port, key_db_url, msg_db_url, log, program=REPOSITORY, **settings):
+        """`program` is a folder with the server's code, of this version or another."""
         self.port = port
         self.log = log
+        self.program = program
         self._environment = dict(
             PATH=os.environ["PATH"],
             PORT=str(port),
@@ -82,7 +84,7 @@ class ServerProcess:
     def start(self):
         with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "server"], cwd=REPOSITORY, env=self._environment, stderr=output
+                [sys.executable, "-m", "server"], cwd=self.program, env=self._environment, stderr=output
             )
 
     def wait_until_ready(self):
