@@ -87,6 +87,10 @@ class ServerProcess:
                 [sys.executable, "-m", "server"], cwd=self.program, env=self._environment, stderr=output
             )
 
+    def change(self, **settings):
+        """Settings from its next start on."""
+        self._environment.update(settings)
+
     def wait_until_ready(self):
         wait_for(self._is_ready, f"{self.log.read_text()}: the server process does not get ready")
 
@@ -257,6 +261,9 @@ class Nginx:
             lines = [line.split() for line in table][1:]
         return sum(line[2].split(":")[1] in ports and line[3] == ESTABLISHED for line in lines)
 
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def stop(self):
         self._process.terminate()
         self._process.wait()
@@ -324,10 +331,8 @@ def start_servers(databases, folders):
         server.kill()
 
 
-@pytest.fixture(scope="session")
-def certificate(folders):
-    """The settings of a certificate as nginx's image makes it at the first start."""
-    folder = folders()
+def self_signed(folder):
+    """The settings of a certificate as nginx's image makes it at the first start, in a folder."""
     settings = {
         "TLS_CERTIFICATE": str(folder / "certificate.pem"),
         "TLS_CERTIFICATE_KEY": str(folder / "key.pem"),
@@ -335,6 +340,12 @@ def certificate(folders):
     site = {f"SITE_{name}": value for name, value in settings.items()}
     _run([REPOSITORY / "nginx/self-signed.sh"], {"PATH": _path(), "SITE_MODE": "tls", **site})
     return settings
+
+
+@pytest.fixture(scope="session")
+def certificate(folders):
+    """One for all tests."""
+    return self_signed(folders())
 
 
 @pytest.fixture(scope="session")
