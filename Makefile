@@ -26,7 +26,7 @@ run: $(VENV)/local.installed  ## serve on http://localhost:8080 (PORT, DATA_DIR 
 # The Terraform tests need a virtual environment of their own; install it only if terraform is here.
 DEPLOY_ENVIRONMENT := $(if $(shell command -v terraform),.venv-deploy/installed)
 
-test: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT) .venv-helm/installed  ## run all tests that can run on this machine
+test: $(VENV)/dev.installed .venv-audit/installed $(DEPLOY_ENVIRONMENT) .venv-helm/installed  ## run all tests that can run on this machine
 	$(BIN)/python -m pytest -rs
 
 lint: lint-python lint-javascript lint-shell  ## check format, style, types and security
@@ -47,8 +47,8 @@ node_modules/.installed: package-lock.json
 	@npm ci --loglevel=error
 	@touch $@
 
-SHELL_SCRIPTS = .ci/run nginx/publish nginx/render \
-    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh) $(shell find tests -name '*.sh')
+SHELL_SCRIPTS = .ci/run .ci/release requirements/sbom nginx/publish nginx/render \
+    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh client/share/bash-completion/completions/*) $(shell find tests -name '*.sh')
 lint-shell:
 	@$(if $(shell command -v shellcheck),set -x; shellcheck $(SHELL_SCRIPTS), \
 	    echo "lint-shell: skipped, it needs shellcheck (Debian: apt install shellcheck)")
@@ -62,6 +62,10 @@ lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+.PHONY: manual
+manual: $(VENV)/dev.installed  ## write the man page and the completions of the command note-whisperer
+	$(BIN)/python -m client.manual
 
 clean:  ## remove the virtual environment, but no notes or keys
 	rm -rf $(VENV)
@@ -180,6 +184,9 @@ audit: .venv-audit/installed  ## look up known vulnerabilities of the server's p
 	    --requirement requirements/server.txt
 
 sbom: .venv-audit/installed  ## write sbom.json: the server's components, in CycloneDX 1.6
-	cd static/vendor && sha256sum --check --quiet ../../requirements/vendor.sha256
-	.venv-audit/bin/cyclonedx-py requirements --sv 1.6 --of JSON --short-PURLs --output-reproducible \
-	    requirements/server.txt | $(PYTHON) requirements/sbom.py > sbom.json
+	requirements/sbom $(PYTHON) .venv-audit/bin/cyclonedx-py > sbom.json
+
+.PHONY: release
+release: $(VENV)/local.installed .venv-audit/installed  ## make an archive, a manifest and an SBOM of HEAD in dist/ (docs/releasing.md)
+	.ci/release dist "$(CURDIR)/$(BIN)/python" "$(CURDIR)/.venv-audit/bin/cyclonedx-py"
+	@cat dist/SHA256SUMS
