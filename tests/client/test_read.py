@@ -165,6 +165,20 @@ def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     assert b"sesame" not in person.screen
 
 
+def test_an_empty_passphrase_is_asked_for_again(terminal, sent, tmp_path):
+    """It is not sent, and costs no try."""
+    (tmp_path / "words").write_text("sesame")
+    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
+    person = terminal("read", "--yes", link)
+    person.wait_for("Passphrase: ")
+    person.type("\n")
+    person.wait_for("Passphrase: ")
+    person.type("sesame\n")
+
+    assert person.end() == 0
+    assert b"left" not in person.screen
+
+
 def test_a_passphrase_from_a_file_or_a_descriptor(nw, sent, tmp_path):
     """White space at its ends does not count."""
     (tmp_path / "words").write_text("  open sesame\r\n")
@@ -230,7 +244,7 @@ def test_an_answer_that_is_lost_for_good(terminal, sent, way):
     person.type("\x03")
 
     assert person.end() == 130
-    assert b"may have opened the message" in person.screen
+    assert b"may have been opened, and its answer lost" in person.screen
 
 
 class Always(dict):
