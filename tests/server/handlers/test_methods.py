@@ -24,6 +24,8 @@ pytestmark = pytest.mark.gen_test
 PATHS = {
     "/": ("GET", "HEAD"),
     "/post": ("POST",),
+    "/upload": ("POST", "DELETE"),
+    "/upload/chunks": ("POST",),
     "/shared-text": ("GET", "HEAD", "POST"),
     "/{key}": ("GET", "HEAD", "DELETE"),
     "/{key}/": ("GET", "HEAD"),
@@ -31,6 +33,7 @@ PATHS = {
     "/{key}/reveal": ("POST",),
     "/{key}/received": ("POST",),
     "/{key}/status": ("POST",),
+    "/{key}/chunks": ("POST",),
     "/{key}/receipt": ("GET", "HEAD"),
     "/{key}/destroy": ("POST",),
     "/{key}%23{token}": ("GET", "HEAD"),
