@@ -6,9 +6,11 @@ compressed length tells nothing (docs/decisions/0022-constant-pages-are-compress
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +23,7 @@ from markupsafe import Markup, escape
 from server import branding
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
-from server.static_files import File
+from server.static_files import File, files_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -32,7 +34,7 @@ VERSION: str = json.loads((ROOT / "server" / "openapi.json").read_text("utf-8"))
 # Each is the same bytes for every client and every key.
 CONSTANT: Mapping[str, Mapping[str, Any]] = {
     "form.html": {"values": {}, "problem": None},
-    "confirm.html": {"problem": None, "asks_passphrase": False},
+    "confirm.html": {"problem": None, "asks_passphrase": False, "present": False},
     "receipt.html": {},
     "gone.html": {"ending": None},
     "how-it-works.html": {},
@@ -59,8 +61,12 @@ class Pages:
         )
         environment.globals.update(
             asset=asset,
+            integrity=integrity,
+            import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
-                max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+                max_message_bytes=settings.max_message_bytes,
+                max_file_bytes=settings.max_file_bytes,
+                max_passphrase_bytes=MAX_PASSPHRASE_BYTES,
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
@@ -70,7 +76,9 @@ class Pages:
             ),
             brand=SimpleNamespace(title=settings.brand_title, theme_colors=_theme_colors(settings)),
         )
-        environment.filters.update(exactly=exactly, in_words=in_words, utc=utc, iso=datetime.isoformat)
+        environment.filters.update(
+            exactly=exactly, marked=marked, in_words=in_words, utc=utc, iso=datetime.isoformat
+        )
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
@@ -93,6 +101,7 @@ class Pages:
             style = branding.style_sheet(settings.brand_colors, settings.brand_colors_dark)
             files["branding.css"] = File(style.encode(), "text/css; charset=utf-8")
             brand.colors = _url("branding.css", files)
+            brand.colors_integrity = files["branding.css"].integrity
         if settings.brand_logo:
             # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
             policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
@@ -138,9 +147,38 @@ def fingerprint(path: str) -> str:
     return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
 
 
+def integrity(path: str) -> str:
+    """The hash of a file in static/, for its attribute "integrity"."""
+    return files_in(STATIC)[path].integrity
+
+
+def _import_map() -> str:
+    """The hash of every script: `import()` has no other place for it."""
+    hashes = {asset(path): integrity(path) for path in files_in(STATIC) if path.endswith(".js")}
+    return json.dumps({"integrity": hashes}, separators=(",", ":"))
+
+
+# All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
+# allows this inline script stays the same header everywhere.
+IMPORT_MAP = _import_map()
+IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}'"
+
+
 def exactly(text: str) -> Markup:
     """Escaped so that a browser reads back the same text: a bare CR would come back as LF."""
     return Markup(escape(text).replace("\r", Markup("&#13;")))  # nosec B704 # escaped just before
+
+
+_REVERSING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def marked(text: str) -> Markup:
+    """The text exactly; characters that reverse what follows them are marked and have no effect on it (text.js)."""
+    return Markup(  # nosec B704 # escaped just before
+        _REVERSING.sub(
+            lambda found: f'<bdi data-code="U+{ord(found[0]):04X}">{found[0]}</bdi>', exactly(text)
+        )
+    )
 
 
 def in_words(seconds: int) -> str:

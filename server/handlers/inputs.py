@@ -163,6 +163,12 @@ def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
     return bool(value)
 
 
+def _read_present(name: str, value: Any, settings: Settings) -> bool:
+    if value not in (None, "yes", "no"):
+        raise Problem(400, f"The field {name} must be yes or no.", name)
+    return bool(value == "yes")
+
+
 def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
     data = _bytes(name, value)
     if len(data) != sealing.DIGEST_LENGTH:
@@ -204,6 +210,10 @@ def _string(name: str, value: Any) -> str:
     return text
 
 
+def _read_text(name: str, value: Any, settings: Settings) -> str:
+    return _text(name, value)
+
+
 MESSAGE = Field("message", _read_message, has_place=True)
 PASSPHRASE = Field("passphrase", _read_passphrase, has_place=True)
 LIFETIME = Field("lifetime", _read_lifetime, has_place=True)
@@ -220,6 +230,10 @@ UPLOAD = Field("upload", _read_digest)
 FILE_BYTES = Field("file_bytes", _read_file_bytes)
 FIRST = Field("first", _read_number)
 FILES = Field("files", _read_boolean)
+PRESENT = Field("present", _read_present, has_place=True)  # what a person says, and no blind submitter
+TITLE = Field("title", _read_text)
+TEXT = Field("text", _read_text)
+URL = Field("url", _read_text)
 
 
 def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
@@ -236,10 +250,11 @@ RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
 UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
 CANCEL_FIELDS = _by_name(UPLOAD)
 CHUNKS_FIELDS = _by_name(READER, FIRST)
-PASSPHRASE_FIELDS = _by_name(PASSPHRASE)  # of the form whose token is in its URL
+SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
+CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
-# Of the form, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in MESSAGE_FIELDS.values() if field.has_place)
+# Of the two forms, those that have a place for their problem beside them.
+PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
 
 
 def media_type_of(request: HTTPServerRequest) -> str:

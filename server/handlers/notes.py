@@ -122,7 +122,8 @@ class DestroyHandler(KeyHandler):
 class TokenHandler(KeyHandler):
     """GET /KEY/TOKEN : reveals to a client that plainly asks for data; any other gets the confirm page.
 
-    POST is the form of that page, for a browser without a script.
+    POST is the form of that page, for a browser without a script. It opens nothing before a person has chosen that
+    in the form; a client that asks for data is a person's own.
     """
 
     route = "/KEY/TOKEN"
@@ -141,20 +142,32 @@ class TokenHandler(KeyHandler):
     async def post(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
             raise Problem(404, inputs.CUT_OFF)
-        fields = inputs.fields_of(self.request, inputs.PASSPHRASE_FIELDS)
+        fields = inputs.fields_of(self.request, inputs.CONFIRM_FIELDS)
         passphrase = inputs.PASSPHRASE.of(fields, self.service.settings)
+        present = inputs.PRESENT.of(fields, self.service.settings)
         try:
+            if not present and self.format in (Format.PAGE, Format.FRAGMENT):
+                raise Problem(
+                    400, "The message is untouched. To read it, choose that first.", inputs.PRESENT.name
+                )
             await self.reveal(key, Token(token, passphrase))
         except Problem as problem:
-            if problem.field != inputs.PASSPHRASE.name or self.problem_format is not Format.PAGE:
+            if problem.field not in inputs.CONFIRM_FIELDS or self.problem_format is not Format.PAGE:
                 raise
-            if not passphrase:
+            asks_passphrase = bool(passphrase) or problem.field == inputs.PASSPHRASE.name
+            if asks_passphrase and not passphrase:
                 problem = Problem(
                     403, "This message needs a passphrase. Ask whoever sent you the link.", problem.field
                 )
             for name, value in problem.headers.items():
                 self.set_header(name, value)
-            self.answer_html("confirm.html", problem.status, problem=problem, asks_passphrase=True)
+            self.answer_html(
+                "confirm.html",
+                problem.status,
+                problem=problem,
+                asks_passphrase=asks_passphrase,
+                present=present,
+            )
 
 
 class EncodedLinkHandler(BaseHandler):
@@ -164,6 +177,17 @@ class EncodedLinkHandler(BaseHandler):
 
     def get(self, key: str, token: str) -> None:
         self.redirect(f"/{key}#{token}", status=303)
+
+    head = get
+
+
+class SlashHandler(BaseHandler):
+    """GET /KEY/ : a link with a / too many. A browser takes what is behind the # along."""
+
+    route = "/KEY/"
+
+    def get(self, key: str) -> None:
+        self.redirect(f"/{key}", status=308)
 
     head = get
 
@@ -280,7 +304,9 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
     except Ended as ended:
         raise Problem(404, in_words(ended.ending), ending=_as_json(ended.ending)) from None
     except sealing.SealingError:
-        raise Problem(422, "This message was sealed wrongly. Nobody can open it, and it is now gone.") from None
+        raise Problem(
+            422, "This message was sealed wrongly. Nobody can open it, and it is now gone."
+        ) from None
 
 
 def in_words(status: Unread | Ending) -> str:

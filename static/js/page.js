@@ -3,16 +3,23 @@
 (() => {
   // Fragments come from this server and never contain a script. Nothing is ever evaluated.
   const refuse = () => { throw new TypeError("an answer must not contain a script"); };
+  const worker = "/shared-text-worker.js";
   const rules = {
     createHTML: (html) => (/<script/i.test(html) ? refuse() : html),
     createScript: refuse,
+    createScriptURL: (url) => (url === worker ? url : refuse()),
   };
   const policy = globalThis.trustedTypes?.createPolicy("htmx", rules) ?? rules;
   htmx.registerExtension("trusted-types", {
     init: (api) => api.initSecurity(policy, refuse, refuse),
   });
 
-  const load = (urls = "") => Promise.all(urls.split(/\s+/).filter(Boolean).map((url) => import(url)));
+  // This page's import map has the hashes of its modules, and browsers load no others. After an upgrade, an answer
+  // can name newer versions: use this page's own.
+  const modules = Object.keys(JSON.parse(document.querySelector("[type=importmap]").textContent).integrity);
+  const own = (url) => modules.find((module) => module.split("?")[0] === url.split("?")[0]) ?? url;
+
+  const load = (urls = "") => Promise.all(urls.split(/\s+/).filter(Boolean).map((url) => import(own(url))));
 
   // data-behaviour and data-uses list the URLs of modules, with their fingerprints. The default export of each
   // behaviour is called once, with the element and with everything that the used modules export.
@@ -124,6 +131,13 @@
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     });
   }
+
+  // A phone shares text with services that a person has installed, and with no others.
+  function takeSharedText() {
+    navigator.serviceWorker?.register(policy.createScriptURL(worker), { scope: "/shared-text" });
+  }
+  addEventListener("appinstalled", takeSharedText);
+  if (!matchMedia("(display-mode: browser)").matches) takeSharedText();
 
   attachBehaviours();
 })();

@@ -18,7 +18,9 @@ import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
 from server import schema
+from tests.browser.firefox import Firefox, firefox_path
 from tests.server_process import serving
+from tests.tampering import Front
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
@@ -36,6 +38,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--disable-blink-features=AutomationControlled",  # as a person's browser: no navigator.webdriver
     "--renderer-process-limit=1",  # a process for each page takes longer than the rest of a test
     f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP {INSECURE_HOST} 127.0.0.1",
 ]
@@ -235,10 +238,17 @@ class Visitor:
         """On a confirm page, open the message; returns its text."""
         if passphrase is not None:
             self.page.fill("#passphrase", passphrase)  # which waits until the page asks for it
-        self.page.click("[data-send]")
+        self.press()
         self.wait_for_swap()
         self.page.wait_for_selector("#text:not(:empty)")
         return self.page.text_content("#text")
+
+    def press(self):
+        """Press the button of a confirm page and hold it, as people do, until the page asks for the message."""
+        self.page.hover("[data-send]:enabled")
+        with self.page.expect_request("**/reveal"):
+            self.page.mouse.down()
+        self.page.mouse.up()
 
     def wait_for_swap(self):
         """Until an answer has taken the page's place: the last act of that is to give its heading the focus."""
@@ -330,6 +340,12 @@ def leave(url, message, **fields):
     return link.strip()
 
 
+def open_without_script(page):
+    """On a confirm page without a script: say that somebody is there to read, and open the message."""
+    page.check("noscript [value=yes]")
+    page.click("noscript button")
+
+
 def status_of(link):
     """What the server says of a link, either with a / or with a #, to a client that has its token."""
     address, token = link.replace("#", "/").rsplit("/", 1)
@@ -340,3 +356,30 @@ def status_of(link):
 def hashed(link):
     """Change the / before the token in a link to a #."""
     return "#".join(link.rsplit("/", 1))
+
+
+@pytest.fixture(scope="package")
+def _front(databases):
+    front = Front()
+    with serving({**databases, "PUBLIC_URL": front.url}) as (url, _):
+        front.upstream = urllib.parse.urlsplit(url).port
+        yield front
+    front.close()
+
+
+@pytest.fixture
+def front(_front):
+    """A front that may change the answers of a server: it knows what this test asked for."""
+    _front.change = None
+    _front.asked.clear()
+    return _front
+
+
+@pytest.fixture(scope="package")
+def firefox(tmp_path_factory):
+    """Debian's Firefox; all its tests share it."""
+    if firefox_path() is None:
+        pytest.skip("no Firefox: install firefox-esr")
+    firefox = Firefox(tmp_path_factory.mktemp("firefox"))
+    yield firefox
+    firefox.close()

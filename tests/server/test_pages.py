@@ -1,6 +1,8 @@
 """server/pages.py, and what all templates and static files keep to; how they behave is tests/browser's."""
 
+import base64
 import hashlib
+import json
 import re
 from datetime import datetime, timedelta, timezone
 from html import unescape
@@ -9,7 +11,8 @@ import jinja2
 import pytest
 
 from server import pages
-from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, utc
+from server.handlers.base import SECURITY_HEADERS
+from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, marked, utc
 from server.problems import Problem
 from server.settings import Settings
 
@@ -20,7 +23,7 @@ PROBLEM = Problem(413, "The message may have at most 65,536 bytes.", "message")
 ENDINGS = ("read", "destroyed", "expired")
 RECEIPT = f"https://x/Ab3_x/receipt#{'A' * 86}"
 SHARED = {"key": "Ab3_x", "expires_at": LATER}
-CONFIRM = {"problem": None, "asks_passphrase": False}
+CONFIRM = {"problem": None, "asks_passphrase": False, "present": False}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
     "form with a problem": (
@@ -42,7 +45,7 @@ CONTEXTS = {
         },
     ),
     "confirm": ("confirm.html", CONFIRM),
-    "confirm, asking for a passphrase": ("confirm.html", {"problem": None, "asks_passphrase": True}),
+    "confirm, asking for a passphrase": ("confirm.html", {**CONFIRM, "asks_passphrase": True}),
     "revealed": ("revealed.html", {"message": "hello", "sealed": None}),
     "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
     "gone": ("gone.html", {"ending": None}),
@@ -82,10 +85,54 @@ def test_a_fragment_is_a_part_of_its_page(rendered, name):
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_pages_have_no_inline_script_or_style(rendered, name):
-    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler."""
+def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
+    """Each has "integrity" and "crossorigin"; the import map before the first module has those of all modules."""
     template, context = CONTEXTS[name]
     page = rendered.page(template, **context)
+    tags = re.findall(r"<(?:script\b[^>]*\bsrc=|link\b[^>]*\brel=\"stylesheet\")[^>]*>", page)
+    for tag in tags:
+        url, hashes = re.search(r'(?:src|href)="([^"]+)" integrity="([^"]+)" crossorigin\b', tag).groups()
+        assert hashes == sha384_of(url)
+    assert len(tags) >= 3
+    before, import_map, after = re.split(r'<script type="importmap">(.*?)</script>', page)
+    hashes = json.loads(import_map)["integrity"]
+    assert "modulepreload" not in before
+    assert set(re.findall(r"/static/[^\s\"]+\.js\?v=\w+", after)) <= hashes.keys()
+    assert hashes == {url: sha384_of(url) for url in hashes}
+
+
+def test_the_style_of_a_brand_has_its_hash_too():
+    """The colours of the settings are a style like any other."""
+    branded = Pages(Settings.from_env({"BRAND_COLORS": "#9e2f2c,#ffffff,#2c2521"}))
+    url, hashes = re.search(
+        r'href="/([^"?]*branding[^"?]*)[^"]*" integrity="([^"]+)" crossorigin', branded.page("receipt.html")
+    ).groups()
+    assert hashes == branded.files[url].integrity
+    digest = hashlib.sha384(branded.files[url].content).digest()
+    assert hashes == "sha384-" + base64.b64encode(digest).decode()
+
+
+def sha384_of(url):
+    """Of the file that this URL names, as a browser computes it."""
+    name, fingerprint_in_url = url.removeprefix("/static/").split("?v=")
+    content = (STATIC / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(fingerprint_in_url)
+    return "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+
+def test_the_policy_allows_the_import_map_and_no_other_inline_script(rendered):
+    """Its one hash is that of what stands between the tags."""
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    (import_map,) = re.findall(r'<script type="importmap">(.*?)</script>', rendered.page("receipt.html"))
+    digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
+    assert re.findall(r"script-src ([^;]*);", policy) == [f"'self' 'sha256-{digest}'"]
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_pages_have_no_inline_script_or_style(rendered, name):
+    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler, but the import map."""
+    template, context = CONTEXTS[name]
+    page = rendered.page(template, **context).replace('<script type="importmap">', "")
     inline = r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|hx-on|javascript:"
     assert re.findall(inline, page) == []
 
@@ -168,10 +215,19 @@ def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
     """Without JavaScript the page comes back with the problem beside the field, which is shown and required."""
     problem = Problem(403, "The passphrase is wrong.", "passphrase")
-    page = rendered.page("confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True)
+    page = rendered.page(
+        "confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True, present=True
+    )
     assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
     assert re.search(r'<input id="passphrase"[^>]* required', page)
     assert not re.search(r"<div[^>]* data-passphrase[^>]* hidden", page)
+
+
+def test_without_a_script_the_choice_is_made_once(rendered):
+    """The page that comes back for a passphrase has the choice that the reader made; the first one has none."""
+    first, again = (rendered.page("confirm.html", **{**CONFIRM, "present": made}) for made in (False, True))
+    assert "checked" not in first
+    assert re.findall(r'<input type="radio" name="present" value="(\w+)" required checked>', again) == ["yes"]
 
 
 def test_until_it_is_asked_for_the_confirm_page_hides_the_passphrase(rendered):
@@ -243,6 +299,19 @@ def test_exactly_keeps_carriage_returns(text):
     shown = str(exactly(text))
     assert "\r" not in shown
     assert unescape(shown) == text
+
+
+@pytest.mark.parametrize("code", [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_a_character_that_reverses_text_is_marked(code):
+    """Its code stands beside it, and its effect ends with its element; the text stays the same."""
+    shown = str(marked(f"<a{chr(code)}b>"))
+    assert shown == f'&lt;a<bdi data-code="U+{code:04X}">{chr(code)}</bdi>b&gt;'
+
+
+def test_other_characters_are_not_marked():
+    """Letters of right-to-left scripts, joiners of emoji and variation selectors are plain text."""
+    text = "שלום عربي \U0001f469\u200d\U0001f680 \u2764\ufe0f a\u200bb"
+    assert marked(text) == text
 
 
 @pytest.mark.parametrize(

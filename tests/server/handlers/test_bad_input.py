@@ -35,7 +35,7 @@ TWICE = (400, None, "The JSON has a duplicate member.")
 BAD_SEALED = (
     400,
     "sealed",
-    "The field sealed must be version 2 of the format: 0x02, 12 bytes, and 16 + 256 n bytes.",
+    "The field sealed must be version 2 or 3 of the format: 0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes.",
 )
 BAD_DIGEST = "The field {} must be 32 bytes in base64url without padding."
 GOOD_SEALED = "Ag" + "A" * 378
@@ -106,7 +106,7 @@ BAD_INPUT = {
             400,
             None,
             "There is an unknown field. The known ones are message, passphrase, lifetime, sealed,"
-            " link_verifier, reveal_verifier, has_passphrase.",
+            " link_verifier, reveal_verifier, has_passphrase, upload.",
         ),
     ),
     "sealed and not": (
@@ -126,7 +126,7 @@ BAD_INPUT = {
             400,
             None,
             "There is an unknown field. The known ones are message, passphrase, lifetime, sealed,"
-            " link_verifier, reveal_verifier, has_passphrase.",
+            " link_verifier, reveal_verifier, has_passphrase, upload.",
         ),
     ),
     "a link verifier alone": (JSON, b'{"link_verifier": "x"}', BAD_SEALED),
@@ -351,11 +351,17 @@ async def test_fields_that_make_no_sense_together_are_refused(site, row):
     assert await site.holds(key)
 
 
-async def test_a_form_whose_token_is_in_its_url_has_a_passphrase_and_nothing_else(site):
+async def test_a_form_whose_token_is_in_its_url_has_a_passphrase_a_choice_and_nothing_else(site):
     """POST /KEY/TOKEN with any other field is a 400, and the note stays."""
     key, token = await site.put()
 
-    for fields in ({"token": token}, {"reader": DIGEST}, {"passphrase": 17}, {"passphrase": None}):
+    for fields in (
+        {"token": token},
+        {"reader": DIGEST},
+        {"passphrase": 17},
+        {"passphrase": None},
+        {"present": True},
+    ):
         answer = await site.ask("POST", f"/{key}/{token}", JSON_CLIENT, fields)
         assert answer.code == 400, fields
     assert await site.holds(key)

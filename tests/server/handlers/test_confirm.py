@@ -170,6 +170,20 @@ async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
     assert await site.holds(key)
 
 
+# GET /KEY/
+
+
+@table({"a browser": BROWSER, "curl": CURL})
+async def test_a_slash_at_the_end_is_redirected_to_the_key(site, row):
+    """308 to /KEY, where a browser keeps what is behind the #."""
+    key, _ = await site.put()
+
+    for method in ("GET", "HEAD"):
+        answer = await site.ask(method, f"/{key}/", row)
+        assert (answer.code, answer.headers["Location"]) == (308, f"/{key}")
+    assert await site.holds(key)
+
+
 # Pages are the same for every key
 
 

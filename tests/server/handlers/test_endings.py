@@ -262,7 +262,7 @@ async def test_a_page_tells_the_holder_of_the_link_how_the_note_ended(site, serv
     ending = await site.status(key, keys)
 
     for path, fields in (
-        (f"/{key}/{token}", "passphrase="),
+        (f"/{key}/{token}", "passphrase=&present=yes"),
         (f"/{key}/reveal", urlencode(proofs_of(keys))),
     ):
         answer = await site.ask("POST", path, row, fields)
@@ -282,8 +282,8 @@ async def _answers(site, headers, key):
         ("GET", f"/{key}", None),
         ("HEAD", f"/{key}", None),
         ("GET", f"/{key}/{token}", None),
-        ("POST", f"/{key}/{token}", "passphrase="),
-        ("POST", f"/{key}/{token}", "passphrase=guess"),
+        ("POST", f"/{key}/{token}", "passphrase=&present=yes"),
+        ("POST", f"/{key}/{token}", "passphrase=guess&present=yes"),
         ("POST", f"/{key}/reveal", f"token={token}"),
         ("POST", f"/{key}/reveal", f"token={token}&passphrase=guess&reader={DIGEST}"),
         ("POST", f"/{key}/reveal", f"link_proof={DIGEST}&reveal_proof={DIGEST}"),
