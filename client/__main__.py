@@ -7,13 +7,16 @@ import os
 import sys
 
 from client import terminal
-from client.arguments import PROGRAM, parse, run_command
+from client.arguments import PROGRAM, parse, parser, run_command
 from client.failures import Exit, Failure
 from client.settings import Settings
 
 
 def main() -> int:
     arguments = sys.argv[1:]
+    if not arguments:
+        terminal.notice(parser().format_help())
+        return int(Exit.USAGE)
     try:
         options = parse(arguments)
         options.environment = os.environ

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
-from client import destroy, read, run, send, status, wait
+from client import destroy, read, run, send, status, verify, wait
 from client.failures import UsageError
 from client.http import INSECURE, VERSION
 from client.settings import Settings
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "destroy": destroy,
     "wait": wait,
     "run": run,
+    "verify": verify,
 }
 
 # Where people may type a secret that others on the same computer can then see.
@@ -59,7 +60,8 @@ class Parser(argparse.ArgumentParser):
         missing = re.fullmatch(r"the following arguments are required: ([\w, -]+)", message)
         flag = re.fullmatch(r"argument (-[\w-]+).*: ignored explicit argument .*", message)
         if about:
-            detail = f"{about[1]} {about[2]}."
+            detail = f"{about[1]} {about[2]}.".replace("expected one argument", "needs a value")
+            detail = detail.replace("not allowed with argument", "cannot be used together with")
         elif missing:
             detail = f"Missing: {missing[1]}."
         elif flag:
@@ -105,8 +107,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         name, equals, _ = argument.partition("=")
         if name in _SECRET_OPTIONS and (equals or name != "--passphrase"):
             raise UsageError(
-                "Secrets are no arguments: others on this computer could see them, and the shell keeps them."
-                f" Instead of {name}=…, {_SECRET_OPTIONS[name]}."
+                "Secrets do not belong on the command line: other people on this computer can see them there, and the"
+                f" shell keeps them in its history. Instead of {name}=…, {_SECRET_OPTIONS[name]}."
             )
     options = parser().parse_args(arguments[:at])
     options.command = arguments[at + 1 :]

@@ -31,6 +31,7 @@ class Exit(enum.IntEnum):
     DESTROYED = 8, "wait: the message was destroyed unread."
     EXPIRED = 9, "wait: the message expired unread."
     UNREAD = 10, "wait: the message was still unread when the time was over."
+    DIFFERS = 11, "verify: the service answers something else than the manifest says."
     INTERRUPTED = 130, "Interrupted with Ctrl+C."
 
 

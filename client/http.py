@@ -70,6 +70,14 @@ class Answer(NamedTuple):
         return self.status in (500, 502, 504) or self.status == 503 and (soon or not self.is_problem)
 
 
+class Raw(NamedTuple):
+    """A whole answer of whatever answers at the address, as it is."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Lost(Exception):
     """No whole answer arrived; the service may have done what it was asked for, or not."""
 
@@ -94,6 +102,18 @@ class Connection:
                 f" messages. Use https, or add {INSECURE} if you trust the network."
             )
         self._pool = _pool(url.scheme, url.hostname or "")
+
+    def get(self, path: str, headers: Mapping[str, str]) -> Raw:
+        """Ask once for what is at a path, as a browser would: with these headers and no others. Raises Failure."""
+        own = {"User-Agent": urllib3.util.SKIP_HEADER, "Accept-Encoding": urllib3.util.SKIP_HEADER}
+        try:
+            return self._exchange("GET", path, {**own, **headers})
+        except Lost as lost:
+            raise Failure(Exit.UNREACHABLE, f"{self.origin} cannot be reached. {lost}") from None
+
+    def close(self) -> None:
+        """End the connection; a further request makes another."""
+        self._pool.clear()
 
     def post(
         self,
@@ -131,13 +151,19 @@ class Connection:
         raise AssertionError("the last try returns or raises")
 
     def _ask(self, path: str, fields: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        body = json.dumps(fields).encode("utf-8")
+        return self._checked(*self._exchange("POST", path, {**_HEADERS, **headers}, body))
+
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> Raw:
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
             response = self._pool.request(
-                "POST",
+                method,
                 self.origin + path,
-                body=json.dumps(fields).encode("utf-8"),
-                headers={**_HEADERS, **headers},
+                body=content,
+                headers=headers,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=STALLED_SECONDS),
                 retries=False,
                 redirect=False,
@@ -162,15 +188,17 @@ class Connection:
                     " If an authority of your own has signed it, name its file in SSL_CERT_FILE.",
                 ) from None
             raise Lost(_in_words(error)) from None
-        return self._checked(response.status, response.headers, body)
+        return Raw(response.status, response.headers, body)
 
     def _checked(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-        if 300 <= status < 400:
-            place = shown(headers.get("Location", "another address"))[:LONGEST_DETAIL]
+        if 300 <= status < 400 and headers.get("Location"):
+            place = shown(headers["Location"])[:LONGEST_DETAIL]
             raise Failure(
                 Exit.REFUSED,
                 f"{self.origin} redirects to {place}, which is not followed. If that is the service, use its address.",
             )
+        if not body and status != 204:
+            raise Lost("The answer broke off.")  # headers that break off look like whole ones
         content = None
         if "json" in headers.get("Content-Type", "").lower():
             try:
@@ -204,9 +232,11 @@ _HEADERS = {
 
 
 def _pool(scheme: str, host: str) -> urllib3.PoolManager:
-    """With the proxy of the environment, if there is one for this host, and the system's authorities."""
+    """With the proxy that the environment names for this host, and with the system's authorities."""
     tls = ssl.create_default_context()
-    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
+    # A proxy must not get what is for this computer: it is allowed to be plain HTTP.
+    direct = _is_loopback(host) or urllib.request.proxy_bypass(host)
+    proxy = None if direct else urllib.request.getproxies().get(scheme)
     if proxy is None:
         return urllib3.PoolManager(ssl_context=tls)
     try:

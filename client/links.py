@@ -73,11 +73,11 @@ def link(argument: str) -> Link:
     text = text_of(argument)
     if _RECEIPT.fullmatch(text):
         raise UsageError(
-            "This is a receipt. It shows what became of a message, and cannot open it: that takes the link."
+            "This is a receipt. It shows what became of a message but cannot open it. To open it, use the link."
         )
     found = _LINK.fullmatch(text)
     if found is None:
-        raise UsageError("This is no link of note-whisperer: they look like https://HOST/KEY#TOKEN.")
+        raise UsageError("This is not a note-whisperer link. Links look like https://HOST/KEY#TOKEN.")
     origin, key, token = found.groups(default="")
     if not sealing.is_token(token):
         raise UsageError(_cut_off("link"))
@@ -89,9 +89,7 @@ def receipt(argument: str) -> Receipt:
     text = text_of(argument)
     found = _RECEIPT.fullmatch(text)
     if found is None:
-        raise UsageError(
-            "This is no receipt of note-whisperer: they look like https://HOST/KEY/receipt#SECRET."
-        )
+        raise UsageError("This is not a receipt. Receipts look like https://HOST/KEY/receipt#SECRET.")
     origin, key, secret = found.groups(default="")
     if len(secret) != RECEIPT_LENGTH:
         raise UsageError(_cut_off("receipt"))

@@ -84,8 +84,9 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
     """Put the message once for each copy. Raises Failure."""
     if options.words:
         raise UsageError(
-            "Messages and passphrases are no arguments: others on this computer could see them, and the shell"
-            ' keeps them. Type the message, or pipe it:  printf %s "$secret" | note-whisperer send'
+            "Messages and passphrases do not belong on the command line: other people on this computer can see them"
+            " there, and the shell keeps them in its history. Type the message after note-whisperer send, or pipe it:"
+            ' printf %s "$secret" | note-whisperer send'
         )
     service = _service(options, settings)
     terminal.refuse_lost_output()

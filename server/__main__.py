@@ -1,9 +1,10 @@
-"""`python -m server`: serve, migrate the databases, or check the health of running processes."""
+"""`python -m server`: serve, migrate the databases, check running processes, or print the manifest of the pages."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ import psycopg2
 
 from server import embedded, linux, local, logs, process, roles, schema
 from server.database import first_line
+from server.manifest import manifest_of
 from server.settings import Settings, SettingsError, text_of
 from server.supervisor import DONE, FAILED, REFUSED, supervise
 
@@ -30,6 +32,7 @@ def main() -> int:
     commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C; the default")
     commands.add_parser("migrate", help="bring both databases to this version's schema")
     commands.add_parser("health", help="exit with 0 if every server process of these settings answers")
+    commands.add_parser("manifest", help="print what an unchanged service answers with these settings")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env(os.environ)
@@ -44,6 +47,9 @@ def main() -> int:
                 return migrate(settings)
             case "health":
                 return health(settings)
+            case "manifest":
+                print(json.dumps(manifest_of(settings), indent=1))
+                return DONE
             case _:
                 return serve(settings)
     except (embedded.EmbeddedError, schema.SchemaError, process.ListenError) as error:

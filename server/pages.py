@@ -6,6 +6,7 @@ compressed length tells nothing (docs/decisions/0022-constant-pages-are-compress
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import json
@@ -22,7 +23,7 @@ from markupsafe import Markup, escape
 from server import branding
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
-from server.static_files import File
+from server.static_files import File, files_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -60,8 +61,12 @@ class Pages:
         )
         environment.globals.update(
             asset=asset,
+            integrity=integrity,
+            import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
-                max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+                max_message_bytes=settings.max_message_bytes,
+                max_file_bytes=settings.max_file_bytes,
+                max_passphrase_bytes=MAX_PASSPHRASE_BYTES,
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
@@ -96,6 +101,7 @@ class Pages:
             style = branding.style_sheet(settings.brand_colors, settings.brand_colors_dark)
             files["branding.css"] = File(style.encode(), "text/css; charset=utf-8")
             brand.colors = _url("branding.css", files)
+            brand.colors_integrity = files["branding.css"].integrity
         if settings.brand_logo:
             # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
             policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
@@ -139,6 +145,23 @@ def asset(path: str) -> Markup:
 def fingerprint(path: str) -> str:
     """The first 64 bits of the SHA-256 of a file in static/."""
     return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:16]
+
+
+def integrity(path: str) -> str:
+    """The hash of a file in static/, for its attribute "integrity"."""
+    return files_in(STATIC)[path].integrity
+
+
+def _import_map() -> str:
+    """The hash of every script: `import()` has no other place for it."""
+    hashes = {asset(path): integrity(path) for path in files_in(STATIC) if path.endswith(".js")}
+    return json.dumps({"integrity": hashes}, separators=(",", ":"))
+
+
+# All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
+# allows this inline script stays the same header everywhere.
+IMPORT_MAP = _import_map()
+IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}'"
 
 
 def exactly(text: str) -> Markup:

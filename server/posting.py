@@ -88,18 +88,17 @@ class Posting:
         if hour != self._hour:
             self._hour, self._puts = hour, 0
             self._bytes.clear()
-        later = {"Retry-After": str(HOUR - seconds)}
         if settings.puts_per_hour and self._puts >= settings.puts_per_hour:
+            later = {"Retry-After": str(HOUR - seconds)}
             raise Problem(503, "The service has taken as many messages as it may in an hour.", headers=later)
         if settings.put_bytes_per_hour:
-            self._check_bytes(request, size, counted, later)
+            self._check_bytes(request, size, counted, HOUR - seconds)
 
-    def _check_bytes(
-        self, request: HTTPServerRequest, size: int, counted: bool, later: Mapping[str, str]
-    ) -> None:
+    def _check_bytes(self, request: HTTPServerRequest, size: int, counted: bool, seconds_left: int) -> None:
         limit = self._settings.put_bytes_per_hour
         networks = networks_of(address_of(request, self._settings.trusted_proxies))
         if any(self._bytes.get(network, 0) + size > limit * share for network, share in networks):
+            later = {"Retry-After": str(seconds_left)}
             raise Problem(429, f"You may put {limit} bytes in an hour. Try again later.", headers=later)
         for network, _ in networks if counted else ():
             self._bytes[network] = self._bytes.pop(network, 0) + size

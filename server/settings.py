@@ -16,9 +16,24 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message names the variable and says what it takes."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None) -> Any:
-    """One environment variable: its default, how its text is read, what it is for, and how its default is shown."""
-    return dataclasses.field(default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown})
+def _setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    meaning: str,
+    shown: str | None = None,
+    on_pages: bool = False,
+) -> Any:
+    """One environment variable.
+
+    Args:
+        parse: reads its text, or raises ValueError.
+        meaning: what it is for, for the README.
+        shown: how the README shows its default, if not as it is.
+        on_pages: whether pages that are the same for everybody depend on it (server/manifest.py).
+    """
+    return dataclasses.field(
+        default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown, "on_pages": on_pages}
+    )
 
 
 def _default_data_dir() -> Path:
@@ -62,7 +77,10 @@ class Settings:
         None, Path, "Folder of the server's own PostgreSQL: `./data`, for root `/var/lib/note-whisperer`."
     )
     max_message_bytes: int = _setting(
-        65536, setting_values.number(int, 1, 16 << 20), "Longest message, in bytes of UTF-8."
+        65536,
+        setting_values.number(int, 1, 16 << 20),
+        "Longest message, in bytes of UTF-8.",
+        on_pages=True,
     )
     max_file_bytes: int = _setting(
         100_000_000,
@@ -74,12 +92,14 @@ class Settings:
         setting_values.lifetimes,
         "Lifetimes that the form offers, commas between them. A client may ask for any up to 30 days.",
         shown="5m,1h,1d,3d,7d,30d",
+        on_pages=True,
     )
     default_lifetime: int = _setting(
         3600,
         setting_values.lifetime,
         "Lifetime of a note if the client names none; one of `LIFETIMES`.",
         shown="1h",
+        on_pages=True,
     )
     post_networks: tuple[Network, ...] = _setting(
         (),
@@ -125,29 +145,36 @@ class Settings:
         setting_values.contact,
         "URI at which people reach the operator, for the page `/how-it-works` and for security reports in"
         " `/.well-known/security.txt` (RFC 9116).",
+        on_pages=True,
     )
     operator_name: str | None = _setting(
-        None, setting_values.line, "Who runs the service, for the page `/how-it-works`."
+        None, setting_values.line, "Who runs the service, for the page `/how-it-works`.", on_pages=True
     )
     source_url: str | None = _setting(
         None,
         setting_values.web_page,
         "Where to read the source code that this server runs, for the page `/how-it-works`.",
+        on_pages=True,
     )
-    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.")
+    brand_title: str = _setting("note-whisperer", setting_values.line, "Title of every page.", on_pages=True)
     brand_logo: branding.Logo | None = _setting(
-        None, branding.logo, "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon."
+        None,
+        branding.logo,
+        "PNG or SVG file of at most 64 KiB, shown beside the title and as the icon.",
+        on_pages=True,
     )
     brand_colors: branding.Palette | None = _setting(
         None,
         branding.palette,
         "Three colours of the light scheme, such as `#9e2f2c,#f3ece0,#2c2521`: accent, background, text. The"
         " server does not start if their contrast is too low (WCAG 2.2 AA).",
+        on_pages=True,
     )
     brand_colors_dark: branding.Palette | None = _setting(
         None,
         branding.palette,
         "The same for the dark scheme. A scheme that is not set keeps its own colours.",
+        on_pages=True,
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),

@@ -9,7 +9,7 @@ from typing import Any
 
 import tornado.web
 
-from server import audit
+from server import audit, pages
 from server.clients import address_of, refuse_cross_site, refuse_other_host
 from server.database import Unavailable
 from server.handlers import inputs
@@ -27,12 +27,14 @@ log = logging.getLogger(__name__)
 # From OWASP's HTTP Headers Cheat Sheet. nginx adds HSTS: it alone knows whether TLS is on.
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    "Content-Security-Policy": f"default-src 'none'; script-src 'self' {pages.IMPORT_MAP_SOURCE};"
+    " style-src 'self'; img-src 'self' blob:;"
     " connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Integrity-Policy": "blocked-destinations=(script)",
     "Permissions-Policy": "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(),"
     " microphone=(), payment=(), usb=(), clipboard-read=(), clipboard-write=(self)",
     "Referrer-Policy": "no-referrer",
@@ -128,8 +130,7 @@ class BaseHandler(Handler):
         """A whole page or, for htmx, its fragment."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        pages = self.service.pages
-        render = pages.fragment if self.format is Format.FRAGMENT else pages.page
+        render = self.service.pages.fragment if self.format is Format.FRAGMENT else self.service.pages.page
         self.finish(render(template, place=place_of(context.get("problem")), **context))
 
     def answer_constant(self, template: str, status: int = 200) -> None:
@@ -228,7 +229,7 @@ def problem_of(error: BaseException | None) -> Problem:
         case Problem():
             return error
         case OutOfKeys():
-            return unavailable("There are no keys for new notes right now. Please try again later.")
+            return unavailable("There are no keys for new messages right now. Please try again later.")
         case Unavailable() | Busy():
             return unavailable()
         case tornado.web.MissingArgumentError() | tornado.web.HTTPError(status_code=400):
@@ -241,4 +242,4 @@ def problem_of(error: BaseException | None) -> Problem:
 
 def timestamp(time: datetime) -> str:
     """RFC 3339, UTC, whole seconds."""
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat()[:19] + "Z"

@@ -11,10 +11,15 @@ from server.static_files import File
 
 FOR_EVER = "public, max-age=31536000, immutable"
 FOR_A_WHILE = "public, max-age=3600"
+NOT_AT_ALL = "no-store"
 
 
 class StaticHandler(BaseHandler):
-    """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint."""
+    """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint.
+
+    If ?v= is the fingerprint of another version, the page's integrity attribute refuses the file, and a reload
+    has to fetch it again.
+    """
 
     route = "/static"
     any_host = True
@@ -27,8 +32,9 @@ class StaticHandler(BaseHandler):
         file = self.files.get(path)
         if file is None:
             raise Problem(404, "There is nothing at this URL.")
-        fits = self.request.query_arguments.get("v") == [file.fingerprint.encode()]
-        self.set_header("Cache-Control", FOR_EVER if fits else FOR_A_WHILE)
+        wanted = b"".join(self.request.query_arguments.get("v", []))
+        fits = wanted == file.fingerprint.encode()
+        self.set_header("Cache-Control", FOR_EVER if fits else NOT_AT_ALL if wanted else FOR_A_WHILE)
         # Weak, since it is the same for compressed bytes (RFC 9110, section 8.8.3.3).
         self.set_header("Etag", f'W/"{file.fingerprint}"')
         if self.check_etag_header():

@@ -90,7 +90,7 @@ class Handler(RequestHandler):
 
     def begin(self, *path_args: bytes) -> None:
         """Answer in a task. `under_way` keeps a reference to it."""
-        self._task = asyncio.create_task(self._execute([], *path_args))
+        self._task = asyncio.get_running_loop().create_task(self._execute([], *path_args))
 
     async def _execute(self, transforms: Any, *path_args: bytes, **_: bytes) -> None:
         """Run the method of the request; an exception becomes an answer, as in Tornado."""

@@ -259,6 +259,7 @@ class Connection(asyncio.Protocol):
 
     def _parse(self) -> None:
         data, self.unparsed = self.unparsed[:SLICE], self.unparsed[SLICE:]
+        limits, before = self.server.limits, self.receiving
         self.overhead_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -266,8 +267,17 @@ class Connection(asyncio.Protocol):
             pass  # its request is not kept alive, so it is the last one
         except HttpParserError:
             self._end_with(400)
-        if self.overhead_bytes > self.server.limits.head:
+        if self.overhead_bytes > limits.head:
             self._end_with(431 if self.receiving is HEAD else 400)
+        if self.receiving is HEAD and self._head_is_too_large():
+            self._end_with(431)
+        # Not for each state that came and went within this slice: most requests arrive in one.
+        if self.receiving is not before and self.answering is None and self.receiving in (HEAD, BODY):
+            self._expire_in(limits.head_seconds if self.receiving is HEAD else limits.body_seconds)
+
+    def _head_is_too_large(self) -> bool:
+        limits = self.server.limits
+        return self.head_bytes > limits.head or len(self.fields) > limits.fields
 
     def _end_with(self, status: int) -> HttpParserError:
         """Receive nothing more, and end with `status`. A parser callback raises the result to stop the parser."""
@@ -289,24 +299,20 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self.receiving, self.head_bytes, self.overhead_bytes, self.url = HEAD, 0, 0, b""
         self.fields: list[tuple[bytes, bytes]] = []
-        if self.answering is None:
-            self._expire_in(self.server.limits.head_seconds)
 
     def on_url(self, url: bytes) -> None:
         self.url += url
         self.head_bytes += len(url)
-        if self.head_bytes > self.server.limits.head:
-            raise self._end_with(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.receiving is not HEAD:
             raise self._end_with(400)  # a trailer, which Tornado's server refuses as well
         self.fields.append((name, value))
         self.head_bytes += len(name) + len(value) + 4  # a colon, a space and the end of the line
-        if self.head_bytes > self.server.limits.head or len(self.fields) > self.server.limits.fields:
-            raise self._end_with(431)
 
     def on_headers_complete(self) -> None:
+        if self._head_is_too_large():
+            raise self._end_with(431)
         self.overhead_bytes = 0
         parser, headers = self.parser, Headers.received(self.fields)
         version, upgrade = parser.get_http_version(), parser.should_upgrade()
@@ -321,10 +327,12 @@ class Connection(asyncio.Protocol):
         keep_alive = parser.should_keep_alive() and not upgrade
         self.requests.append(RequestResponse(self, line, headers, keep_alive))
         self.receiving = BODY
-        if self.answering is None:
-            self._expire_in(self.server.limits.body_seconds)
-            if version == "1.1" and headers.get("Expect", "").lower() == "100-continue":
-                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if (
+            self.answering is None
+            and version == "1.1"
+            and headers.get("Expect", "").lower() == "100-continue"
+        ):
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
         self.overhead_bytes, limits, request = 0, self.server.limits, self.requests[-1]

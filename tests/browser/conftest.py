@@ -18,7 +18,9 @@ import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
 from server import schema
+from tests.browser.firefox import Firefox, firefox_path
 from tests.server_process import serving
+from tests.tampering import Front
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
@@ -345,3 +347,30 @@ def status_of(link):
 def hashed(link):
     """Change the / before the token in a link to a #."""
     return "#".join(link.rsplit("/", 1))
+
+
+@pytest.fixture(scope="package")
+def _front(databases):
+    front = Front()
+    with serving({**databases, "PUBLIC_URL": front.url}) as (url, _):
+        front.upstream = urllib.parse.urlsplit(url).port
+        yield front
+    front.close()
+
+
+@pytest.fixture
+def front(_front):
+    """A front that may change the answers of a server: it knows what this test asked for."""
+    _front.change = None
+    _front.asked.clear()
+    return _front
+
+
+@pytest.fixture(scope="package")
+def firefox(tmp_path_factory):
+    """Debian's Firefox; all its tests share it."""
+    if firefox_path() is None:
+        pytest.skip("no Firefox: install firefox-esr")
+    firefox = Firefox(tmp_path_factory.mktemp("firefox"))
+    yield firefox
+    firefox.close()

@@ -1,6 +1,8 @@
 """server/pages.py, and what all templates and static files keep to; how they behave is tests/browser's."""
 
+import base64
 import hashlib
+import json
 import re
 from datetime import datetime, timedelta, timezone
 from html import unescape
@@ -9,17 +11,18 @@ import jinja2
 import pytest
 
 from server import pages
+from server.handlers.base import SECURITY_HEADERS
 from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, marked, utc
 from server.problems import Problem
 from server.settings import Settings
 
 LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
 TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
-PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
+PROBLEM = Problem(413, "The message may have at most 65,536 bytes.", "message")
 
 ENDINGS = ("read", "destroyed", "expired")
 RECEIPT = f"https://x/Ab3_x/receipt#{'A' * 86}"
-SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
+SHARED = {"key": "Ab3_x", "expires_at": LATER}
 CONFIRM = {"problem": None, "asks_passphrase": False, "present": False}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
@@ -49,6 +52,7 @@ CONTEXTS = {
     **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
     "broken": ("broken.html", {}),
     "receipt": ("receipt.html", {}),
+    **{f"ended, {how}": ("ended.html", {"how": how, "at": LATER}) for how in ENDINGS},
     "destroyed": ("destroyed.html", {}),
     "how it works": ("how-it-works.html", {}),
     "error": ("error.html", {"problem": PROBLEM}),
@@ -60,6 +64,8 @@ VENDORED = {
     "htmx-LICENSE.txt": "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
     "lean-qr-nano-2.7.4.min.js": "9f064e870e3ab537ca1f87fadbaa45dd7fa56d8c32440bbddb8b893201b951d7",
     "lean-qr-LICENSE.txt": "dc672b829e054d6c102da8776d327f26f27edc1f88740c1878a7ca5b9f74da73",
+    "eff-short-wordlist-1.txt": "36ecca49e4fa20ca84b176c32f2e9c82f98f446585190e75f9879a95c08247bf",
+    "eff-short-wordlist-1-LICENSE.txt": "40d205c232f0dd8e2ac2fc124fe86f70748427bac3b6d50c44b6fa79c9b9518c",
 }
 
 
@@ -80,10 +86,54 @@ def test_a_fragment_is_a_part_of_its_page(rendered, name):
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_pages_have_no_inline_script_or_style(rendered, name):
-    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler."""
+def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
+    """Each has "integrity" and "crossorigin"; the import map before the first module has those of all modules."""
     template, context = CONTEXTS[name]
     page = rendered.page(template, **context)
+    tags = re.findall(r"<(?:script\b[^>]*\bsrc=|link\b[^>]*\brel=\"stylesheet\")[^>]*>", page)
+    for tag in tags:
+        url, hashes = re.search(r'(?:src|href)="([^"]+)" integrity="([^"]+)" crossorigin\b', tag).groups()
+        assert hashes == sha384_of(url)
+    assert len(tags) >= 3
+    before, import_map, after = re.split(r'<script type="importmap">(.*?)</script>', page)
+    hashes = json.loads(import_map)["integrity"]
+    assert "modulepreload" not in before
+    assert set(re.findall(r"/static/[^\s\"]+\.js\?v=\w+", after)) <= hashes.keys()
+    assert hashes == {url: sha384_of(url) for url in hashes}
+
+
+def test_the_style_of_a_brand_has_its_hash_too():
+    """The colours of the settings are a style like any other."""
+    branded = Pages(Settings.from_env({"BRAND_COLORS": "#9e2f2c,#ffffff,#2c2521"}))
+    url, hashes = re.search(
+        r'href="/([^"?]*branding[^"?]*)[^"]*" integrity="([^"]+)" crossorigin', branded.page("receipt.html")
+    ).groups()
+    assert hashes == branded.files[url].integrity
+    digest = hashlib.sha384(branded.files[url].content).digest()
+    assert hashes == "sha384-" + base64.b64encode(digest).decode()
+
+
+def sha384_of(url):
+    """Of the file that this URL names, as a browser computes it."""
+    name, fingerprint_in_url = url.removeprefix("/static/").split("?v=")
+    content = (STATIC / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(fingerprint_in_url)
+    return "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+
+def test_the_policy_allows_the_import_map_and_no_other_inline_script(rendered):
+    """Its one hash is that of what stands between the tags."""
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    (import_map,) = re.findall(r'<script type="importmap">(.*?)</script>', rendered.page("receipt.html"))
+    digest = base64.b64encode(hashlib.sha256(import_map.encode()).digest()).decode()
+    assert re.findall(r"script-src ([^;]*);", policy) == [f"'self' 'sha256-{digest}'"]
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_pages_have_no_inline_script_or_style(rendered, name):
+    """Nothing that the Content-Security-Policy would refuse: no code, no style, no handler, but the import map."""
+    template, context = CONTEXTS[name]
+    page = rendered.page(template, **context).replace('<script type="importmap">', "")
     inline = r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|hx-on|javascript:"
     assert re.findall(inline, page) == []
 
@@ -123,7 +173,7 @@ def test_ids_are_unique_and_references_lead_somewhere(rendered, name):
 
 @pytest.mark.parametrize("name, digest", VENDORED.items())
 def test_vendored_files_are_as_published(name, digest):
-    """Each file's SHA-256 is that of the file in the npm package."""
+    """Each file's SHA-256 is that of the file in the package that it came from; the list's licence is our notice."""
     assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == digest
 
 
@@ -152,7 +202,7 @@ def test_a_refused_message_is_filled_in_again(rendered):
     assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == "\nhello"
     assert '<option value="300" selected>' in page
     assert re.search(r'id="problem-message"[^>]*>\s*<p>The message may have at most', page)
-    assert page.count("at most 65536 bytes") == 1
+    assert page.count("at most 65,536 bytes") == 1
 
 
 def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
@@ -204,7 +254,7 @@ def test_the_secrets_of_a_sealed_message_are_in_no_page_as_served(rendered):
     assert 'value="https://x/Ab3_x"' in fragment
     assert 'value="https://x/Ab3_x/receipt"' in fragment
     assert 'name="token"' not in fragment
-    assert re.search(r"<button[^>]* disabled>Destroy it now", fragment)
+    assert re.search(r"<button[^>]* disabled>Yes, destroy it now", fragment)
 
 
 @pytest.mark.parametrize("how", ENDINGS)
@@ -224,10 +274,9 @@ def test_without_an_ending_the_page_tells_nothing(rendered):
 
 
 def test_the_limit_on_the_page_is_the_setting():
-    """MAX_MESSAGE_BYTES stands in the form, for the counter and in words."""
+    """MAX_MESSAGE_BYTES stands in the form, for the counter."""
     page = Pages(Settings(max_message_bytes=1500)).page("form.html", values={}, problem=None)
     assert 'data-limit="1500"' in page
-    assert "Up to 1,500 bytes" in page
 
 
 def test_an_asset_is_named_by_what_is_in_it(tmp_path, monkeypatch):

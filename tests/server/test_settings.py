@@ -33,6 +33,7 @@ def test_the_default_links_follow_the_port():
         ("PROCESSES", "-1"),
         ("PUBLIC_URL", "notes.example.org"),
         ("PUBLIC_URL", "https://notes.example.org/path"),
+        ("PUBLIC_URL", 'https://notes".example.org'),
         ("KEY_DB_URL", "host=localhost"),
         ("MAX_MESSAGE_BYTES", "0"),
         ("MAX_MESSAGE_BYTES", "1e6"),

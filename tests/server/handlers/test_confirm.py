@@ -42,7 +42,7 @@ async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
     assert answer.headers["Content-Type"] == content_type
     assert answer.body == (b'{"message": "hello\\n"}\n' if content_type == JSON_TYPE else b"hello\n")
     assert again.code == 404
-    assert "The note was read on " in again.body.decode()
+    assert "The message was read on " in again.body.decode()
 
 
 @table(LOOKERS)

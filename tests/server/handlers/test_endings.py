@@ -137,7 +137,7 @@ async def test_the_status_of_an_unread_note(site, row, by):
             assert told == {"status": "unread", "has_passphrase": True, "wrong_passphrases": wrong}
         else:
             text = answer.body.decode()
-            assert re.fullmatch(r"The note is unread\. It expires on [^.]* UTC\.(.*)\n", text)[1] == words
+            assert re.fullmatch(r"The message is unread\. It expires on [^.]* UTC\.(.*)\n", text)[1] == words
         await site.ask("POST", f"/{key}/reveal", {}, wrong_guess(keys))
     assert await site.holds(key)
 

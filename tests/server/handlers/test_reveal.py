@@ -117,7 +117,7 @@ async def test_a_wrong_passphrase_is_told_to_a_client_that_proves_the_link(site,
 
     assert answer.code == 403
     assert answer.headers["Content-Type"] == content_type
-    assert "The passphrase is wrong. The note is untouched. 9 tries are left." in answer.body.decode()
+    assert "The passphrase is wrong. The message is untouched. 9 tries are left." in answer.body.decode()
     if content_type == PROBLEM_TYPE:
         problem = json.loads(answer.body)
         assert (problem["field"], problem["tries_left"]) == ("passphrase", TRIES - 1)

@@ -1,0 +1,247 @@
+"""The man page and the completions of bash, zsh and fish, made from the commands' own parsers.
+
+`make manual` writes them into client/share/, from where `pip install` takes them; a test compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from client.arguments import COMMANDS, DESCRIPTION, PROGRAM, parser
+from client.failures import Exit
+from client.settings import TOKEN, URL
+
+SHARE = Path(__file__).with_name("share")
+
+
+class Option(NamedTuple):
+    """An option, or an argument if it has no flags."""
+
+    flags: list[str]
+    value: str | None
+    help: str
+
+    @property
+    def takes_file(self) -> bool:
+        return self.value == "FILE"
+
+
+class Part(NamedTuple):
+    """A command as its parser knows it."""
+
+    name: str
+    help: str
+    usage: str
+    description: str
+    epilog: str
+    options: list[Option]
+
+
+def parts() -> list[Part]:
+    """All commands."""
+    (choices,) = (
+        action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return [_part(name, sub) for name, sub in choices.items()]
+
+
+def _part(name: str, sub: argparse.ArgumentParser) -> Part:
+    options = [
+        Option(
+            list(action.option_strings),
+            None if action.nargs == 0 else str(action.metavar),
+            (action.help or "").replace("%%", "%"),
+        )
+        for action in sub._actions
+        if action.help != argparse.SUPPRESS
+    ]
+    usage = sub.usage or f"{PROGRAM} {name} {_arguments(options)}"
+    return Part(name, COMMANDS[name].HELP, usage, sub.description or "", sub.epilog or "", options)
+
+
+def _arguments(options: list[Option]) -> str:
+    return " ".join(["[options]", *[str(option.value) for option in options if not option.flags]])
+
+
+def man_page() -> str:
+    """In the language of man(7)."""
+    return "\n".join(_man_lines()) + "\n"
+
+
+def _man_lines() -> Iterator[str]:
+    yield f'.TH {_roff(PROGRAM.upper())} 1 "" "{PROGRAM}" "User Commands"'
+    yield ".SH NAME"
+    yield f"{_roff(PROGRAM)} \\- send and read messages that destroy themselves"
+    yield ".SH SYNOPSIS"
+    for number, part in enumerate(parts()):
+        yield from ([".br"] if number else [])
+        yield f".B {_roff(part.usage)}"
+    yield ".SH DESCRIPTION"
+    yield from list(_paragraphs(DESCRIPTION))[1:]
+    for part in parts():
+        yield f".SH {_roff(part.name.upper())}"
+        yield f".B {_roff(part.usage)}"
+        yield from _paragraphs(part.description)
+        for option in part.options:
+            name = ", ".join(option.flags) or str(option.value)
+            yield ".TP"
+            yield f".B {_roff(name)}" + (
+                f" \\fI{_roff(option.value)}\\fR" if option.flags and option.value else ""
+            )
+            yield _roff(option.help)
+        yield from _paragraphs(part.epilog)
+    yield ".SH ENVIRONMENT"
+    for name, meaning in {
+        URL: "The address of the service that send uses, such as https://notes.example.org.",
+        TOKEN: "The access token for that service, if it asks for one. It is sent to no other address.",
+        "HTTPS_PROXY, NO_PROXY": "The proxy to use, http://HOST:PORT, and the names that need none.",
+        "SSL_CERT_FILE": "A file with further certificate authorities, instead of those of the system.",
+    }.items():
+        yield from (".TP", f".B {_roff(name)}", _roff(meaning))
+    yield ".SH FILES"
+    yield from (".TP", ".I ~/.config/note\\-whisperer/settings")
+    yield (
+        f"Lines {_roff(URL)}=… and {_roff(TOKEN)}=…, for what the environment does not set. Nobody else may be able"
+        " to read the file (mode 0600). With XDG_CONFIG_HOME, it is in that folder."
+    )
+    yield ".SH EXIT STATUS"
+    for code in Exit:
+        yield from (".TP", f".B {int(code)}", _roff(code.meaning))
+    yield from (".TP", ".B 126, 127", "run: the command cannot be started, or was not found.")
+    yield ".SH ERRORS"
+    yield (
+        "With \\-\\-json, an error is a JSON object on standard error: error (the name of the exit code), exit (its"
+        " number), detail (a text for people), and what else is known, such as ending, tries_left, retry_after (in"
+        " seconds) or opened (the names of the messages that run has already opened)."
+    )
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for paragraph in text.split("\n\n"):
+        if any(line.startswith("  ") for line in paragraph.splitlines()):
+            yield from (".PP", ".nf", *[_roff(line) for line in paragraph.splitlines()], ".fi")
+        else:
+            yield from (".PP", *[_roff(line) for line in paragraph.splitlines()])
+
+
+def _roff(text: str) -> str:
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("~", "\\(ti")
+    return "\\&" + text if text.startswith((".", "'")) else text
+
+
+def bash() -> str:
+    """The completion of bash."""
+    valued = [option for part in parts() for option in part.options if option.value]
+    files = sorted({flag for option in valued for flag in option.flags if option.takes_file})
+    values = sorted({flag for option in valued for flag in option.flags if not option.takes_file})
+    cases = "\n".join(
+        f"        {part.name}) options='{' '.join(flag for option in part.options for flag in option.flags)}' ;;"
+        for part in parts()
+    )
+    return f"""\
+# shellcheck shell=bash
+# Completion of {PROGRAM} for bash, made by client/manual.py.
+_note_whisperer() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} options=''
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W '{" ".join(part.name for part in parts())} --help --version' -- "$word")
+        return
+    fi
+    case $previous in
+        {"|".join(files)}) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        {"|".join(values)}) return ;;
+    esac
+    case ${{COMP_WORDS[1]}} in
+{cases}
+    esac
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    fi
+}}
+complete -o filenames -F _note_whisperer {PROGRAM}
+"""
+
+
+def zsh() -> str:
+    """The completion of zsh."""
+    commands = "\n".join(f"        {_quoted(f'{part.name}:{part.help}')}" for part in parts())
+    return f"""\
+#compdef {PROGRAM}
+# Completion of {PROGRAM} for zsh, made by client/manual.py.
+_note_whisperer() {{
+    local -a commands=(
+{commands}
+    )
+    if (( CURRENT == 2 )); then
+        _describe command commands
+        return
+    fi
+    shift words
+    (( CURRENT-- ))
+    case $words[1] in
+{"".join(_zsh_case(part) for part in parts())}\
+    esac
+}}
+_note_whisperer "$@"
+"""
+
+
+def _zsh_case(part: Part) -> str:
+    lines = [f"        {part.name})", "            _arguments \\"]
+    for option in part.options:
+        if not option.flags:
+            lines.append(f"                {_quoted(f':{option.value}:')} \\")
+        for flag in option.flags:
+            words = (
+                option.help.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
+            )
+            value = f":{option.value}:{'_files' if option.takes_file else ''}" if option.value else ""
+            repeated = "*" if flag.startswith("--secret") else ""
+            lines.append(f"                {_quoted(f'{repeated}{flag}[{words}]{value}')} \\")
+    if part.name == "run":
+        lines.append("                '*::command:_normal' \\")
+    lines[-1] = lines[-1].removesuffix(" \\")
+    return "\n".join([*lines, "            ;;", ""])
+
+
+def fish() -> str:
+    """The completion of fish."""
+    lines = [
+        f"# Completion of {PROGRAM} for fish, made by client/manual.py.",
+        f"complete -c {PROGRAM} -f",
+    ]
+    for part in parts():
+        lines.append(f"complete -c {PROGRAM} -n __fish_use_subcommand -a {part.name} -d {_quoted(part.help)}")
+        for option in part.options:
+            flags = " ".join(
+                f"-l {flag.removeprefix('--')}" if flag.startswith("--") else f"-s {flag.removeprefix('-')}"
+                for flag in option.flags
+            )
+            if flags:
+                value = (" -r -F" if option.takes_file else " -x") if option.value else ""
+                words = _quoted(option.help)
+                lines.append(
+                    f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {part.name}' {flags}{value} -d {words}"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+FILES = {
+    "man/man1/note-whisperer.1": man_page,
+    "bash-completion/completions/note-whisperer": bash,
+    "zsh/site-functions/_note-whisperer": zsh,
+    "fish/vendor_completions.d/note-whisperer.fish": fish,
+}
+
+if __name__ == "__main__":
+    for name, content in FILES.items():
+        (SHARE / name).parent.mkdir(parents=True, exist_ok=True)
+        (SHARE / name).write_text(content(), encoding="utf-8")

@@ -1,0 +1,153 @@
+"""The main ways through the service in Debian's Firefox. How each page behaves in detail, Chromium's tests show."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import hashed, leave
+from tests.browser.firefox import Firefox
+
+MESSAGE = "the heron stands at dawn, שלום 🙂"
+HOLD = 700  # milliseconds: more than the half second for which the button is held
+# What Firefox says of a module that was still on its way when the page was left: the hash is that of no bytes.
+LEFT_EARLY = (
+    "OLBgp1GsljhM2TJ+sbHjaiH9txEUvgdDTAzHv2P24donTt6/529l+9Ua0vFImLlb",
+    "loading dynamically imported",
+)
+SEALED_LINK = r"http://localhost:\d+/[\w-]{5}#[0-9A-Za-z]{24}"
+
+
+@pytest.fixture
+def tab(firefox):
+    """A new tab, whose console has to stay silent, but for what the test foresees."""
+    tab = firefox.tab()
+    tab.foreseen.extend(LEFT_EARLY)
+    yield tab
+    assert [trouble for trouble in tab.troubles if not any(words in trouble for words in tab.foreseen)] == []
+    tab.close()
+
+
+@pytest.fixture(scope="module")
+def scriptless(tmp_path_factory, firefox):
+    """A Firefox whose user has turned JavaScript off."""
+    firefox = Firefox(tmp_path_factory.mktemp("scriptless"), **{"javascript.enabled": False})
+    yield firefox
+    firefox.close()
+
+
+def write(tab, front, message=MESSAGE, passphrase=""):
+    """Seal a message in the form; returns the link."""
+    tab.open(f"{front.url}/")
+    tab.find("[data-send]:enabled")
+    tab.fill("#message", message)
+    if passphrase:
+        tab.fill("#passphrase", passphrase)
+    tab.click("[data-send]")
+    tab.find("h1[data-focus]", "sealed")
+    return tab.value("#link")
+
+
+def reveal(tab):
+    """Hold the button of the confirm page; returns the message."""
+    tab.click("[data-send]:enabled", hold=HOLD)
+    tab.find("#text:not(:empty)")
+    return tab.text("#text")
+
+
+def test_seal_copy_and_open(front, tab):
+    """The link is copied, and whoever pastes it elsewhere reads the message."""
+    link = write(tab, front)
+    assert re.fullmatch(SEALED_LINK, link)
+    tab.click("[data-copies=link]")
+    tab.find("#link[data-copied]")
+    tab.open(f"{front.url}/")
+    tab.click("#message")
+    tab.press("Control", "v")
+    tab.find("#message")
+    assert tab.value("#message") == link
+
+    tab.open(link)
+    assert reveal(tab) == MESSAGE
+    assert tab.evaluate("() => location.href") == link.split("#")[0]
+
+
+def test_a_click_alone_opens_nothing(front, tab):
+    """The button has to be held: a short press leaves the message unread."""
+    link = write(tab, front)
+    tab.open(link)
+    tab.click("[data-send]:enabled")
+    assert reveal(tab) == MESSAGE
+
+
+def test_a_wrong_passphrase_then_the_right_one(front, tab):
+    """The wrong one is answered beside the field, and destroys nothing."""
+    tab.foreseen.append("403")
+    link = write(tab, front, passphrase="willow bark tea")
+    tab.open(link)
+    tab.fill("#passphrase", "oak")
+    tab.click("[data-send]:enabled", hold=HOLD)
+    tab.find("#problem-passphrase", "passphrase")
+    tab.clear("#passphrase")
+    tab.fill("#passphrase", "willow bark tea")
+    assert reveal(tab) == MESSAGE
+
+
+def test_a_second_reader_learns_that_it_is_gone(front, tab):
+    """The link then says that the message was read."""
+    tab.foreseen.append("404")
+    link = write(tab, front)
+    tab.open(link)
+    assert reveal(tab) == MESSAGE
+    tab.open(f"{front.url}/")  # the same address but for its # would not be asked for again
+    tab.open(link)
+    tab.find("h1", "This message was already read")
+
+
+def test_the_receipt_tells_that_it_was_read(front, tab):
+    """From unread to read and confirmed."""
+    link = write(tab, front)
+    receipt = tab.value("#receipt")
+    tab.open(receipt)
+    tab.find("[data-status]", "Not read yet.")
+    tab.open(link)
+    assert reveal(tab) == MESSAGE
+    tab.open(receipt)
+    tab.find("[data-status]", ", confirmed.")
+
+
+def test_the_receipt_destroys(front, tab):
+    """Its button destroys the message unread."""
+    write(tab, front)
+    tab.open(tab.value("#receipt"))
+    tab.click("button", "Destroy it now")
+    tab.find("h1", "Destroyed, unread")
+
+
+def test_without_a_script(front, scriptless):
+    """The server seals and opens; each step works."""
+    tab = scriptless.tab()
+    tab.open(f"{front.url}/")
+    tab.fill("#message", MESSAGE)
+    tab.click("noscript button")
+    link = tab.value("#link")
+    assert "#" not in link
+    tab.open(link)
+    agree(tab)
+    tab.click("noscript button")
+    assert tab.text("#text") == MESSAGE
+    tab.open(link)
+    tab.find("h1", "There is no message here")
+    tab.close()
+
+
+def agree(tab):
+    """Make the choice that the confirm page requires of browsers without a script."""
+    if tab.shows("[type=checkbox]:required"):
+        tab.click("[type=checkbox]:required")
+
+
+def test_a_message_that_the_server_sealed(front, tab):
+    """The link of a client without a script opens in Firefox, with a / or a #."""
+    for link in (leave(front.url, "from curl"), hashed(leave(front.url, "from curl"))):
+        tab.open(link)
+        assert reveal(tab) == "from curl"

@@ -1,0 +1,50 @@
+"""The first impression: help, version and mistakes."""
+
+import os
+
+import pytest
+
+from client.arguments import COMMANDS
+
+
+def test_without_arguments_it_says_what_it_does(nw):
+    """The help, on standard error, and exit code 2."""
+    done = nw()
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Send and read messages that destroy themselves" in done.stderr
+    for name in COMMANDS:
+        assert f"    {name} ".encode() in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--help",), *[(name, "--help") for name in COMMANDS]])
+def test_help(nw, arguments):
+    """On standard output, exit code 0, with lines that fit a screen."""
+    done = nw(*arguments)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert max(len(line) for line in done.stdout.decode().splitlines()) <= 110
+
+
+@pytest.mark.parametrize("arguments", [("frob",), ("read",), ("read", "a", "b"), ("send", "--to"), ("--x",)])
+def test_mistakes_say_where_help_is(nw, arguments):
+    """Exit code 2, and one line."""
+    done = nw(*arguments)
+
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1 and b"--help" in done.stderr
+
+
+def test_mistakes_as_json(nw):
+    """--json is for errors, too."""
+    assert nw("read", "--json").stderr.startswith(b'{"error": "usage", "exit": 2, "detail": "Missing: LINK.')
+
+
+def test_help_into_a_closed_pipe(nw):
+    """No traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = nw("send", "--help", stdout=writing)
+    os.close(writing)
+
+    assert b"Traceback" not in done.stderr

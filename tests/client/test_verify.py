@@ -1,0 +1,280 @@
+"""`verify`: a real service behind a front that tampers with its answers."""
+
+import gzip
+import itertools
+import json
+import zlib
+
+import pytest
+
+from server.manifest import PAGES, manifest_of
+from server.settings import Settings
+from tests.tampering import Front, changing_byte
+
+MANIFEST = manifest_of(Settings.from_env({}))
+PATHS = {page["name"]: page["path"] for page in MANIFEST["pages"]}
+
+
+@pytest.fixture
+def front(way):
+    """A front of the service, which is unchanged but for what a test changes."""
+    front = Front(way.upstream)
+    yield front
+    front.close()
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Writes a manifest into a file; returns its path."""
+
+    def write(content=MANIFEST):
+        path = tmp_path / "MANIFEST.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def verify(nw, front, manifest):
+    """Runs the command once as each client: its exit code and its differences as {what: difference}."""
+
+    def run(*arguments):
+        done = nw("verify", "--json", "--rounds", "1", "--manifest", manifest(), *arguments, front.url)
+        assert done.stderr == b""
+        found = json.loads(done.stdout)["differences"]
+        return done.returncode, {one["what"]: one["difference"] for one in found}
+
+    return run
+
+
+def is_form(request):
+    return request.command == "GET" and request.path == "/"
+
+
+def changing_header(name, value):
+    """A change of a header of the form."""
+
+    def change(request, answer):
+        if is_form(request):
+            answer.set_header(name, value)
+
+    return change
+
+
+def test_an_unchanged_service(nw, front, manifest):
+    """Exit code 0, and a line that says what was compared."""
+    done = nw("verify", "--rounds", "2", "--manifest", manifest(), front.url)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    count = len(MANIFEST["pages"]) + len(MANIFEST["files"])
+    assert done.stdout.decode() == (
+        f"{front.url} sends release {MANIFEST['version']} unchanged:"
+        f" {count} pages and files, {count * 2 * 3} answers.\n"
+    )
+
+
+def test_a_changed_byte_of_every_page_and_file_is_found(verify, front):
+    """Wherever it is."""
+
+    def change(request, answer):
+        if request.command == "GET" and answer.body:
+            changing_byte(request.path.split("?")[0], len(answer.body) // 2)(request, answer)
+
+    def change_plain(request, answer):
+        if "Accept-Encoding" not in request.headers:
+            change(request, answer)
+
+    front.change = change_plain
+    code, differences = verify()
+
+    assert code == 11
+    assert differences == dict.fromkeys([*PATHS, *MANIFEST["files"]], "its bytes differ")
+
+
+def test_one_byte_is_one_line(nw, front, manifest):
+    """For people: what differs, and how often it did."""
+    front.change = changing_byte(
+        "/static/js/seal.js", only=lambda request: "Accept-Encoding" not in request.headers
+    )
+
+    done = nw("verify", "--rounds", "2", "--manifest", manifest(), front.url)
+
+    assert done.returncode == 11
+    assert done.stdout == b"/static/js/seal.js: its bytes differ (in 2 of 6 answers).\n"
+
+
+def test_bytes_that_only_some_browsers_get_are_found(verify, front):
+    """A service may change what it sends to one kind of browser, and only if it is compressed."""
+
+    def change(request, answer):
+        if is_form(request) and "Firefox" in request.headers.get("User-Agent", ""):
+            changed = gzip.decompress(answer.body).replace(b"</body>", b"<p></p></body>")
+            answer.body = gzip.compress(changed)
+
+    front.change = change
+    assert verify() == (11, {"form": "its bytes differ"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "difference"),
+    [
+        ("Content-Security-Policy", None, "its header content-security-policy is missing"),
+        (
+            "Content-Security-Policy",
+            MANIFEST["headers"]["Content-Security-Policy"].replace("'self' 'sha256", "'self' https: 'sha256"),
+            "its header content-security-policy differs",
+        ),
+        ("Integrity-Policy", None, "its header integrity-policy is missing"),
+        ("Referrer-Policy", "unsafe-url", "its header referrer-policy differs"),
+        ("Content-Type", "text/html; charset=utf-7", "its header content-type differs"),
+        ("Link", "</x.js>; rel=modulepreload", "it has the header link, which no release sends"),
+        ("Set-Cookie", "id=1", "it has the header set-cookie, which no release sends"),
+    ],
+)
+def test_a_changed_header_is_found(verify, front, name, value, difference):
+    """A policy that is missing or different, and a header that no release sends."""
+    front.change = changing_header(name, value)
+    assert verify() == (11, {"form": difference})
+
+
+def test_a_header_of_a_script_is_found(verify, front):
+    """Another character set makes other code of the same bytes."""
+
+    def change(request, answer):
+        if request.path.startswith("/static/js/page.js"):
+            answer.set_header("Content-Type", "text/javascript; charset=utf-16")
+
+    front.change = change
+    assert verify() == (11, {"/static/js/page.js": "its character set is not UTF-8"})
+
+
+def test_one_of_four_processes_is_found(nw, front, manifest):
+    """Each fetch of a page can reach another process: among twelve, each process of four answers."""
+    turn = itertools.count()
+
+    def change(request, answer):
+        if is_form(request) and next(turn) % 4 == 3:
+            answer.set_header("X-Frame-Options", None)
+
+    front.change = change
+    done = nw("verify", "--rounds", "4", "--manifest", manifest(), front.url)
+
+    assert done.returncode == 11
+    assert done.stdout == b"form: its header x-frame-options is missing (in 3 of 12 answers).\n"
+
+
+def test_each_page_is_fetched_over_a_connection_of_its_own(verify, front):
+    """A load balancer sends a connection to one process."""
+    connections = []
+    front.change = lambda request, answer: connections.append((request.path, request.client_address))
+    assert verify() == (0, {})
+    pages = [address for path, address in connections if path in ("/", "/how-it-works")]
+    assert len(pages) == len(set(pages)) == 6
+
+
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"x")[:-4], gzip.compress(b"x") + b"y", gzip.compress(bytes(20 << 20))],
+    ids=["not gzip", "cut off", "with a tail", "a bomb"],
+)  # fmt: skip
+def test_odd_compression_is_a_difference(verify, front, body):
+    """The command does not stumble over what is no gzip, and does not inflate it without end."""
+
+    def change(request, answer):
+        if is_form(request) and "Accept-Encoding" in request.headers:
+            answer.set_header("Content-Encoding", "gzip")
+            answer.body = body
+
+    front.change = change
+    assert verify() == (11, {"form": "its bytes cannot be decompressed as gzip"})
+
+
+def test_another_compression_is_a_difference(verify, front):
+    """A release compresses with gzip alone."""
+
+    def change(request, answer):
+        if is_form(request) and "Accept-Encoding" in request.headers:
+            answer.set_header("Content-Encoding", "deflate")
+            answer.body = zlib.compress(answer.body)
+
+    front.change = change
+    assert verify() == (11, {"form": "its bytes cannot be decompressed as gzip"})
+
+
+def test_another_status_is_a_difference(verify, front):
+    """Such as a redirect, which the command does not follow."""
+
+    def change(request, answer):
+        if is_form(request):
+            answer.status = 302
+            answer.set_header("Location", "https://example.org/")
+
+    front.change = change
+    assert verify() == (11, {"form": "its status is 302, not 200"})
+
+
+def test_other_settings_need_their_own_manifest(nw, front, manifest):
+    """The form of a service with other lifetimes differs from the default one; its own manifest says what is right."""
+    other = manifest_of(Settings.from_env({"LIFETIMES": "1h,1d"}))
+
+    done = nw("verify", "--rounds", "1", "--manifest", manifest(other), front.url)
+
+    assert (done.returncode, done.stdout) == (11, b"form: its bytes differ (in 3 of 3 answers).\n")
+
+
+def test_the_note_is_destroyed_afterwards(verify, front, msg_db):
+    """Also if something differs: no unread note stays."""
+    front.change = changing_header("Integrity-Policy", None)
+    assert verify()[0] == 11
+    (destroyed,) = [path for method, path in front.asked if method == "POST" and path.endswith("/destroy")]
+    key = destroyed.split("/")[1]
+    assert [path for method, path in front.asked if path == f"/{key}"]
+    msg_db("SELECT 1 / (count(*) = 0)::int FROM note WHERE key = %s", [key])
+    msg_db("SELECT 1 / (count(*) = 1)::int FROM ending WHERE key = %s", [key])
+
+
+def test_a_limit_is_waited_for(verify, front):
+    """429 is no difference: the command asks again when the service allows it."""
+    refusals = itertools.count()
+
+    def change(request, answer):
+        if is_form(request) and next(refusals) == 0:
+            answer.status, answer.body = 429, b""
+            answer.set_header("Retry-After", "0")
+
+    front.change = change
+    assert verify() == (0, {})
+    assert front.asked.count(("GET", "/")) == 4
+
+
+def test_a_service_that_cannot_be_reached(nw, front, manifest):
+    """Exit code 5: nothing is known."""
+    front.close()
+    assert nw("verify", "--manifest", manifest(), front.url).returncode == 5
+
+
+def test_without_a_manifest(nw, front):
+    """A checkout has none: the command says where to get one."""
+    done = nw("verify", front.url)
+    assert done.returncode == 2
+    assert b"--manifest" in done.stderr
+    assert front.asked == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"format": 2}', "\xff", json.dumps({**MANIFEST, "pages": [{}]})]
+)
+def test_a_file_that_is_no_manifest(nw, front, manifest, content):
+    """A usage error, before anything is asked."""
+    done = nw("verify", "--manifest", manifest(content), front.url)
+    assert done.returncode == 2
+    assert b"manifest" in done.stderr
+    assert front.asked == []
+
+
+def test_every_page_is_compared(front, verify):
+    """What the manifest lists is what the service is asked for."""
+    assert verify() == (0, {})
+    asked = {path for method, path in front.asked if method == "GET"}
+    assert {address.path for address in PAGES.values() if "{" not in address.path} < asked
+    assert len({path for path in asked if len(path) == 6}) >= 2
