@@ -79,6 +79,23 @@ def confirm(visitor):
     visitor.page.wait_for_selector("[data-send]:enabled")
 
 
+def confirm_armed(visitor):
+    confirm(visitor)
+    visitor.page.click("[data-send]")
+    visitor.page.wait_for_selector("[data-press=ready]")
+
+
+def confirm_by_a_program(visitor):
+    visitor.page.add_init_script("Object.defineProperty(navigator, 'webdriver', {value: true})")
+    confirm(visitor)
+    visitor.page.wait_for_selector("[data-choice]:visible")
+
+
+def broken(visitor):
+    visitor.foresee("404")
+    visitor.open(leave(visitor.url, "hello")[:-1])
+
+
 def confirm_refused(visitor):
     visitor.foresee("403")
     visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
@@ -116,7 +133,7 @@ def ended(visitor):
 
 
 def revealed(visitor):
-    visitor.open(hashed(leave(visitor.url, "hello\n" * 100 + "x" * 400)))
+    visitor.open(hashed(leave(visitor.url, "hello\n" * 100 + "x" * 400 + "\u202e")))
     visitor.reveal()
 
 
@@ -142,7 +159,8 @@ def error(visitor):
 
 STATES = [
     form, form_refused, form_waiting, form_insecure, share, share_read, receipt, receipt_cut_off,
-    confirm, confirm_refused, confirm_cut_off, confirm_waiting, confirm_of_another,
+    confirm, confirm_armed, confirm_by_a_program, broken, confirm_refused, confirm_cut_off, confirm_waiting,
+    confirm_of_another,
     revealed, gone, ended, destroyed, how_it_works, error,
 ]  # fmt: skip
 

@@ -597,8 +597,8 @@ def test_the_envelope_opens_where_motion_is_welcome(visit, link):
     page = visitor.open(link)
     page.evaluate("""() => {
         document.addEventListener('animationstart', ({ animationName, pseudoElement, target }) => {
-            const [animation] = target.getAnimations({ subtree: true }).filter((each) => each.animationName === animationName);
-            const time = animation?.effect.getComputedTiming().endTime;
+            const all = target.getAnimations({ subtree: true });
+            const time = all.find((each) => each.animationName === animationName)?.effect.getComputedTiming().endTime;
             document.documentElement.dataset[animationName.replace('-', '')] = `${pseudoElement} ${time}`;
         });
     }""")
