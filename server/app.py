@@ -12,9 +12,11 @@ from server.handlers.notes import (
     ConfirmHandler,
     DestroyHandler,
     EncodedLinkHandler,
+    EncodedReceiptHandler,
     ReceiptHandler,
     ReceivedHandler,
     RevealHandler,
+    SlashHandler,
     StatusHandler,
     TokenHandler,
 )
@@ -26,7 +28,7 @@ from server.handlers.operations import (
     ReadyHandler,
     SecurityTxtHandler,
 )
-from server.handlers.put import FormHandler, PostHandler
+from server.handlers.put import FormHandler, PostHandler, SentHandler, SharedTextHandler
 from server.handlers.static import StaticHandler
 from server.httpd.handler import Application
 from server.keys import KEY_PATTERN
@@ -39,20 +41,26 @@ def make_app(service: Service) -> Application:
     with_service = {"service": service}
     files = files_in(pages.STATIC)
     at_the_root = {name: files[name] for name in ("robots.txt", "favicon.ico", "apple-touch-icon.png")}
+    # In a folder, a service worker could answer for that folder alone.
+    at_the_root["shared-text-worker.js"] = files["js/shared-text-worker.js"]
     return Application(
         [
             (r"/", FormHandler, with_service),
             (r"/post", PostHandler, with_service),
+            (r"/shared-text", SharedTextHandler, with_service),
             (r"/upload", UploadHandler, with_service),
             (r"/upload/chunks", UploadChunksHandler, with_service),
             (rf"/({KEY_PATTERN})", ConfirmHandler, with_service),
+            (rf"/({KEY_PATTERN})/", SlashHandler, with_service),
             (rf"/({KEY_PATTERN})/reveal", RevealHandler, with_service),
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
             (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),
             (rf"/({KEY_PATTERN})/chunks", FetchHandler, with_service),
             (rf"/({KEY_PATTERN})/status", StatusHandler, with_service),
             (rf"/({KEY_PATTERN})/receipt", ReceiptHandler, with_service),
+            (rf"/({KEY_PATTERN})/receipt%23([\w-]*)", EncodedReceiptHandler, with_service),
             (rf"/({KEY_PATTERN})/([^/]+)", TokenHandler, with_service),
+            (rf"/({KEY_PATTERN})/([0-9A-Za-z]+)/sent/([\w-]{{43}})", SentHandler, with_service),
             (rf"/({KEY_PATTERN})%23([0-9A-Za-z]*)", EncodedLinkHandler, with_service),
             (r"/healthz", HealthHandler, with_service),
             (r"/readyz", ReadyHandler, with_service),
@@ -62,7 +70,8 @@ def make_app(service: Service) -> Application:
             (r"/\.well-known/security\.txt", SecurityTxtHandler, with_service),
             (r"/static/(.*)", StaticHandler, {**with_service, "files": files}),
             (
-                r"/(robots\.txt|favicon\.ico|apple-touch-icon\.png|manifest\.webmanifest|branding\.css|branding-logo)",
+                r"/(robots\.txt|favicon\.ico|apple-touch-icon\.png|shared-text-worker\.js"
+                r"|manifest\.webmanifest|branding\.css|branding-logo)",
                 StaticHandler,
                 {**with_service, "files": at_the_root | service.pages.files},
             ),

@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +34,7 @@ VERSION: str = json.loads((ROOT / "server" / "openapi.json").read_text("utf-8"))
 # Each is the same bytes for every client and every key.
 CONSTANT: Mapping[str, Mapping[str, Any]] = {
     "form.html": {"values": {}, "problem": None},
-    "confirm.html": {"problem": None, "asks_passphrase": False},
+    "confirm.html": {"problem": None, "asks_passphrase": False, "present": False},
     "receipt.html": {},
     "gone.html": {"ending": None},
     "how-it-works.html": {},
@@ -63,7 +64,9 @@ class Pages:
             integrity=integrity,
             import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
-                max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+                max_message_bytes=settings.max_message_bytes,
+                max_file_bytes=settings.max_file_bytes,
+                max_passphrase_bytes=MAX_PASSPHRASE_BYTES,
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
@@ -73,7 +76,9 @@ class Pages:
             ),
             brand=SimpleNamespace(title=settings.brand_title, theme_colors=_theme_colors(settings)),
         )
-        environment.filters.update(exactly=exactly, in_words=in_words, utc=utc, iso=datetime.isoformat)
+        environment.filters.update(
+            exactly=exactly, marked=marked, in_words=in_words, utc=utc, iso=datetime.isoformat
+        )
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
@@ -162,6 +167,18 @@ IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode
 def exactly(text: str) -> Markup:
     """Escaped so that a browser reads back the same text: a bare CR would come back as LF."""
     return Markup(escape(text).replace("\r", Markup("&#13;")))  # nosec B704 # escaped just before
+
+
+_REVERSING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def marked(text: str) -> Markup:
+    """The text exactly; characters that reverse what follows them are marked and have no effect on it (text.js)."""
+    return Markup(  # nosec B704 # escaped just before
+        _REVERSING.sub(
+            lambda found: f'<bdi data-code="U+{ord(found[0]):04X}">{found[0]}</bdi>', exactly(text)
+        )
+    )
 
 
 def in_words(seconds: int) -> str:

@@ -44,7 +44,7 @@ class Problem(Exception):
 
 def gone() -> Problem:
     """The same answer for a note that never existed, was read or has expired, and for a wrong token."""
-    return Problem(404, "There is no such note. It was read, it expired, or it never existed.")
+    return Problem(404, "There is no such message. It was read, it expired, or it never existed.")
 
 
 def unavailable(detail: str = "The service cannot do this right now. Please try again soon.") -> Problem:

@@ -12,10 +12,10 @@ EXAMPLES = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 PROMISED = [
     r'\{"url": "http://localhost:\d+/.{5}/.{24}", "key": ".{5}", "expires_at": ".*Z",'
     r' "receipt": "http://localhost:\d+/.{5}/receipt#.{86}"\}\n',
-    r"helloThe note was read on .* UTC\..*\n",
+    r"helloThe message was read on .* UTC\..*\n",
     r"\w+ .* \d\d:\d\d:\d\d.*\n",
-    r"The note is unread\. It expires on .* UTC\.\nhelloThe note was read on .* UTC\..*\n",
-    r"The note is unread\. It expires on .* UTC\.\nThe note was destroyed unread on .* UTC\.\n",
+    r"The message is unread\. It expires on .* UTC\.\nhelloThe message was read on .* UTC\..*\n",
+    r"The message is unread\. It expires on .* UTC\.\nThe message was destroyed unread on .* UTC\.\n",
     r'\{"message": "hello"\}\n\{.*"status": 404.* "ending": \{"status": "read", "at": ".*Z"\}\}\n',
 ]
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"default-src 'none'; script-src 'self' {pages.IMPORT_MAP_SOURCE};"
-    " style-src 'self'; img-src 'self';"
+    " style-src 'self'; img-src 'self' blob:;"
     " connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -56,7 +56,8 @@ class BaseHandler(Handler):
 
     act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
 
-    first_headers = Headers.constant(SECURITY_HEADERS)
+    # The pages' scripts show nothing without it: the page of a proxy or of a captive portal is no answer.
+    first_headers = Headers.constant(SECURITY_HEADERS | {"Note-Whisperer": "1"})
     service: Service
 
     def initialize(self, service: Service) -> None:
@@ -228,7 +229,7 @@ def problem_of(error: BaseException | None) -> Problem:
         case Problem():
             return error
         case OutOfKeys():
-            return unavailable("There are no keys for new notes right now. Please try again later.")
+            return unavailable("There are no keys for new messages right now. Please try again later.")
         case Unavailable() | Busy():
             return unavailable()
         case tornado.web.MissingArgumentError() | tornado.web.HTTPError(status_code=400):

@@ -28,7 +28,7 @@ MAX_FORM_FIELDS = 20
 LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
 
 CUT_OFF = (
-    "This link was cut off or mistyped: its token is incomplete. The note, if there is one, is untouched."
+    "This link was cut off or mistyped: its token is incomplete. The message, if there is one, is untouched."
 )
 
 Fields = Mapping[str, Any]
@@ -112,7 +112,7 @@ def _read_message(name: str, value: Any, settings: Settings) -> str:
     if not message:
         raise Problem(400, "The message is missing or empty.", name)
     if len(message.encode("utf-8")) > limit:
-        raise Problem(413, f"The message may have at most {limit} bytes.", name)
+        raise Problem(413, f"The message may have at most {limit:,} bytes.", name)
     return message
 
 
@@ -120,14 +120,14 @@ def _read_passphrase(name: str, value: Any, settings: Settings) -> str:
     passphrase = _text(name, value)
     limit = sealing.MAX_PASSPHRASE_BYTES
     if len(passphrase.encode("utf-8")) > limit:
-        raise Problem(400, f"The passphrase may have at most {limit} bytes.", name)
+        raise Problem(400, f"The passphrase may have at most {limit:,} bytes.", name)
     return sealing.strip_passphrase(passphrase)
 
 
 def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
     seconds = settings.default_lifetime if value is None else value
     if type(seconds) is not int or not 1 <= seconds <= MAX_LIFETIME:
-        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME}.", name)
+        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME:,}.", name)
     return timedelta(seconds=seconds)
 
 
@@ -138,7 +138,7 @@ def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
         layout = "0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes"
         raise Problem(400, f"The field {name} must be version 2 or 3 of the format: {layout}.", name)
     if len(sealed) > (settings.max_sealed_bytes if with_files else sealing.sealed_length(limit)):
-        raise Problem(413, f"The message may have at most {limit} bytes before it is sealed.", name)
+        raise Problem(413, f"The message may have at most {limit:,} bytes before it is sealed.", name)
     return sealed
 
 
@@ -161,6 +161,12 @@ def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
     if value is not None and not isinstance(value, bool):
         raise Problem(400, f"The field {name} must be true or false.", name)
     return bool(value)
+
+
+def _read_present(name: str, value: Any, settings: Settings) -> bool:
+    if value not in (None, "yes", "no"):
+        raise Problem(400, f"The field {name} must be yes or no.", name)
+    return bool(value == "yes")
 
 
 def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
@@ -204,6 +210,10 @@ def _string(name: str, value: Any) -> str:
     return text
 
 
+def _read_text(name: str, value: Any, settings: Settings) -> str:
+    return _text(name, value)
+
+
 MESSAGE = Field("message", _read_message, has_place=True)
 PASSPHRASE = Field("passphrase", _read_passphrase, has_place=True)
 LIFETIME = Field("lifetime", _read_lifetime, has_place=True)
@@ -220,6 +230,10 @@ UPLOAD = Field("upload", _read_digest)
 FILE_BYTES = Field("file_bytes", _read_file_bytes)
 FIRST = Field("first", _read_number)
 FILES = Field("files", _read_boolean)
+PRESENT = Field("present", _read_present, has_place=True)  # what a person says, and no blind submitter
+TITLE = Field("title", _read_text)
+TEXT = Field("text", _read_text)
+URL = Field("url", _read_text)
 
 
 def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
@@ -236,10 +250,11 @@ RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
 UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
 CANCEL_FIELDS = _by_name(UPLOAD)
 CHUNKS_FIELDS = _by_name(READER, FIRST)
-PASSPHRASE_FIELDS = _by_name(PASSPHRASE)  # of the form whose token is in its URL
+SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
+CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
-# Of the form, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in MESSAGE_FIELDS.values() if field.has_place)
+# Of the two forms, those that have a place for their problem beside them.
+PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
 
 
 def media_type_of(request: HTTPServerRequest) -> str:

@@ -94,8 +94,8 @@ class ConfirmHandler(KeyHandler):
         if not await self.service.messages.peek(key):
             raise gone()
         how_to_open = (
-            "There is an unread note here. Its token is behind the # of the link, and was not sent to this"
-            " server. To read the note once in a terminal, replace the # with a /:"
+            "There is an unread message here. Its token is behind the # of the link, and was not sent to this"
+            " server. To read it once in a terminal, replace the # with a /:"
             f" curl {self.public_url}/{key}/TOKEN"
         )
         if self.format is Format.JSON:
@@ -122,7 +122,8 @@ class DestroyHandler(KeyHandler):
 class TokenHandler(KeyHandler):
     """GET /KEY/TOKEN : reveals to a client that plainly asks for data; any other gets the confirm page.
 
-    POST is the form of that page, for a browser without a script.
+    POST is the form of that page, for a browser without a script. It opens nothing before a person has chosen that
+    in the form; a client that asks for data is a person's own.
     """
 
     route = "/KEY/TOKEN"
@@ -141,20 +142,32 @@ class TokenHandler(KeyHandler):
     async def post(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
             raise Problem(404, inputs.CUT_OFF)
-        fields = inputs.fields_of(self.request, inputs.PASSPHRASE_FIELDS)
+        fields = inputs.fields_of(self.request, inputs.CONFIRM_FIELDS)
         passphrase = inputs.PASSPHRASE.of(fields, self.service.settings)
+        present = inputs.PRESENT.of(fields, self.service.settings)
         try:
+            if not present and self.format in (Format.PAGE, Format.FRAGMENT):
+                raise Problem(
+                    400, "The message is untouched. To read it, choose that first.", inputs.PRESENT.name
+                )
             await self.reveal(key, Token(token, passphrase))
         except Problem as problem:
-            if problem.field != inputs.PASSPHRASE.name or self.problem_format is not Format.PAGE:
+            if problem.field not in inputs.CONFIRM_FIELDS or self.problem_format is not Format.PAGE:
                 raise
-            if not passphrase:
+            asks_passphrase = bool(passphrase) or problem.field == inputs.PASSPHRASE.name
+            if asks_passphrase and not passphrase:
                 problem = Problem(
                     403, "This message needs a passphrase. Ask whoever sent you the link.", problem.field
                 )
             for name, value in problem.headers.items():
                 self.set_header(name, value)
-            self.answer_html("confirm.html", problem.status, problem=problem, asks_passphrase=True)
+            self.answer_html(
+                "confirm.html",
+                problem.status,
+                problem=problem,
+                asks_passphrase=asks_passphrase,
+                present=present,
+            )
 
 
 class EncodedLinkHandler(BaseHandler):
@@ -164,6 +177,28 @@ class EncodedLinkHandler(BaseHandler):
 
     def get(self, key: str, token: str) -> None:
         self.redirect(f"/{key}#{token}", status=303)
+
+    head = get
+
+
+class SlashHandler(BaseHandler):
+    """GET /KEY/ : a link with a / too many. A browser takes what is behind the # along."""
+
+    route = "/KEY/"
+
+    def get(self, key: str) -> None:
+        self.redirect(f"/{key}", status=308)
+
+    head = get
+
+
+class EncodedReceiptHandler(BaseHandler):
+    """GET /KEY/receipt%23SECRET : a receipt whose # a mail program encoded."""
+
+    route = "/KEY/receipt%23SECRET"
+
+    def get(self, key: str, secret: str) -> None:
+        self.redirect(f"/{key}/receipt#{secret}", status=303)
 
     head = get
 
@@ -240,7 +275,7 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
         headers = {"WWW-Authenticate": 'Passphrase realm="note"'} if passphrase_status == 401 else {}
         raise Problem(
             passphrase_status,
-            "This note needs a passphrase. It is untouched. To read it, POST its token and passphrase"
+            "This message needs a passphrase. It is untouched. To read it, POST its token and passphrase"
             " to /KEY/reveal.",
             inputs.PASSPHRASE.name,
             headers,
@@ -255,21 +290,23 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
         left = {0: "", 1: " One try is left."}.get(wrong.tries_left, f" {wrong.tries_left} tries are left.")
         raise Problem(
             403,
-            f"The passphrase is wrong. The note is untouched.{left}",
+            f"The passphrase is wrong. The message is untouched.{left}",
             inputs.PASSPHRASE.name,
             tries_left=wrong.tries_left,
         ) from None
     except TooManyTries as tries:
         raise Problem(
             429,
-            f"Too many wrong passphrases. The note is untouched. Try again in {duration(tries.seconds)}.",
+            f"Too many wrong passphrases. The message is untouched. Try again in {duration(tries.seconds)}.",
             inputs.PASSPHRASE.name,
             {"Retry-After": str(tries.seconds)},
         ) from None
     except Ended as ended:
         raise Problem(404, in_words(ended.ending), ending=_as_json(ended.ending)) from None
     except sealing.SealingError:
-        raise Problem(422, "This note was sealed wrongly. Nobody can open it, and it is now gone.") from None
+        raise Problem(
+            422, "This message was sealed wrongly. Nobody can open it, and it is now gone."
+        ) from None
 
 
 def in_words(status: Unread | Ending) -> str:
@@ -278,12 +315,12 @@ def in_words(status: Unread | Ending) -> str:
         wrong = status.wrong_passphrases
         tried = f" {wrong} wrong passphrases were tried." if wrong > 1 else ""
         tried = " One wrong passphrase was tried." if wrong == 1 else tried
-        return f"The note is unread. It expires on {utc(status.expires_at)}.{tried}"
+        return f"The message is unread. It expires on {utc(status.expires_at)}.{tried}"
     return {
-        "read": f"The note was read on {utc(status.at)}. If that was not you or your reader, somebody else"
+        "read": f"The message was read on {utc(status.at)}. If that was not you or your reader, somebody else"
         " opened the link.",
-        "destroyed": f"The note was destroyed unread on {utc(status.at)}.",
-        "expired": f"The note expired unread on {utc(status.at)}.",
+        "destroyed": f"The message was destroyed unread on {utc(status.at)}.",
+        "expired": f"The message expired unread on {utc(status.at)}.",
     }[status.how]
 
 

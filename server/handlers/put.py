@@ -1,16 +1,17 @@
-"""The form, and putting notes."""
+"""The form, putting notes, and the sender's page without a script."""
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC
 
+from server import sealing
 from server.handlers import inputs
 from server.handlers.base import BaseHandler, timestamp
 from server.handlers.files import with_problems
 from server.negotiation import Format
-from server.notes import Placed
+from server.notes import Ending, Placed
 from server.posting import not_allowed
-from server.problems import Problem
+from server.problems import Problem, gone
 
 
 class FormHandler(BaseHandler):
@@ -24,6 +25,26 @@ class FormHandler(BaseHandler):
         self.answer_constant("form.html")
 
     head = get
+
+
+class SharedTextHandler(FormHandler):
+    """POST /shared-text : the form with text that a phone shares, which is not stored.
+
+    The server sees such text only if its page was never open on that phone since it was installed: otherwise
+    static/js/shared-text-worker.js answers in its place. A GET is a restored tab.
+    """
+
+    route = "/shared-text"
+    allow = ("GET", "HEAD", "POST")
+
+    def post(self) -> None:
+        if not self.service.posting.may_post(self.request):
+            raise not_allowed()
+        settings = self.service.settings
+        fields = inputs.fields_of(self.request, inputs.SHARED_FIELDS)
+        parts = (inputs.TEXT.of(fields, settings), inputs.URL.of(fields, settings))
+        message = "\n".join(part for part in parts if part)
+        self.answer_html("form.html", values={"message": message, "shared": True}, problem=None)
 
 
 class PostHandler(BaseHandler):
@@ -40,7 +61,7 @@ class PostHandler(BaseHandler):
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(
-                    400, "Send either the message or the sealed note, not both.", inputs.SEALED.name
+                    400, "Send either the message or its sealed bytes, not both.", inputs.SEALED.name
                 )
             note = inputs.sealed_note(fields, settings)
             upload = inputs.optional(inputs.UPLOAD, fields, settings)
@@ -48,16 +69,15 @@ class PostHandler(BaseHandler):
                 placed = await messages.put_sealed(note)
             else:
                 placed = await with_problems(messages.put_with_files(note, upload))
-            return self.answer_placed(placed, note.has_passphrase, note.lifetime)
+            return self.answer_placed(placed, note.has_passphrase)
         message, passphrase, lifetime = inputs.message_to_put(fields, settings)
         placed, token, receipt = await messages.put(message, passphrase, lifetime, self.address)
-        self.answer_placed(placed, bool(passphrase), lifetime, token, receipt)
+        self.answer_placed(placed, bool(passphrase), token, receipt)
 
     def answer_placed(
         self,
         placed: Placed,
         has_passphrase: bool,
-        lifetime: timedelta,
         token: str | None = None,
         receipt: str | None = None,
     ) -> None:
@@ -72,6 +92,9 @@ class PostHandler(BaseHandler):
             self.answer_json_text(f"{{{members}}}", 201)
         elif self.format is Format.TEXT:
             self.answer_text(url + "\n", 201)
+        elif self.format is Format.PAGE and token and receipt:
+            # Otherwise, reloading the page would put the message once more.
+            self.redirect(f"/{placed.key}/{token}/sent/{receipt[-MARK_VERIFIER_LENGTH:]}", status=303)
         else:
             self.answer_html(
                 "share.html",
@@ -81,7 +104,6 @@ class PostHandler(BaseHandler):
                 token=token,
                 receipt=receipt_url,
                 expires_at=placed.expires_at.astimezone(UTC),
-                lifetime=int(lifetime.total_seconds()),
                 has_passphrase=has_passphrase,
             )
 
@@ -95,6 +117,40 @@ class PostHandler(BaseHandler):
         values = {name: value for name, value in fields.items() if name != inputs.PASSPHRASE.name}
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
+
+class SentHandler(BaseHandler):
+    """GET /KEY/TOKEN/sent/VERIFIER : the sender's page for a message that the server sealed. Reveals nothing.
+
+    VERIFIER belongs to the mark and is the second half of the receipt, which the server cannot derive again
+    without the passphrase.
+    """
+
+    route = "/KEY/TOKEN/sent"
+
+    async def get(self, key: str, token: str, mark_verifier: str) -> None:
+        if not sealing.is_token(token):
+            raise Problem(404, inputs.CUT_OFF)
+        link_proof = sealing.link_proof_of(token)
+        status = await self.service.messages.status(key, link_proof)
+        if status is None:
+            raise gone()
+        if isinstance(status, Ending):
+            return self.answer_html("ended.html", how=status.how, at=status.at)
+        note_url = f"{self.public_url}/{key}"
+        self.answer_html(
+            "share.html",
+            url=f"{note_url}/{token}",
+            key=key,
+            token=token,
+            receipt=f"{note_url}/receipt#{sealing.to_text(link_proof)}{mark_verifier}",
+            expires_at=status.expires_at.astimezone(UTC),
+            has_passphrase=status.has_passphrase,
+        )
+
+    head = get
+
+
+MARK_VERIFIER_LENGTH = 43  # characters, as in a receipt
 
 _SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
 _SEALED_BY_CLIENT = {

@@ -1,21 +1,31 @@
 // A button that copies the field or the text named by data-copies, and tells whether that worked.
 
 export default function copy(button) {
-  const source = document.getElementById(button.dataset.copies);
   const label = button.textContent;
 
   button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copies);
     const text = source.value ?? source.textContent;
     const copied = await copiedByApi(text) || copiedBySelection(source, text);
-    if (copied) source.dataset.copied = "";
-    button.textContent = copied ? "Copied" : "Press Ctrl+C";
-    const status = document.getElementById("status");
-    status.textContent = copied ? "Copied." : "The text is selected: press Ctrl+C to copy it.";
+    if (copied) markAsCopied(source);
+    const { done, byKey, byTouch } = button.dataset;
+    const told = copied ? done : matchMedia("(pointer: coarse)").matches ? byTouch : byKey;
+    button.style.minInlineSize = `${button.offsetWidth}px`; // nothing beside it moves
+    button.textContent = told;
+    document.getElementById("status").textContent = told;
     setTimeout(() => { button.textContent = label; }, 3000);
   });
 }
 
-async function copiedByApi(text) {
+// Some texts contain another field, such as the link: it has left the page as well.
+function markAsCopied(source) {
+  source.dataset.copied = "";
+  const within = document.getElementById(source.dataset.hands ?? "");
+  if (within) within.dataset.copied = "";
+}
+
+/** Whether the browser has put the text into the clipboard. */
+export async function copiedByApi(text) {
   return navigator.clipboard?.writeText(text).then(() => true, () => false);
 }
 

@@ -3,9 +3,11 @@
 (() => {
   // Fragments come from this server and never contain a script. Nothing is ever evaluated.
   const refuse = () => { throw new TypeError("an answer must not contain a script"); };
+  const worker = "/shared-text-worker.js";
   const rules = {
     createHTML: (html) => (/<script/i.test(html) ? refuse() : html),
     createScript: refuse,
+    createScriptURL: (url) => (url === worker ? url : refuse()),
   };
   const policy = globalThis.trustedTypes?.createPolicy("htmx", rules) ?? rules;
   htmx.registerExtension("trusted-types", {
@@ -25,16 +27,27 @@
     for (const element of document.querySelectorAll("[data-behaviour]")) {
       const { behaviour, uses } = element.dataset;
       element.removeAttribute("data-behaviour");
+      const waits = element.matches("button:enabled"); // a click before its script is there would do nothing
+      if (waits) element.disabled = true;
       Promise.all([load(behaviour), load(uses)])
         .then(([modules, used]) => {
           const tools = Object.assign({}, ...used);
           return Promise.all(modules.map((module) => module.default(element, tools)));
         })
-        .then(() => { element.dataset.attached = ""; });
+        .then(() => {
+          if (waits) element.disabled = false;
+          element.dataset.attached = "";
+        }, () => sayBroken(element));
     }
   }
 
-  const problems = () => document.querySelectorAll("main .problem[role=alert]");
+  // A script that did not load must not leave a button that does nothing.
+  function sayBroken(element) {
+    if (element.matches("button")) element.disabled = true;
+    document.querySelector("[data-if-broken]")?.removeAttribute("hidden");
+  }
+
+  const problems = () => document.querySelectorAll("main .problem[id]");
   const fieldOf = (problem) => document.querySelector(`[aria-describedby~="${problem.id}"]`);
 
   function clearProblems() {
@@ -51,18 +64,23 @@
       field.setAttribute("aria-invalid", "true");
       field.focus();
     }
+    for (const problem of problems()) if (problem.hasChildNodes()) problem.scrollIntoView({ block: "nearest" });
   }
 
-  function noAnswer(form) {
+  // Why there is no answer: the form's own words, or those that all pages have.
+  function noAnswer(form, why = navigator.onLine ? "noAnswer" : "offline") {
     const text = document.createElement("p");
-    text.textContent = form.dataset.noAnswer ?? "The server did not answer. Please try again.";
+    text.textContent = form.dataset[why] ?? document.body.dataset[why];
     document.getElementById("problem")?.replaceChildren(text);
+    showProblems();
   }
 
   function setBusy(form, busy) {
     form.setAttribute("aria-busy", String(busy));
     const send = form.querySelector("[data-busy]");
-    if (send) [send.textContent, send.dataset.busy] = [send.dataset.busy, send.textContent];
+    if (!send) return;
+    send.style.minInlineSize = `${send.offsetWidth}px`; // nothing beside it moves
+    [send.textContent, send.dataset.busy] = [send.dataset.busy, send.textContent];
   }
 
   document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
@@ -72,11 +90,12 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    // Show the server's own problems and its 404 page, but not the error page of a proxy, nor an answer that
-    // broke off within its headers, which browsers take for an empty one.
-    if (ctx.text && (ctx.response.status < 400 || ctx.response.status === 404 || ctx.hx.retarget)) return;
+    // Show only what this server sent, not the page of a proxy or of a captive portal, nor an answer that broke off
+    // within its headers, which browsers take for an empty one.
+    const { status, headers } = ctx.response;
+    if (ctx.text && headers.has("Note-Whisperer") && (status < 400 || status === 404 || ctx.hx.retarget)) return;
     event.preventDefault();
-    noAnswer(ctx.request.form);
+    noAnswer(ctx.request.form, status < 400 && !headers.has("Note-Whisperer") ? "foreign" : undefined);
   });
 
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => ctx && noAnswer(ctx.request.form));
@@ -84,15 +103,41 @@
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     attachBehaviours();
     if (ctx.hx.retarget) return showProblems();
+    showPage();
+  });
+
+  function showPage() {
     const heading = document.querySelector("main [data-focus]");
     document.title = document.title.replace(/^.* · /, `${heading.textContent} · `);
     scrollTo(0, 0);
     heading.focus();
-  });
+  }
 
   document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
     setBusy(ctx.request.form, false);
   });
+
+  // For scripts that send requests of their own (several.js).
+  document.addEventListener("page:busy", ({ target, detail }) => setBusy(target, detail));
+  document.addEventListener("page:unanswered", ({ target, detail }) => noAnswer(target, detail));
+  document.addEventListener("page:shown", () => {
+    attachBehaviours();
+    showPage();
+  });
+
+  // A file that is dropped beside its place would replace the page.
+  for (const type of ["dragover", "drop"]) {
+    document.addEventListener(type, (event) => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
+  }
+
+  // A phone shares text with services that a person has installed, and with no others.
+  function takeSharedText() {
+    navigator.serviceWorker?.register(policy.createScriptURL(worker), { scope: "/shared-text" });
+  }
+  addEventListener("appinstalled", takeSharedText);
+  if (!matchMedia("(display-mode: browser)").matches) takeSharedText();
 
   attachBehaviours();
 })();

@@ -9,8 +9,15 @@ export default function qr(button) {
 
   button.addEventListener("click", async () => {
     if (!box.hasChildNodes()) {
-      const { generate } = await import(button.dataset.qr);
-      box.replaceChildren(drawn(generate(link.value)));
+      const library = await import(button.dataset.qr).catch(() => null);
+      if (!library) {
+        document.querySelector("[data-if-broken]").hidden = false;
+        return;
+      }
+      const svg = drawn(library.generate(link.value));
+      svg.setAttribute("aria-label", button.dataset.label);
+      box.replaceChildren(svg);
+      link.dataset.copied = "";
     }
     box.hidden = !box.hidden;
     button.setAttribute("aria-expanded", String(!box.hidden));
@@ -29,7 +36,6 @@ function drawn(code) {
   svg.setAttribute("viewBox", `${-QUIET_ZONE} ${-QUIET_ZONE} ${side} ${side}`);
   svg.setAttribute("shape-rendering", "crispEdges");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "QR code of the link");
   svg.append(path);
   return svg;
 }

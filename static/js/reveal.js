@@ -1,13 +1,21 @@
-// The confirm page: asks the server about the message with a proof of the link; when a person clicks, reveals
-// the message with a second proof, opens it here, and tells the server that it has arrived.
+// The confirm page: asks the server about the message with a proof of the link; when a person presses the button
+// on purpose, reveals the message with a second proof, opens it here, and tells the server that it has arrived.
+
+const LONGEST_LOAD = 10_000; // milliseconds that the next page's scripts may keep a reader waiting
 
 export default async function reveal(form, tools) {
-  const { canSeal, isToken, linkProofOf, deriveKeys, toText, linkOf, statusOf, show, showExpiry, persist } = tools;
+  const { canSeal, isToken, linkProofOf, deriveKeys, toText, linkOf, statusOf, show, showExpiry, onPurpose, persist } = tools;
   const section = form.closest("section");
   const send = form.querySelector("[data-send]");
   const notice = form.querySelector("[data-server-opens]");
   const consent = notice.querySelector("input");
   const { passphrase } = form.elements;
+  const choice = form.querySelector("[data-choice]");
+  // What the page of the message needs is there before the message is: it can be shown only once.
+  const nextScripts = Promise.race([
+    Promise.allSettled(form.dataset.next.trim().split(" ").map((url) => import(url))),
+    new Promise((resolve) => { setTimeout(resolve, LONGEST_LOAD); }),
+  ]);
   // The server repeats its answer to the same reader, in case the first one gets lost.
   const reader = toText(crypto.getRandomValues(new Uint8Array(32)));
   let link;
@@ -32,19 +40,34 @@ export default async function reveal(form, tools) {
     if (!canSeal() && !consent.checked) return;
     const claim = canSeal() ? { link_proof: await linkProofOf(token) } : { token };
     const status = await statusOf(key, claim, persist).catch(() => null);
+    await nextScripts;
     if (token !== linkOf(location).token || !form.isConnected) return;
     form.querySelector("[data-waiting]").hidden = true;
     if (status) showStatus(status);
-    else document.getElementById("problem").textContent = "The server did not answer. Reload the page to try again.";
+    else document.getElementById("problem").textContent = form.dataset.noStatus;
   }
 
   function showStatus(status) {
     see(status.status, status.at);
     if (status.status !== "unread") return;
     form.querySelector("[data-passphrase]").hidden = !status.has_passphrase;
-    passphrase.required = status.has_passphrase;
+    if (status.has_passphrase && !passphrase.required) askPassphrase();
+    showFiles(status.file_bytes);
     showExpiry(section.querySelector("[data-expiry]"), status, readLink);
     waitFor(status.retry_after ?? 0);
+  }
+
+  // The scripts for files are there before the message is, too.
+  async function showFiles(bytes) {
+    const hint = section.querySelector("[data-with-files]");
+    hint.hidden = !bytes;
+    if (bytes) hint.querySelector("span").textContent = (await toolsForFiles(form)).inBytes(bytes);
+  }
+
+  function askPassphrase() {
+    passphrase.required = true;
+    send.textContent = send.dataset.short;
+    if (document.activeElement === document.body) passphrase.focus();
   }
 
   function waitFor(seconds) {
@@ -58,14 +81,19 @@ export default async function reveal(form, tools) {
     });
   }
 
-  // A submit event is trusted even if a script caused it, but then the click before it is not.
-  let clicked = false;
-  send.addEventListener("click", ({ isTrusted }) => { clicked = isTrusted; });
+  // A person who knows the passphrase needs no other sign that this is on purpose.
+  let meant = false;
+  const rest = onPurpose(send, () => passphrase.required, () => {
+    meant = true;
+    form.requestSubmit(send);
+    if (meant) rest(); // the browser says what is missing
+    meant = false;
+  });
 
   form.addEventListener("htmx:config:request", (event) => {
     const { ctx } = event.detail;
-    if (!clicked || !ctx.sourceEvent.isTrusted) return event.preventDefault();
-    clicked = false;
+    if (!meant || (!choice.disabled && form.elements.present.value !== "yes")) return event.preventDefault();
+    meant = false;
     const { key, token } = link;
     const words = passphrase.value;
     ctx.request.action = `/${key}/reveal`;
@@ -83,10 +111,14 @@ export default async function reveal(form, tools) {
     };
   });
 
-  form.addEventListener("htmx:after:request", ({ detail: { ctx: { response } } }) => {
+  form.addEventListener("htmx:after:request", (event) => {
+    const { response, hx } = event.detail.ctx;
     if (response.status < 500 && response.status !== 404) lost = false;
-    if (response.status === 429) waitFor(Number(response.headers.get("Retry-After")) || 5);
+    if (response.status !== 429 || hx.retarget !== "#problem-passphrase") return;
+    event.preventDefault(); // the countdown says the same, and goes on
+    waitFor(Number(response.headers.get("Retry-After")) || 5);
   });
+  form.addEventListener("htmx:finally:request", rest);
 
   form.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
     const fragment = tasks[0]?.fragment;
@@ -96,9 +128,11 @@ export default async function reveal(form, tools) {
     const box = fragment?.querySelector("[data-secret]");
     if (!box) return;
     history.replaceState(null, "", `/${link.key}`);
-    if (box.dataset.sealed) open(tools, ctx.keys, box).then((mark) => acknowledge(tools, link.key, reader, mark));
+    if (box.dataset.sealed) open(tools, ctx.keys, box, { form, key: link.key, reader }).then((mark) => acknowledge(tools, link.key, reader, mark));
   });
 
+  // A browser that says that a program controls it asks its program for a choice, too.
+  choice.hidden = choice.disabled = !navigator.webdriver;
   notice.hidden = canSeal();
   consent.addEventListener("change", readLink);
   addEventListener("hashchange", readLink);
@@ -111,11 +145,14 @@ function clearProblem(id) {
 }
 
 // Returns the mark, which shows the sender that the message was opened.
-async function open({ openSealed }, keys, box) {
+async function open({ openSealed, showText, ...tools }, keys, box, { form, key, reader }) {
   const { sealed } = box.dataset;
+  const files = box.parentElement.querySelector("[data-received]");
   delete box.dataset.sealed;
   try {
-    box.textContent = await openSealed(keys, sealed);
+    showText(box, await (/^A[w-z0-9_-]/.test(sealed) // version 3 of the format
+      ? toolsForFiles(form).then((more) => more.receive(files, { ...tools, ...more }, keys, sealed, key, reader))
+      : openSealed(keys, sealed)));
     return keys.mark;
   } catch {
     document.querySelector("[data-opened]").hidden = true;
@@ -126,4 +163,17 @@ async function open({ openSealed }, keys, box) {
 function acknowledge({ persist }, key, reader, mark) {
   const body = new URLSearchParams(mark ? { reader, mark } : { reader });
   persist(`/${key}/received`, { method: "POST", body, keepalive: true }).catch(() => {}); // it ends by itself
+}
+
+// Repeated until they are there: a message can be revealed only once, and only these scripts open it.
+async function toolsForFiles(form) {
+  for (let pause = 500; ; pause *= 2) {
+    try {
+      const modules = await Promise.all(form.dataset.files.split(" ").map((url) => import(url)));
+      return Object.assign({}, ...modules);
+    } catch (error) {
+      if (pause > 16_000) throw error;
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
+    }
+  }
 }

@@ -72,7 +72,10 @@ export default function watch(section, { canSeal, verifierOf, statusOf, show, sh
     if (hadFocus) heading.focus();
   }
 
-  section.querySelector("[data-whole]")?.toggleAttribute("hidden", !key);
+  // Another receipt, in the same tab.
+  addEventListener("hashchange", () => section.querySelector("[data-broken]")?.isConnected && location.reload());
+
+  for (const part of section.querySelectorAll("[data-whole]")) part.hidden = !key;
   section.querySelector("[data-broken]")?.toggleAttribute("hidden", Boolean(key));
   if (!key) return;
 

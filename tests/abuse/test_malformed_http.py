@@ -11,7 +11,7 @@ from tests.abuse.wire import exchange, exchange_all
 HOST = b"Host: localhost\r\n"
 M = MARKER.encode()
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
-OVER = 6 * 65536 + 8192 + 1
+OVER = 6 * 65536 + 32768 + 1
 
 
 def get(headers=b"", line=b"GET / HTTP/1.1", host=HOST):
@@ -229,7 +229,7 @@ def test_a_client_that_sends_too_much_sees_why_it_is_refused(front, run, chunked
     outcome = run(exchange(front.address, request))
 
     assert outcome.statuses == [413]
-    assert b"65536 bytes" in outcome.answers[-1].body
+    assert b"65,536 bytes" in outcome.answers[-1].body
 
 
 def test_a_client_that_asks_before_it_sends_too_much_is_told(front, run):

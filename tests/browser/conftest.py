@@ -38,6 +38,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--disable-blink-features=AutomationControlled",  # as a person's browser: no navigator.webdriver
     "--renderer-process-limit=1",  # a process for each page takes longer than the rest of a test
     f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP {INSECURE_HOST} 127.0.0.1",
 ]
@@ -237,10 +238,17 @@ class Visitor:
         """On a confirm page, open the message; returns its text."""
         if passphrase is not None:
             self.page.fill("#passphrase", passphrase)  # which waits until the page asks for it
-        self.page.click("[data-send]")
+        self.press()
         self.wait_for_swap()
         self.page.wait_for_selector("#text:not(:empty)")
         return self.page.text_content("#text")
+
+    def press(self):
+        """Press the button of a confirm page and hold it, as people do, until the page asks for the message."""
+        self.page.hover("[data-send]:enabled")
+        with self.page.expect_request("**/reveal"):
+            self.page.mouse.down()
+        self.page.mouse.up()
 
     def wait_for_swap(self):
         """Until an answer has taken the page's place: the last act of that is to give its heading the focus."""
@@ -316,6 +324,12 @@ def leave(url, message, **fields):
     status, link = ask(f"{url}/post", {"message": message, **fields}, Accept="text/plain")
     assert status == 201
     return link.strip()
+
+
+def open_without_script(page):
+    """On a confirm page without a script: say that somebody is there to read, and open the message."""
+    page.check("noscript [value=yes]")
+    page.click("noscript button")
 
 
 def status_of(link):

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from server import sealing
-from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave, recorded, status_of
+from tests.browser.conftest import INSECURE_HOST, ask, hashed, leave, open_without_script, recorded, status_of
 
 LINK = re.compile(r"http://localhost:\d+/[0-9A-Za-z_-]{5}#[0-9A-Za-z]{24}")
 
@@ -59,7 +59,10 @@ def test_a_message_comes_back_exactly(visitor, visit, message, scripts):
         page.click("noscript button")
         link = page.input_value("#link")
     page = writer.open(link)
-    page.click("[data-send]" if scripts else "noscript button")
+    if scripts:
+        writer.press()
+    else:
+        open_without_script(page)
     page.wait_for_selector("#text:not(:empty)")
     assert page.text_content("#text") == message
 
@@ -84,13 +87,13 @@ def test_without_scripts_whole_pages_do_the_same(visit):
     page = visitor.open(link)
     visitor.foresee("403", "404")
     assert page.is_hidden("#passphrase")  # the page does not know yet that it needs one
-    page.click("noscript button")
+    open_without_script(page)
     expect(page.locator("main")).to_contain_text("needs a passphrase")
     page.fill("#passphrase", "simsim")
-    page.click("noscript button")
+    open_without_script(page)
     expect(page.locator("main")).to_contain_text("The passphrase is wrong")
     page.fill("#passphrase", "sesame")
-    page.click("noscript button")
+    open_without_script(page)
     assert page.text_content("#text") == "hello"
     visitor.open(link)
     assert page.text_content("h1:visible") == "There is no message here"
@@ -103,7 +106,7 @@ def test_without_scripts_an_open_page_learns_of_the_ending(visit):
     link = leave(visitor.url, "hello")
     page = visitor.open(link)
     ask(link, Accept="text/plain")
-    page.click("noscript button")
+    open_without_script(page)
     expect(page.locator("h1:visible")).to_have_text("This message was already read")
     assert re.search(r"It was read on \d+ \w+ \d{4}, \d\d:\d\d UTC", page.text_content("main"))
 
@@ -115,7 +118,7 @@ def test_without_scripts_a_link_with_a_hash_says_what_to_do(visitor, visit):
     page = reader.open(link)
     assert "has a #, change it to a / first" in " ".join(page.text_content("main").split())
     page = reader.open(link.replace("#", "/"))
-    page.click("noscript button")
+    open_without_script(page)
     assert page.text_content("#text") == "hello"
 
 
@@ -153,8 +156,7 @@ def test_of_two_tabs_that_race_one_reads(visitor, visit):
         reader.foresee("404")
         reader.open(link)
         reader.page.route("**/reveal", lambda route: held.append(route))
-        with reader.page.expect_request("**/reveal"):
-            reader.page.click("[data-send]")
+        reader.press()
     while len(held) < 2:
         reader.page.evaluate("0")
     for route in held:
@@ -222,7 +224,7 @@ def test_a_note_that_was_sealed_wrongly_says_so(visitor):
     assert status == 201
     page = visitor.open(f"{link.strip()}#{token}")
     with page.expect_response("**/received") as received:
-        page.click("[data-send]")
+        visitor.press()
     page.wait_for_selector("[data-unopenable]:visible")
     assert received.value.status == 204
     assert "mark" not in status_of(f"{link.strip()}#{token}")

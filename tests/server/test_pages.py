@@ -12,18 +12,18 @@ import pytest
 
 from server import pages
 from server.handlers.base import SECURITY_HEADERS
-from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, utc
+from server.pages import STATIC, TEMPLATES, Pages, asset, exactly, fingerprint, in_words, marked, utc
 from server.problems import Problem
 from server.settings import Settings
 
 LATER = datetime(2026, 11, 23, 14, 5, tzinfo=timezone.utc)
 TOKEN = "8aspm4G7VmSUfOoD6V1vrOXo"
-PROBLEM = Problem(413, "The message may have at most 65536 bytes.", "message")
+PROBLEM = Problem(413, "The message may have at most 65,536 bytes.", "message")
 
 ENDINGS = ("read", "destroyed", "expired")
 RECEIPT = f"https://x/Ab3_x/receipt#{'A' * 86}"
-SHARED = {"key": "Ab3_x", "expires_at": LATER, "lifetime": 3600}
-CONFIRM = {"problem": None, "asks_passphrase": False}
+SHARED = {"key": "Ab3_x", "expires_at": LATER}
+CONFIRM = {"problem": None, "asks_passphrase": False, "present": False}
 CONTEXTS = {
     "form": ("form.html", {"values": {}, "problem": None}),
     "form with a problem": (
@@ -45,12 +45,13 @@ CONTEXTS = {
         },
     ),
     "confirm": ("confirm.html", CONFIRM),
-    "confirm, asking for a passphrase": ("confirm.html", {"problem": None, "asks_passphrase": True}),
+    "confirm, asking for a passphrase": ("confirm.html", {**CONFIRM, "asks_passphrase": True}),
     "revealed": ("revealed.html", {"message": "hello", "sealed": None}),
     "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
     "gone": ("gone.html", {"ending": None}),
     **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
     "receipt": ("receipt.html", {}),
+    **{f"ended, {how}": ("ended.html", {"how": how, "at": LATER}) for how in ENDINGS},
     "destroyed": ("destroyed.html", {}),
     "how it works": ("how-it-works.html", {}),
     "error": ("error.html", {"problem": PROBLEM}),
@@ -62,6 +63,8 @@ VENDORED = {
     "htmx-LICENSE.txt": "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
     "lean-qr-nano-2.7.4.min.js": "9f064e870e3ab537ca1f87fadbaa45dd7fa56d8c32440bbddb8b893201b951d7",
     "lean-qr-LICENSE.txt": "dc672b829e054d6c102da8776d327f26f27edc1f88740c1878a7ca5b9f74da73",
+    "eff-short-wordlist-1.txt": "36ecca49e4fa20ca84b176c32f2e9c82f98f446585190e75f9879a95c08247bf",
+    "eff-short-wordlist-1-LICENSE.txt": "40d205c232f0dd8e2ac2fc124fe86f70748427bac3b6d50c44b6fa79c9b9518c",
 }
 
 
@@ -169,7 +172,7 @@ def test_ids_are_unique_and_references_lead_somewhere(rendered, name):
 
 @pytest.mark.parametrize("name, digest", VENDORED.items())
 def test_vendored_files_are_as_published(name, digest):
-    """Each file's SHA-256 is that of the file in the npm package."""
+    """Each file's SHA-256 is that of the file in the package that it came from; the list's licence is our notice."""
     assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == digest
 
 
@@ -198,7 +201,7 @@ def test_a_refused_message_is_filled_in_again(rendered):
     assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == "\nhello"
     assert '<option value="300" selected>' in page
     assert re.search(r'id="problem-message"[^>]*>\s*<p>The message may have at most', page)
-    assert page.count("at most 65536 bytes") == 1
+    assert page.count("at most 65,536 bytes") == 1
 
 
 def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
@@ -212,10 +215,19 @@ def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
 def test_the_confirm_page_can_tell_that_a_passphrase_was_wrong(rendered):
     """Without JavaScript the page comes back with the problem beside the field, which is shown and required."""
     problem = Problem(403, "The passphrase is wrong.", "passphrase")
-    page = rendered.page("confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True)
+    page = rendered.page(
+        "confirm.html", problem=problem, place="problem-passphrase", asks_passphrase=True, present=True
+    )
     assert re.search(r'id="problem-passphrase"[^>]*>\s*<p>The passphrase is wrong', page)
     assert re.search(r'<input id="passphrase"[^>]* required', page)
     assert not re.search(r"<div[^>]* data-passphrase[^>]* hidden", page)
+
+
+def test_without_a_script_the_choice_is_made_once(rendered):
+    """The page that comes back for a passphrase has the choice that the reader made; the first one has none."""
+    first, again = (rendered.page("confirm.html", **{**CONFIRM, "present": made}) for made in (False, True))
+    assert "checked" not in first
+    assert re.findall(r'<input type="radio" name="present" value="(\w+)" required checked>', again) == ["yes"]
 
 
 def test_until_it_is_asked_for_the_confirm_page_hides_the_passphrase(rendered):
@@ -241,7 +253,7 @@ def test_the_secrets_of_a_sealed_message_are_in_no_page_as_served(rendered):
     assert 'value="https://x/Ab3_x"' in fragment
     assert 'value="https://x/Ab3_x/receipt"' in fragment
     assert 'name="token"' not in fragment
-    assert re.search(r"<button[^>]* disabled>Destroy it now", fragment)
+    assert re.search(r"<button[^>]* disabled>Yes, destroy it now", fragment)
 
 
 @pytest.mark.parametrize("how", ENDINGS)
@@ -261,10 +273,9 @@ def test_without_an_ending_the_page_tells_nothing(rendered):
 
 
 def test_the_limit_on_the_page_is_the_setting():
-    """MAX_MESSAGE_BYTES stands in the form, for the counter and in words."""
+    """MAX_MESSAGE_BYTES stands in the form, for the counter."""
     page = Pages(Settings(max_message_bytes=1500)).page("form.html", values={}, problem=None)
     assert 'data-limit="1500"' in page
-    assert "Up to 1,500 bytes" in page
 
 
 def test_an_asset_is_named_by_what_is_in_it(tmp_path, monkeypatch):
@@ -288,6 +299,19 @@ def test_exactly_keeps_carriage_returns(text):
     shown = str(exactly(text))
     assert "\r" not in shown
     assert unescape(shown) == text
+
+
+@pytest.mark.parametrize("code", [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_a_character_that_reverses_text_is_marked(code):
+    """Its code stands beside it, and its effect ends with its element; the text stays the same."""
+    shown = str(marked(f"<a{chr(code)}b>"))
+    assert shown == f'&lt;a<bdi data-code="U+{code:04X}">{chr(code)}</bdi>b&gt;'
+
+
+def test_other_characters_are_not_marked():
+    """Letters of right-to-left scripts, joiners of emoji and variation selectors are plain text."""
+    text = "שלום عربي \U0001f469\u200d\U0001f680 \u2764\ufe0f a\u200bb"
+    assert marked(text) == text
 
 
 @pytest.mark.parametrize(

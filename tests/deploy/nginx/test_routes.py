@@ -22,6 +22,9 @@ ANSWERS = {
     "the form": ("GET", "/", None, {}, 200),
     "a note that is not there": ("GET", "/AAAAA", None, {}, 404),
     "a problem of the server's": ("POST", "/post", "{", {"Content-Type": "application/json"}, 400),
+    "how it works": ("GET", "/how-it-works", None, {}, 200),
+    "the manifest": ("GET", "/manifest.webmanifest", None, {}, 200),
+    "an icon": ("GET", "/favicon.ico", None, {}, 200),
     "an unknown address": ("GET", "/wp-login.php", None, {}, 404),
     "a static file": ("GET", asset("favicon.svg"), None, {}, 200),
     "a static file that is not there": ("GET", "/static/nothing.js", None, {}, 404),
@@ -149,10 +152,37 @@ def test_a_static_file_that_has_not_changed_is_not_sent_again(site):
     assert site.ask("GET", "/static/favicon.svg", headers={"If-None-Match": etag})[0] == 304
 
 
-def test_pages_are_never_compressed(site):
-    """A page may hold a secret beside words of somebody else's choice: its compressed length would tell."""
-    headers = site.ask("GET", "/", headers={**PAGE, "Accept-Encoding": "gzip, br"})[1]
-    assert headers["Content-Encoding"] is None
+def test_a_constant_page_passes_as_the_server_has_compressed_it(site):
+    """nginx neither compresses it once more nor loses the headers that say what it is."""
+    plain, packed = (
+        site.ask("GET", "/", headers={**PAGE, "Accept-Encoding": coding})
+        for coding in ("identity", "gzip, br")
+    )
+    assert gzip.decompress(packed[2]) == plain[2]
+    assert (plain[1]["Content-Encoding"], packed[1]["Content-Encoding"]) == (None, "gzip")
+    assert plain[1]["Vary"] == packed[1]["Vary"] == "Accept-Encoding"
+    assert packed[1]["Content-Length"] == str(len(packed[2]))
+
+
+def test_a_page_about_a_message_is_never_compressed(site):
+    """It may hold a secret beside words of somebody else's choice: its compressed length would tell."""
+    headers = {**PAGE, **FORM, "Accept-Encoding": "gzip, br"}
+    for body in ("message=hello&lifetime=never", "message=hello"):
+        _, answer, page = site.ask("POST", "/post", body, headers)
+        assert answer["Content-Encoding"] is None
+        assert b"<h1" in page or answer["Location"]
+
+
+def test_the_first_visit_is_small(site):
+    """The form and all that it loads are at most 10 answers with 34 KB, as nginx sends them."""
+    gzipped = {"Accept-Encoding": "gzip, br"}
+    _, _, page = site.ask("GET", "/", headers=PAGE)
+    urls = set(re.findall(r"/static/[^\"\s]+\.(?:css|js)\?v=\w+", page.decode()))
+    urls |= set(re.findall(r'<link rel="(?:icon|manifest)"[^>]* href="([^"]+)"', page.decode()))
+    sizes = {url: len(site.ask("GET", url, headers=gzipped)[2]) for url in urls}
+    sizes["/"] = len(site.ask("GET", "/", headers={**PAGE, **gzipped})[2])
+    assert len(sizes) <= 10, sizes
+    assert sum(sizes.values()) <= 34 * 1024, sizes
 
 
 @pytest.mark.parametrize(
@@ -171,7 +201,7 @@ def test_pages_are_never_compressed(site):
 def test_a_problem_of_nginx_is_written_as_the_server_would(site, accept, media_type):
     """nginx picks page, fragment, JSON or text for its own errors by the rules of the server."""
     status, headers, body = site.ask("POST", "/post", TOO_LONG, {**FORM, **accept})
-    detail = "The message may have at most 65536 bytes."
+    detail = "The message may have at most 65,536 bytes."
     assert (status, headers["Content-Type"]) == (413, media_type)
     assert detail in body.decode()
     assert "<!--#" not in body.decode()
@@ -206,7 +236,7 @@ def test_a_problem_of_nginx_finds_its_place_in_the_page(site):
     status, headers, body = site.ask("POST", "/post", TOO_LONG, {**FORM, "HX-Request": "true"})
     assert status == 413
     assert (headers["HX-Retarget"], headers["HX-Reswap"]) == ("#problem-message", "innerHTML")
-    assert body == b"<p>The message may have at most 65536 bytes.</p>\n"
+    assert body == b"<p>The message may have at most 65,536 bytes.</p>\n"
     assert site.ask("GET", "/healthz", headers={"HX-Request": "true"})[1]["HX-Retarget"] == "#problem"
     assert site.ask("GET", "/healthz")[1]["HX-Retarget"] is None
 

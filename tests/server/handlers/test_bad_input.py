@@ -29,13 +29,13 @@ pytestmark = pytest.mark.gen_test
 # Bad input: status, field, words; the same for a form and for JSON, where both can be as bad.
 
 NO_MESSAGE = (400, "message", "The message is missing or empty.")
-BAD_LIFETIME = (400, "lifetime", "The lifetime is a whole number of seconds from 1 to 2592000.")
+BAD_LIFETIME = (400, "lifetime", "The lifetime is a whole number of seconds from 1 to 2,592,000.")
 NOT_JSON = (400, None, "The body is not JSON.")
 TWICE = (400, None, "The JSON has a duplicate member.")
 BAD_SEALED = (
     400,
     "sealed",
-    "The field sealed must be version 2 of the format: 0x02, 12 bytes, and 16 + 256 n bytes.",
+    "The field sealed must be version 2 or 3 of the format: 0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes.",
 )
 BAD_DIGEST = "The field {} must be 32 bytes in base64url without padding."
 GOOD_SEALED = "Ag" + "A" * 378
@@ -84,7 +84,7 @@ BAD_INPUT = {
     "a passphrase that is too long": (
         JSON,
         b'{"message": "x", "passphrase": "' + b"\xe2\x82\xac" * 342 + b'"}',
-        (400, "passphrase", "The passphrase may have at most 1024 bytes."),
+        (400, "passphrase", "The passphrase may have at most 1,024 bytes."),
     ),
     "a lifetime of 0": (JSON, b'{"message": "x", "lifetime": 0}', BAD_LIFETIME),
     "a negative lifetime": (JSON, b'{"message": "x", "lifetime": -1}', BAD_LIFETIME),
@@ -112,12 +112,12 @@ BAD_INPUT = {
     "sealed and not": (
         JSON,
         b'{"message": "x", "sealed": "Ag"}',
-        (400, "sealed", "Send either the message or the sealed note, not both."),
+        (400, "sealed", "Send either the message or its sealed bytes, not both."),
     ),
     "a verifier and a message": (
         JSON,
         b'{"message": "x", "link_verifier": "x"}',
-        (400, "sealed", "Send either the message or the sealed note, not both."),
+        (400, "sealed", "Send either the message or its sealed bytes, not both."),
     ),
     "the verifier of version 1": (
         JSON,
@@ -210,17 +210,17 @@ BAD_INPUT = {
     "a message a byte too long": (
         FORM,
         b"message=" + b"x" * 65537,
-        (413, "message", "The message may have at most 65536 bytes."),
+        (413, "message", "The message may have at most 65,536 bytes."),
     ),
     "a message of too many bytes, not characters": (
         JSON,
         b'{"message": "' + b"\\u20ac" * 21846 + b'"}',
-        (413, "message", "The message may have at most 65536 bytes."),
+        (413, "message", "The message may have at most 65,536 bytes."),
     ),
     "a body that no message can have": (
         FORM,
         b"message=" + b"x" * 500_000,
-        (413, "message", "The message may have at most 65536 bytes."),
+        (413, "message", "The message may have at most 65,536 bytes."),
     ),
 }
 
@@ -271,7 +271,7 @@ async def test_a_sealed_message_that_is_too_long_is_refused(site):
 
     assert answer.code == 413
     assert json.loads(answer.body)["field"] == "sealed"
-    assert "65536 bytes before it is sealed" in json.loads(answer.body)["detail"]
+    assert "65,536 bytes before it is sealed" in json.loads(answer.body)["detail"]
 
 
 # What each route under a key refuses: the fields, and the one that the problem names.
@@ -351,11 +351,17 @@ async def test_fields_that_make_no_sense_together_are_refused(site, row):
     assert await site.holds(key)
 
 
-async def test_a_form_whose_token_is_in_its_url_has_a_passphrase_and_nothing_else(site):
+async def test_a_form_whose_token_is_in_its_url_has_a_passphrase_a_choice_and_nothing_else(site):
     """POST /KEY/TOKEN with any other field is a 400, and the note stays."""
     key, token = await site.put()
 
-    for fields in ({"token": token}, {"reader": DIGEST}, {"passphrase": 17}, {"passphrase": None}):
+    for fields in (
+        {"token": token},
+        {"reader": DIGEST},
+        {"passphrase": 17},
+        {"passphrase": None},
+        {"present": True},
+    ):
         answer = await site.ask("POST", f"/{key}/{token}", JSON_CLIENT, fields)
         assert answer.code == 400, fields
     assert await site.holds(key)

@@ -81,7 +81,7 @@ async def test_every_answer_has_the_security_headers(site):
         (404, "GET", "/nowhere", None),
         (400, "GET", "/AAAAA/%ff", None),
         (401, "GET", f"/{locked}/{locked_token}", None),
-        (403, "POST", f"/{locked}/{locked_token}", "passphrase="),
+        (403, "POST", f"/{locked}/{locked_token}", "passphrase=&present=yes"),
         (200, "POST", f"/{locked}/status", urlencode(link_of(locked_keys))),
         (429, "POST", f"/{locked_out}/reveal", urlencode(wrong_guess(locked_out_keys))),
         (204, "POST", f"/{read}/received", f"reader={DIGEST}"),
@@ -106,6 +106,8 @@ async def test_every_answer_has_the_security_headers(site):
 
             assert answer.code == status, (method, path)
             assert _security_headers_of(answer) == {}, (method, path)
+            if not path.startswith("/static/"):
+                assert answer.headers.get_list("Note-Whisperer") == ["1"]
             assert "Server" not in answer.headers
             assert "Set-Cookie" not in answer.headers
             if status in (200, 422) and path.endswith("/reveal"):

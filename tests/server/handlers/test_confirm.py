@@ -42,7 +42,7 @@ async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
     assert answer.headers["Content-Type"] == content_type
     assert answer.body == (b'{"message": "hello\\n"}\n' if content_type == JSON_TYPE else b"hello\n")
     assert again.code == 404
-    assert "The note was read on " in again.body.decode()
+    assert "The message was read on " in again.body.decode()
 
 
 @table(LOOKERS)
@@ -167,6 +167,20 @@ async def test_an_encoded_hash_is_redirected_to_a_real_one(site, row):
 
     assert answer.code == 303
     assert answer.headers["Location"] == f"/{key}#{token}"
+    assert await site.holds(key)
+
+
+# GET /KEY/
+
+
+@table({"a browser": BROWSER, "curl": CURL})
+async def test_a_slash_at_the_end_is_redirected_to_the_key(site, row):
+    """308 to /KEY, where a browser keeps what is behind the #."""
+    key, _ = await site.put()
+
+    for method in ("GET", "HEAD"):
+        answer = await site.ask(method, f"/{key}/", row)
+        assert (answer.code, answer.headers["Location"]) == (308, f"/{key}")
     assert await site.holds(key)
 
 

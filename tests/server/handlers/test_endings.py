@@ -137,7 +137,7 @@ async def test_the_status_of_an_unread_note(site, row, by):
             assert told == {"status": "unread", "has_passphrase": True, "wrong_passphrases": wrong}
         else:
             text = answer.body.decode()
-            assert re.fullmatch(r"The note is unread\. It expires on [^.]* UTC\.(.*)\n", text)[1] == words
+            assert re.fullmatch(r"The message is unread\. It expires on [^.]* UTC\.(.*)\n", text)[1] == words
         await site.ask("POST", f"/{key}/reveal", {}, wrong_guess(keys))
     assert await site.holds(key)
 
@@ -262,7 +262,7 @@ async def test_a_page_tells_the_holder_of_the_link_how_the_note_ended(site, serv
     ending = await site.status(key, keys)
 
     for path, fields in (
-        (f"/{key}/{token}", "passphrase="),
+        (f"/{key}/{token}", "passphrase=&present=yes"),
         (f"/{key}/reveal", urlencode(proofs_of(keys))),
     ):
         answer = await site.ask("POST", path, row, fields)
@@ -282,8 +282,8 @@ async def _answers(site, headers, key):
         ("GET", f"/{key}", None),
         ("HEAD", f"/{key}", None),
         ("GET", f"/{key}/{token}", None),
-        ("POST", f"/{key}/{token}", "passphrase="),
-        ("POST", f"/{key}/{token}", "passphrase=guess"),
+        ("POST", f"/{key}/{token}", "passphrase=&present=yes"),
+        ("POST", f"/{key}/{token}", "passphrase=guess&present=yes"),
         ("POST", f"/{key}/reveal", f"token={token}"),
         ("POST", f"/{key}/reveal", f"token={token}&passphrase=guess&reader={DIGEST}"),
         ("POST", f"/{key}/reveal", f"link_proof={DIGEST}&reveal_proof={DIGEST}"),

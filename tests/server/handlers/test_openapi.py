@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import server
-from server import sealing
+from server import sealed_files, sealing
 from server.handlers import inputs
 from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
@@ -38,7 +38,7 @@ def _routes(app):
     routes = {}
     for rule in app.wildcard_router.rules:
         handler = rule.target
-        if handler is StaticHandler or handler.route == "/KEY%23TOKEN":
+        if handler is StaticHandler or handler.route in ("/KEY%23TOKEN", "/KEY/"):
             continue  # programs ask neither for files nor for the repair of a broken link
         path = handler.route.replace("KEY", "{key}").replace("TOKEN", "{token}")
         routes[path] = {method.lower() for method in handler.allow} - {"head"}
@@ -93,6 +93,10 @@ async def test_the_document_s_limits_are_the_server_s():
     assert (lifetime["minimum"], lifetime["maximum"]) == (1, MAX_LIFETIME)
     assert lifetime["default"] == Settings.default_lifetime
     assert schemas["Passphrase"]["maxLength"] == MAX_PASSPHRASE_BYTES
+    assert schemas["FileBytes"]["minimum"] == sealed_files.padded_length(0)
+    assert schemas["ChunksToFetch"]["properties"]["first"]["maximum"] == sealed_files.HIGHEST_NUMBER
+    (chunks,) = DESCRIBED["paths"]["/upload/chunks"]["post"]["requestBody"]["content"].values()
+    assert chunks["schema"]["maxLength"] == sealed_files.MAX_REQUEST_BYTES
     assert schemas["Sealed"]["minLength"] == -(-sealed_length(0) * 4 // 3)
     assert DESCRIBED["components"]["parameters"]["key"]["schema"]["pattern"] == f"^{KEY_PATTERN}$"
 
@@ -106,7 +110,11 @@ async def test_the_document_s_fields_are_the_server_s():
         "Claim": inputs.REVEAL_FIELDS,
         "Link": inputs.LINK_FIELDS,
         "Received": inputs.RECEIVED_FIELDS,
-        "PassphraseAlone": inputs.PASSPHRASE_FIELDS,
+        "UploadToBegin": inputs.UPLOAD_FIELDS,
+        "UploadAlone": inputs.CANCEL_FIELDS,
+        "ChunksToFetch": inputs.CHUNKS_FIELDS,
+        "Confirmed": inputs.CONFIRM_FIELDS,
+        "SharedText": inputs.SHARED_FIELDS,
     }
 
     def described(schema):
@@ -126,6 +134,9 @@ async def test_the_document_s_answers_are_the_server_s(site):
     claim = proofs_of(keys) | {"reader": DIGEST}
     asked = [
         ("NewNote", 201, "POST", "/post", {"message": "hello"}),
+        ("Upload", 200, "POST", "/upload", {"upload": DIGEST, "file_bytes": 256}),
+        ("Problem", 404, "POST", f"/{key}/chunks", {"reader": DIGEST, "first": 0}),
+        (None, 204, "DELETE", "/upload", {"upload": DIGEST}),
         ("NewNote", 201, "POST", "/post", {"message": "hello", "passphrase": "open sesame"}),
         ("UnreadNote", 200, "GET", f"/{key}", None),
         ("Problem", 403, "POST", f"/{key}/reveal", wrong_guess(keys)),

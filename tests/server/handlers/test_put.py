@@ -226,5 +226,5 @@ async def test_a_refused_form_comes_back_filled_in(site):
 
     assert "long typed</textarea>" in page
     assert '<option value="86400" selected>' in page
-    assert "The passphrase may have at most 1024 bytes." in page
+    assert "The passphrase may have at most 1,024 bytes." in page
     assert "ppp" not in page

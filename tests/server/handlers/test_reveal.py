@@ -117,7 +117,7 @@ async def test_a_wrong_passphrase_is_told_to_a_client_that_proves_the_link(site,
 
     assert answer.code == 403
     assert answer.headers["Content-Type"] == content_type
-    assert "The passphrase is wrong. The note is untouched. 9 tries are left." in answer.body.decode()
+    assert "The passphrase is wrong. The message is untouched. 9 tries are left." in answer.body.decode()
     if content_type == PROBLEM_TYPE:
         problem = json.loads(answer.body)
         assert (problem["field"], problem["tries_left"]) == ("passphrase", TRIES - 1)
@@ -261,8 +261,8 @@ async def test_without_a_script_the_page_s_own_form_reveals(site, row):
     """POST to the link itself, with an empty passphrase, answers with the message."""
     key, token = await site.put("<b>hello</b>")
 
-    answer = await site.ask("POST", f"/{key}/{token}", row, "passphrase=")
-    again = await site.ask("POST", f"/{key}/{token}", row, "passphrase=")
+    answer = await site.ask("POST", f"/{key}/{token}", row, "passphrase=&present=yes")
+    again = await site.ask("POST", f"/{key}/{token}", row, "passphrase=&present=yes")
 
     assert answer.code == 200
     assert ">&lt;b&gt;hello&lt;/b&gt;</div>" in answer.body.decode()
@@ -278,7 +278,9 @@ async def test_without_a_script_the_passphrase_is_asked_for(site, row):
     keys = sealing.derive_keys(token)
 
     async def post(passphrase):
-        answer = await site.ask("POST", f"/{key}/{token}", row, urlencode({"passphrase": passphrase}))
+        answer = await site.ask(
+            "POST", f"/{key}/{token}", row, urlencode({"passphrase": passphrase, "present": "yes"})
+        )
         page = answer.body.decode()
         if answer.code == 200:
             assert ">hello</div>" in page
@@ -302,7 +304,8 @@ async def test_without_a_script_the_right_passphrase_reveals(site):
     key, token = await site.put(passphrase="open sesame")
 
     for passphrase, status in (("wrong", 403), ("open sesame", 200)):
-        answer = await site.ask("POST", f"/{key}/{token}", BROWSER, urlencode({"passphrase": passphrase}))
+        fields = urlencode({"passphrase": passphrase, "present": "yes"})
+        answer = await site.ask("POST", f"/{key}/{token}", BROWSER, fields)
         assert answer.code == status
     assert b">hello</div>" in answer.body
 
@@ -313,11 +316,57 @@ async def test_a_form_at_the_link_is_answered_in_the_client_s_format(site, row):
     headers, content_type = row
     key, token, _ = await site.put_sealed(has_passphrase=True)
 
-    answer = await site.ask("POST", f"/{key}/{token}", headers, "passphrase=")
+    answer = await site.ask("POST", f"/{key}/{token}", headers, "passphrase=&present=yes")
 
     assert answer.code == 403
     assert answer.headers["Content-Type"] == content_type
     assert b"<html" not in answer.body
+
+
+BLIND = {
+    "a browser that chose nothing": (BROWSER, "passphrase="),
+    "a browser that chose to leave it": (BROWSER, "passphrase=&present=no"),
+    "a browser with a passphrase": (BROWSER, "passphrase=guess"),
+    "htmx": (HTMX, "passphrase="),
+    "a script that sends no field": ({"Accept": "*/*", "User-Agent": "python-requests/2.32"}, ""),
+    "a script that sends every choice": (BROWSER, "passphrase=&present=no&present=yes"),
+    "a script that sends another choice": (BROWSER, "passphrase=&present=on"),
+}
+
+
+@table(BLIND)
+async def test_a_form_that_is_sent_without_the_choice_opens_nothing(site, row):
+    """400, and the note and its tries are untouched."""
+    headers, fields = row
+    key, token, keys = await site.put_sealed(has_passphrase="guess" in fields)
+
+    answer = await site.ask("POST", f"/{key}/{token}", headers, fields)
+
+    assert answer.code == 400
+    status = await site.status(key, keys)
+    assert (status["status"], status["wrong_passphrases"]) == ("unread", 0)
+
+
+async def test_without_a_script_the_choice_is_asked_for(site):
+    """The page again, with the problem beside the choice and the passphrase field only if one was sent."""
+    key, token = await site.put()
+
+    for fields, asks_passphrase in (("passphrase=", False), ("passphrase=guess&present=no", True)):
+        page = (await site.ask("POST", f"/{key}/{token}", BROWSER, fields)).body.decode()
+
+        assert re.search(r'id="problem-present"[^>]*><p>[A-Z]', page)
+        assert bool(re.search(r'<input id="passphrase"[^>]*\brequired\b', page)) == asks_passphrase
+
+
+@table({"curl": CURL, "JSON": JSON_CLIENT, "text": TEXT_CLIENT})
+async def test_a_client_that_asks_for_data_needs_no_choice(site, row):
+    """A program that posts to the link on purpose gets the message, as before."""
+    key, token = await site.put("hello")
+
+    answer = await site.ask("POST", f"/{key}/{token}", row, "passphrase=")
+
+    assert answer.code == 200
+    assert b"hello" in answer.body
 
 
 async def test_a_form_at_a_link_that_was_cut_off_is_a_404(site):
