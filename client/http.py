@@ -240,9 +240,11 @@ _HEADERS = {
 
 
 def _pool(scheme: str, host: str) -> urllib3.PoolManager:
-    """With the proxy of the environment, if there is one for this host, and the system's authorities."""
+    """With the proxy that the environment names for this host, and with the system's authorities."""
     tls = ssl.create_default_context()
-    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
+    # A proxy must not get what is for this computer: it is allowed to be plain HTTP.
+    direct = _is_loopback(host) or urllib.request.proxy_bypass(host)
+    proxy = None if direct else urllib.request.getproxies().get(scheme)
     if proxy is None:
         return urllib3.PoolManager(ssl_context=tls, maxsize=REQUESTS_AT_ONCE)
     try:

@@ -100,9 +100,7 @@ def open_note(
 
 
 def _perhaps_opened(failure: Failure) -> Failure:
-    detail = (
-        f"{failure.detail} This command may have opened the message, whose answer was lost: ask its status."
-    )
+    detail = f"{failure.detail} The message may have been opened, and its answer lost: note-whisperer status tells."
     return Failure(failure.code, detail, **failure.members)
 
 

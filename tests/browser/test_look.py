@@ -143,7 +143,7 @@ def test_a_button_keeps_its_width_while_it_is_busy(visitor):
 
     assert send.inner_text() != label
     assert send.bounding_box() == before
-    visitor.foresee("ERR_FAILED")
+    visitor.foresee("ERR_FAILED", "Failed to fetch")
     for route in held:
         route.abort()
 

@@ -1,4 +1,4 @@
-"""server/manifest.py: what it lists, and which settings change it. tests/client/test_verify.py compares it with a server."""
+"""server/manifest.py: what it lists, and which settings change it. tests/client compares it with a server."""
 
 import dataclasses
 import hashlib

@@ -101,6 +101,17 @@ def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
     assert hashes == {url: sha384_of(url) for url in hashes}
 
 
+def test_the_style_of_a_brand_has_its_hash_too():
+    """The colours of the settings are a style like any other."""
+    branded = Pages(Settings.from_env({"BRAND_COLORS": "#9e2f2c,#ffffff,#2c2521"}))
+    url, hashes = re.search(
+        r'href="/([^"?]*branding[^"?]*)[^"]*" integrity="([^"]+)" crossorigin', branded.page("receipt.html")
+    ).groups()
+    assert hashes == branded.files[url].integrity
+    digest = hashlib.sha384(branded.files[url].content).digest()
+    assert hashes == "sha384-" + base64.b64encode(digest).decode()
+
+
 def sha384_of(url):
     """Of the file that this URL names, as a browser computes it."""
     name, fingerprint_in_url = url.removeprefix("/static/").split("?v=")
