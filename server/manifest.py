@@ -1,4 +1,4 @@
-"""What an unchanged service answers: its pages and files, byte for byte, and the headers of its pages.
+"""What an unchanged service answers under its settings: the bytes of its pages and files, and its pages' headers.
 
 `note-whisperer verify` compares a running service with this. It has only pages that are the same for every client
 and every key: a page with a message or a link differs each time.

@@ -69,7 +69,9 @@ class Pages:
             integrity=integrity,
             import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
-                max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+                max_message_bytes=settings.max_message_bytes,
+                max_file_bytes=settings.max_file_bytes,
+                max_passphrase_bytes=MAX_PASSPHRASE_BYTES,
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"default-src 'none'; script-src 'self' {pages.IMPORT_MAP_SOURCE};"
-    " style-src 'self'; img-src 'self';"
+    " style-src 'self'; img-src 'self' blob:;"
     " connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
     "Cross-Origin-Embedder-Policy": "require-corp",

@@ -1,7 +1,12 @@
-"""Numbered, forward-only migrations of the two databases; `roles.py` makes the roles that use them."""
+"""Numbered, forward-only migrations of the two databases; `roles.py` makes the roles that use them.
+
+While servers are upgraded, and after a way back, the program of the version before works on the new schema
+(docs/decisions/0022-a-schema-serves-two-versions.md).
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psycopg2
@@ -29,8 +34,19 @@ VERSION_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_version (
     version    integer PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
-)
+);
+-- Programs that were written for this older version also work with this one; NULL if only its own do.
+ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS oldest_program integer
 """
+
+# A line of a migration, if programs of older versions work with it.
+WORKS_WITH = re.compile(r"^-- Programs from version (\d+) on work with this schema\.$", re.MULTILINE)
+
+
+def oldest_program(file: Path) -> int | None:
+    """The oldest version whose programs work with the schema after this migration; None if only its own do."""
+    found = WORKS_WITH.search(file.read_text())
+    return int(found[1]) if found else None
 
 
 def migrate(url: str, database: str) -> list[str]:
@@ -55,12 +71,14 @@ def migrate(url: str, database: str) -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute(LOCK)
             cursor.execute(VERSION_TABLE)
-            current = _current_version(cursor)
+            current, _ = _current_version(cursor)
             for version, file in migrations(database):
                 if version > current:
+                    works_with = oldest_program(file) or "NULL"
                     cursor.execute(
-                        f"BEGIN;\n{file.read_text()}\n"  # nosec B608 # a file of this package, and its number
-                        f"INSERT INTO schema_version (version) VALUES ({version});\nCOMMIT"
+                        f"BEGIN;\n{file.read_text()}\n"  # nosec B608 # a file of this package, and its numbers
+                        "INSERT INTO schema_version (version, oldest_program)"
+                        f" VALUES ({version}, {works_with});\nCOMMIT"
                     )
                     applied.append(file.stem)
     finally:
@@ -69,16 +87,16 @@ def migrate(url: str, database: str) -> list[str]:
 
 
 def check(url: str, database: str) -> None:
-    """Make sure that the database is at the version that this program was written for.
+    """Make sure that this program works with the database's schema.
 
     Raises:
-        SchemaError: it is older or newer; the message says what to run.
+        SchemaError: it is older, or newer and this program does not work with it; the message says what to run.
         psycopg2.Error: the database cannot be reached.
     """
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:
-            _compare(database, _current_version(cursor))
+            _compare(database, *_current_version(cursor))
     finally:
         connection.close()
 
@@ -91,33 +109,37 @@ async def check_pool(pool: Database, database: str) -> None:
         Unavailable: the database cannot be reached.
     """
     try:
-        ((current,),) = await pool.execute(CURRENT_VERSION)
-    except psycopg2.errors.UndefinedTable:
-        current = 0
-    _compare(database, current)
+        rows = await pool.execute(CURRENT_VERSION)
+    except NOT_MIGRATED:
+        rows = []
+    _compare(database, *(rows[0] if rows else NO_VERSION))
 
 
 CURRENT_VERSION = """
-SELECT coalesce(max(version), 0)
+SELECT version, coalesce(oldest_program, version)
 FROM schema_version
+ORDER BY version DESC
+LIMIT 1
 """
+NO_VERSION = (0, 0)
+NOT_MIGRATED = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
 
 
-def _current_version(cursor: psycopg2.extensions.cursor) -> int:
+def _current_version(cursor: psycopg2.extensions.cursor) -> tuple[int, int]:
     try:
         cursor.execute(CURRENT_VERSION)
-    except psycopg2.errors.UndefinedTable:
-        return 0
-    ((current,),) = cursor.fetchall()
-    return int(current)
+    except NOT_MIGRATED:
+        return NO_VERSION
+    current, oldest = cursor.fetchone() or NO_VERSION
+    return int(current), int(oldest)
 
 
-def _compare(database: str, current: int) -> None:
+def _compare(database: str, current: int, oldest: int) -> None:
     needed = migrations(database)[-1][0]
     name = database.replace("_", "-")
     if current < needed:
         raise SchemaError(f"the {name} is at version {current}, not {needed}: run `python -m server migrate`")
-    if current > needed:
+    if oldest > needed:
         raise SchemaError(
             f"the {name} is at version {current}, newer than this program's {needed}: upgrade the program"
         )

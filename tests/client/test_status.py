@@ -61,8 +61,7 @@ def test_destroyed_and_expired(nw, sent, msg_db):
 
 def test_an_unknown_message(nw, url):
     """Exit code 3, for a wrong token as well."""
-    link = leave(url, "hello").replace("/", "/")
-    other = f"{link.rpartition('/')[0]}#{sealing.new_token()}"
+    other = f"{leave(url, 'hello').rpartition('/')[0]}#{sealing.new_token()}"
 
     done = nw("status", other)
 

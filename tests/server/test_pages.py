@@ -50,6 +50,7 @@ CONTEXTS = {
     "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
     "gone": ("gone.html", {"ending": None}),
     **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
+    "broken": ("broken.html", {}),
     "receipt": ("receipt.html", {}),
     **{f"ended, {how}": ("ended.html", {"how": how, "at": LATER}) for how in ENDINGS},
     "destroyed": ("destroyed.html", {}),
@@ -99,6 +100,17 @@ def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
     assert "modulepreload" not in before
     assert set(re.findall(r"/static/[^\s\"]+\.js\?v=\w+", after)) <= hashes.keys()
     assert hashes == {url: sha384_of(url) for url in hashes}
+
+
+def test_the_style_of_a_brand_has_its_hash_too():
+    """The colours of the settings are a style like any other."""
+    branded = Pages(Settings.from_env({"BRAND_COLORS": "#9e2f2c,#ffffff,#2c2521"}))
+    url, hashes = re.search(
+        r'href="/([^"?]*branding[^"?]*)[^"]*" integrity="([^"]+)" crossorigin', branded.page("receipt.html")
+    ).groups()
+    assert hashes == branded.files[url].integrity
+    digest = hashlib.sha384(branded.files[url].content).digest()
+    assert hashes == "sha384-" + base64.b64encode(digest).decode()
 
 
 def sha384_of(url):

@@ -85,6 +85,49 @@ def test_a_database_without_tables_is_refused(empty_db_url):
         schema.check(empty_db_url, schema.KEY_DB)
 
 
+def test_a_newer_database_that_says_so_is_used(msg_db_url):
+    """During an upgrade, servers of the version before start on the new schema."""
+    newest = schema.migrations(schema.MSG_DB)[-1][0]
+    row = "INSERT INTO schema_version (version, oldest_program) VALUES (%s, %s)"
+    _rows(msg_db_url, row, newest + 1, newest)
+    assert schema.check(msg_db_url, schema.MSG_DB) is None
+
+    _rows(msg_db_url, row, newest + 2, newest + 1)
+    with pytest.raises(SchemaError, match="newer"):
+        schema.check(msg_db_url, schema.MSG_DB)
+
+
+def test_a_migration_says_which_programs_work_with_it(empty_db_url, tmp_path, monkeypatch):
+    """In a line of its file, which is recorded with its version."""
+    (tmp_path / "0001_first.sql").write_text("CREATE TABLE first (n integer);")
+    second = (
+        "-- A column.\n-- Programs from version 1 on work with this schema.\nALTER TABLE first ADD m integer;"
+    )
+    (tmp_path / "0002_second.sql").write_text(second)
+    files = [(1, tmp_path / "0001_first.sql"), (2, tmp_path / "0002_second.sql")]
+    monkeypatch.setattr(schema, "migrations", lambda _: files)
+
+    schema.migrate(empty_db_url, schema.MSG_DB)
+
+    recorded = _rows(empty_db_url, "SELECT version, oldest_program FROM schema_version ORDER BY version")
+    assert recorded == [(1, None), (2, 1)]
+
+
+# Of the first release. From then on, the version before works with each new schema.
+FIRST_RELEASE = {schema.KEY_DB: 1, schema.MSG_DB: 3}
+
+
+def test_each_migration_works_with_the_program_before():
+    """docs/decisions/0022-a-schema-serves-two-versions.md; tests/deploy/nginx/test_upgrade.py tries it."""
+    for database, first in FIRST_RELEASE.items():
+        for version, file in schema.migrations(database):
+            if version > first:
+                oldest = schema.oldest_program(file)
+                assert (
+                    oldest is not None and oldest < version
+                ), f"{file.name} says nothing of the version before"
+
+
 def test_a_newer_database_is_refused(msg_db_url):
     """A program that is older than the schema does not guess its meaning."""
     _rows(msg_db_url, "INSERT INTO schema_version (version) VALUES (1000)")

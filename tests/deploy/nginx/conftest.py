@@ -64,9 +64,11 @@ def wait_for(condition, what, seconds=START_SECONDS):
 class ServerProcess:
     """One `python -m server`, and what it logs."""
 
-    def __init__(self, port, key_db_url, msg_db_url, log, **settings):
+    def __init__(self, port, key_db_url, msg_db_url, log, program=REPOSITORY, **settings):
+        """`program` is a folder with the server's code, of this version or another."""
         self.port = port
         self.log = log
+        self.program = program
         self._environment = dict(
             PATH=os.environ["PATH"],
             PORT=str(port),
@@ -82,8 +84,12 @@ class ServerProcess:
     def start(self):
         with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "server"], cwd=REPOSITORY, env=self._environment, stderr=output
+                [sys.executable, "-m", "server"], cwd=self.program, env=self._environment, stderr=output
             )
+
+    def change(self, **settings):
+        """Settings from its next start on."""
+        self._environment.update(settings)
 
     def wait_until_ready(self):
         wait_for(self._is_ready, f"{self.log.read_text()}: the server process does not get ready")
@@ -255,6 +261,9 @@ class Nginx:
             lines = [line.split() for line in table][1:]
         return sum(line[2].split(":")[1] in ports and line[3] == ESTABLISHED for line in lines)
 
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def stop(self):
         self._process.terminate()
         self._process.wait()
@@ -322,10 +331,8 @@ def start_servers(databases, folders):
         server.kill()
 
 
-@pytest.fixture(scope="session")
-def certificate(folders):
-    """The settings of a certificate as nginx's image makes it at the first start."""
-    folder = folders()
+def self_signed(folder):
+    """The settings of a certificate as nginx's image makes it at the first start, in a folder."""
     settings = {
         "TLS_CERTIFICATE": str(folder / "certificate.pem"),
         "TLS_CERTIFICATE_KEY": str(folder / "key.pem"),
@@ -333,6 +340,12 @@ def certificate(folders):
     site = {f"SITE_{name}": value for name, value in settings.items()}
     _run([REPOSITORY / "nginx/self-signed.sh"], {"PATH": _path(), "SITE_MODE": "tls", **site})
     return settings
+
+
+@pytest.fixture(scope="session")
+def certificate(folders):
+    """One for all tests."""
+    return self_signed(folders())
 
 
 @pytest.fixture(scope="session")
@@ -368,7 +381,7 @@ def mortal_servers(_mortal_servers):
     return _mortal_servers
 
 
-RATES = ("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "STATIC_RATE")
+RATES = ("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "CHUNK_RATE", "STATIC_RATE")
 UNLIMITED = {"MEMORY": "4096", **dict.fromkeys(RATES, "9999r/s")}
 
 

@@ -1,0 +1,155 @@
+"""Upgrades without a gap: two versions side by side on the newer schema, in both directions, under load."""
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from kgs import seeding
+from server import schema
+from tests.conftest import fresh_database
+from tests.deploy.nginx.conftest import KEYS, REPOSITORY, UNLIMITED, ServerProcess, free_ports, wait_for
+from tests.deploy.nginx.test_faults import Load
+
+NEXT = "99.0.0"
+
+
+def git(*arguments):
+    return subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, text=True)
+
+
+def last_release():
+    """The tag of the release before this commit, or what UPGRADE_FROM names; None if there is none."""
+    found = git("describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
+    return os.environ.get("UPGRADE_FROM") or (found.stdout.strip() if found.returncode == 0 else None)
+
+
+@pytest.fixture
+def next_version(folders):
+    """This program as it may look one version on: it adds to both schemas what decision 22 allows."""
+    folder = folders()
+    for room in ("server", "kgs", "static", "templates"):
+        shutil.copytree(REPOSITORY / room, folder / room)
+    interface = folder / "server" / "openapi.json"
+    described = json.loads(interface.read_text())
+    described["info"]["version"] = NEXT
+    interface.write_text(json.dumps(described))
+    for database, table in ((schema.KEY_DB, "key_lease"), (schema.MSG_DB, "note")):
+        newest = schema.migrations(database)[-1][0]
+        (folder / "server" / "schema" / database / f"{newest + 1:04}_next.sql").write_text(
+            f"-- Programs from version {newest} on work with this schema.\n"
+            f"ALTER TABLE {table} ADD COLUMN next_words text DEFAULT 'next';\n"
+            "CREATE TABLE next_table (n integer PRIMARY KEY);\n"
+        )
+    return folder
+
+
+@pytest.fixture
+def last_version(folders):
+    """The release before this commit."""
+    release = last_release()
+    if release is None:
+        pytest.skip("there is no release before this one (UPGRADE_FROM names another commit)")
+    folder = folders()
+    archive = subprocess.run(["git", "-C", REPOSITORY, "archive", release], capture_output=True, check=True)
+    subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
+    return folder
+
+
+class Service:
+    """Two servers behind nginx on databases of their own, and their versions."""
+
+    def __init__(self, postgres, folders, start_nginx, program):
+        self.urls = [fresh_database_without_tables(postgres), fresh_database_without_tables(postgres)]
+        self.migrate(program)
+        seeding.ensure_ahead(self.urls[0], KEYS)
+        folder = folders()
+        self.servers = [
+            ServerProcess(port, *self.urls, folder / f"{port}.log", program, DRAIN_SECONDS="20")
+            for port in free_ports(2)
+        ]
+        for server in self.servers:
+            server.wait_until_ready()
+        self.nginx = start_nginx(self.servers, **UNLIMITED)
+
+    def migrate(self, program):
+        """As an operator does, with this version of the program."""
+        environment = {"PATH": os.environ["PATH"], "KEY_DB_URL": self.urls[0], "MSG_DB_URL": self.urls[1]}
+        done = subprocess.run(
+            [sys.executable, "-m", "server", "migrate"],
+            cwd=program,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def roll_to(self, program, load):
+        """Replace one server after the other."""
+        ports = {f"127.0.0.1:{server.port}" for server in self.servers}
+        for server in self.servers:
+            server.stop()
+            load.wait_for_more(100)
+            server.program = program
+            server.revive()
+            wait_for(
+                lambda: self.nginx.asked_lately() == ports, "the process that came back gets no requests"
+            )
+            load.wait_for_more(100)
+
+    def versions(self):
+        return {version_of(server) for server in self.servers}
+
+    def stop(self):
+        for server in self.servers:
+            server.kill()
+
+
+def fresh_database_without_tables(postgres):
+    return fresh_database(postgres, "template0")
+
+
+def version_of(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", "/openapi.json", headers={"Host": "localhost"})
+    described = json.loads(connection.getresponse().read())
+    connection.close()
+    return described["info"]["version"]
+
+
+def test_upgrade_and_way_back(postgres, folders, start_nginx, next_version):
+    """Migrate, upgrade both servers and go back, on the new schema: every request of a running load is answered."""
+    service = Service(postgres, folders, start_nginx, REPOSITORY)
+    try:
+        (current,) = service.versions()
+        with Load(service.nginx) as load:
+            service.migrate(next_version)
+            load.wait_for_more(100)
+            service.roll_to(next_version, load)
+            assert service.versions() == {NEXT}
+            service.roll_to(REPOSITORY, load)
+            assert service.versions() == {current}
+        assert load.unexpected == []
+        assert set(load.statuses) == {200, 201}, service.nginx.failures()
+    finally:
+        service.stop()
+
+
+def test_upgrade_from_the_last_release(postgres, folders, start_nginx, last_version):
+    """The same from the release before to this commit, and back."""
+    service = Service(postgres, folders, start_nginx, last_version)
+    try:
+        with Load(service.nginx) as load:
+            service.migrate(REPOSITORY)
+            load.wait_for_more(100)
+            service.roll_to(REPOSITORY, load)
+            if "UPGRADE_FROM" not in os.environ:  # an earlier commit promises no way back
+                service.roll_to(last_version, load)
+        assert load.unexpected == []
+        assert set(load.statuses) == {200, 201}, service.nginx.failures()
+    finally:
+        service.stop()
