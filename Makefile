@@ -61,7 +61,7 @@ format: $(VENV)/dev.installed  ## format the Python code
 LOCALES := server/locales
 messages: $(VENV)/dev.installed  ## collect the sentences of pages and problems, update and compile the translations, and check them
 	$(BIN)/pybabel --quiet extract --mapping babel.cfg --output $(LOCALES)/messages.pot --no-location --sort-output \
-	    --no-default-keywords --keyword gettext --keyword ngettext:1,2 --keyword text --keyword counted:1,2 \
+	    --no-default-keywords --keyword gettext --keyword _ --keyword ngettext:1,2 --keyword text --keyword counted:1,2 \
 	    --keyword Problem:2 --keyword unavailable .
 	@for file in $(LOCALES)/*.po; do \
 	    $(BIN)/pybabel --quiet update --input-file $(LOCALES)/messages.pot --output-file $$file --locale \

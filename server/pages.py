@@ -76,6 +76,7 @@ class Pages:
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
             languages=LANGUAGES.values(),
+            in_language=_in_language,
             version=VERSION,
             operator=SimpleNamespace(
                 name=settings.operator_name, contact=settings.operator_contact, source=settings.source_url
@@ -145,6 +146,12 @@ class Pages:
 def _language(context: Context) -> Language:
     language: Language = context["language"]
     return language
+
+
+@jinja2.pass_context
+def _in_language(context: Context, path: str) -> str:
+    """The URL of another page in the same language."""
+    return f"{path}?lang={_language(context).tag}"
 
 
 @jinja2.pass_context

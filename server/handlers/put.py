@@ -94,7 +94,8 @@ class PostHandler(BaseHandler):
             self.answer_text(url + "\n", 201)
         elif self.format is Format.PAGE and token and receipt:
             # Otherwise, reloading the page would put the message once more.
-            self.redirect(f"/{placed.key}/{token}/sent/{receipt[-MARK_VERIFIER_LENGTH:]}", status=303)
+            query = f"?{self.request.query}" if self.request.query else ""  # its language
+            self.redirect(f"/{placed.key}/{token}/sent/{receipt[-MARK_VERIFIER_LENGTH:]}{query}", status=303)
         else:
             self.answer_html(
                 "share.html",
