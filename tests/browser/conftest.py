@@ -29,7 +29,7 @@ OTHER_SITE = "other.test"
 INSECURE_HOST = "notes.test"
 
 # Milliseconds for what has to come; a busy machine may need many of them.
-PATIENCE = 60_000
+PATIENCE = 12_000
 expect.set_options(timeout=PATIENCE)
 
 ARGUMENTS = [
@@ -322,6 +322,20 @@ def ask(url, fields=None, **headers):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def destroy(page):
+    """On a page of the sender's, destroy the message: the page asks once."""
+    page.click("text=Destroy it…")
+    page.click("text=Yes, destroy it now")
+
+
+def leaving(page):
+    """Whether the page warns somebody who leaves it."""
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto("about:blank")
+    return asked == ["beforeunload"]
 
 
 def leave(url, message, **fields):

@@ -6,7 +6,7 @@ import axe_playwright_python
 import pytest
 
 from server import sealing
-from tests.browser.conftest import ask, hashed, leave
+from tests.browser.conftest import ask, destroy, hashed, leave
 
 AXE = files(axe_playwright_python).joinpath("axe.min.js").read_text("utf-8")
 RUN = """async () => {
@@ -61,6 +61,29 @@ def share_read(visitor):
     link = visitor.write("hello")
     ask(link.replace("#", "/"), Accept="text/plain")
     visitor.page.wait_for_selector("[data-when=taken]:visible")
+
+
+def share_with_passphrase(visitor):
+    visitor.write("hello", "sesame")
+    visitor.page.click(".texts summary")
+    visitor.page.click("text=Destroy it…")
+
+
+def share_for_several(visitor):
+    visitor.open("/")
+    visitor.page.wait_for_selector("[data-send]:enabled")
+    visitor.page.fill("#message", "hello")
+    visitor.page.fill("#passphrase", "sesame")
+    visitor.page.fill("#readers", "3")
+    visitor.page.click("[data-send]")
+    visitor.wait_for_swap()
+    visitor.page.evaluate("document.querySelector('[data-incomplete]').hidden = false")
+
+
+def form_near_the_limit(visitor):
+    form(visitor)
+    visitor.page.fill("#message", "x" * 65000)
+    visitor.page.wait_for_selector("#count:visible")
 
 
 def receipt(visitor):
@@ -144,7 +167,7 @@ def gone(visitor):
 
 def destroyed(visitor):
     visitor.write("hello")
-    visitor.page.click("text=Destroy it now")
+    destroy(visitor.page)
     visitor.page.wait_for_selector("h1:text('Destroyed')")
 
 
@@ -158,9 +181,9 @@ def error(visitor):
 
 
 STATES = [
-    form, form_refused, form_waiting, form_insecure, share, share_read, receipt, receipt_cut_off,
-    confirm, confirm_armed, confirm_by_a_program, broken, confirm_refused, confirm_cut_off, confirm_waiting,
-    confirm_of_another,
+    form, form_refused, form_near_the_limit, form_waiting, form_insecure, share, share_read, share_with_passphrase,
+    share_for_several, receipt, receipt_cut_off, confirm, confirm_armed, confirm_by_a_program, broken, confirm_refused,
+    confirm_cut_off, confirm_waiting, confirm_of_another,
     revealed, gone, ended, destroyed, how_it_works, error,
 ]  # fmt: skip
 

@@ -142,7 +142,7 @@ def test_a_button_keeps_its_width_while_it_is_busy(visitor):
     page.wait_for_selector("form[aria-busy=true]")
 
     assert send.inner_text() != label
-    assert send.bounding_box() == before
+    assert send.bounding_box()["width"] == pytest.approx(before["width"], abs=1)
     visitor.foresee("ERR_FAILED", "Failed to fetch")
     for route in held:
         route.abort()
