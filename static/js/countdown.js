@@ -27,7 +27,7 @@ function stop(element) {
 export function showExpiry(hint, { expires_at, seconds_left }, whenOver) {
   const time = hint.querySelector("time");
   time.dateTime = expires_at;
-  time.textContent = new Date(expires_at).toLocaleString(document.documentElement.dataset.locale, { dateStyle: "long", timeStyle: "short" });
+  time.textContent = new Date(expires_at).toLocaleString(document.documentElement.dataset.locale, { dateStyle: "medium", timeStyle: "short" });
   hint.hidden = false;
   countDown(hint.querySelector("[role=timer]"), seconds_left, whenOver);
 }

@@ -46,8 +46,8 @@ export function show(root, state, at) {
 
 const headingOf = (root) => [...root.querySelectorAll("h1")].find((heading) => !heading.closest("[hidden]"));
 
-/** In the reader's time zone and the page's language: "25 November 2026 at 14:05". */
+/** In the reader's time zone and the page's language: "25 Nov 2026, 14:05". */
 export function moment(iso) {
   const { locale } = document.documentElement.dataset; // page.js
-  return new Date(iso).toLocaleString(locale, { dateStyle: "long", timeStyle: "short" });
+  return new Date(iso).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 }

@@ -242,7 +242,7 @@ def test_who_comes_too_late_with_the_link_learns_what_happened(
     page.wait_for_selector(f"h1:text('{heading}'):visible")
     assert page.title() == f"{heading} · note-whisperer"
     assert page.text_content("#status") == heading
-    assert page.is_visible("time:text-matches('[0-9]{1,2}:[0-9]{2}')")
+    assert page.is_visible("time:text-matches('[0-9]{4}, [0-9]{2}:[0-9]{2}$')")
     assert page.is_hidden("text=There is no message here")
     assert page.is_visible("text=somebody else has opened your link") == (end is read_it)
 
