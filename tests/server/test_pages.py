@@ -50,6 +50,7 @@ CONTEXTS = {
     "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
     "gone": ("gone.html", {"ending": None}),
     **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
+    "broken": ("broken.html", {}),
     "receipt": ("receipt.html", {}),
     **{f"ended, {how}": ("ended.html", {"how": how, "at": LATER}) for how in ENDINGS},
     "destroyed": ("destroyed.html", {}),

@@ -49,7 +49,6 @@ async def test_a_constant_page_is_compressed(site, row):
 
 @table(
     {
-        "a link with its token": ("/post", "message=hello", 201),
         "shared text": ("/shared-text", "text=hello", 200),
         "a refused message": ("/post", "message=hello&lifetime=never", 400),
         "a message": ("/{key}/{token}", "passphrase=", 200),
