@@ -183,6 +183,7 @@ def test_the_whole_way_by_keyboard_alone(visitor):
     visitor.wait_for_form()
     press = page.keyboard.press
     page.keyboard.type("hello")
+    press("Tab")  # files
     press("Tab")
     press("ArrowUp")  # 5 minutes
     press("Tab")  # readers
