@@ -179,7 +179,7 @@ class Connection:
                 decode_content=False,
             )
             try:
-                body = b""
+                body = bytearray()
                 for part in response.stream(65536, decode_content=False):
                     body += part
                     if len(body) > LARGEST_ANSWER:
@@ -196,7 +196,7 @@ class Connection:
                     " If an authority of your own has signed it, name its file in SSL_CERT_FILE.",
                 ) from None
             raise Lost(_in_words(error)) from None
-        return Raw(response.status, response.headers, body)
+        return Raw(response.status, response.headers, bytes(body))
 
     def _checked(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         if 300 <= status < 400 and headers.get("Location"):
