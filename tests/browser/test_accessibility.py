@@ -164,9 +164,10 @@ def error(visitor):
 
 
 STATES = [
-    form, form_refused, form_near_the_limit, form_waiting, form_insecure, share, share_read, share_with_passphrase, share_for_several, receipt, receipt_cut_off,
-    confirm, confirm_refused, confirm_cut_off, confirm_waiting, confirm_of_another,
-    revealed, gone, ended, destroyed, how_it_works, error,
+    form, form_refused, form_near_the_limit, form_waiting, form_insecure, share, share_read,
+    share_with_passphrase, share_for_several, receipt, receipt_cut_off, confirm, confirm_refused,
+    confirm_cut_off, confirm_waiting, confirm_of_another, revealed, gone, ended, destroyed, how_it_works,
+    error,
 ]  # fmt: skip
 
 
