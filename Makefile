@@ -141,7 +141,8 @@ TERRAFORM_VARS = $(if $(FELLOW_NAME),-var fellow_name=$(FELLOW_NAME)) -var image
 push:  ## build the images and push them to ECR (FELLOW_NAME, RDS_BUNDLE_SHA256, IMAGE_TAG, VARS)
 	$(TERRAFORM) init -input=false
 	$(TERRAFORM) apply -target=aws_ecr_repository.image $(TERRAFORM_VARS)
-	sh terraform/push_images.sh "$$($(TERRAFORM) output -raw registry)" "$(IMAGE_TAG)"
+	sh terraform/push_images.sh "$$($(TERRAFORM) output -raw registry)" "$(IMAGE_TAG)" \
+	    "$$($(TERRAFORM) output -raw platform)"
 
 deploy: push  ## push, then create or upgrade everything on AWS
 	$(TERRAFORM) apply $(TERRAFORM_VARS)

@@ -118,7 +118,7 @@ FIRST_RELEASE = {schema.KEY_DB: 1, schema.MSG_DB: 3}
 
 
 def test_each_migration_works_with_the_program_before():
-    """docs/decisions/0022-a-schema-serves-two-versions.md; tests/deploy/nginx/test_upgrade.py tries it."""
+    """docs/decisions/0026-a-schema-serves-two-versions.md; tests/deploy/nginx/test_upgrade.py tries it."""
     for database, first in FIRST_RELEASE.items():
         for version, file in schema.migrations(database):
             if version > first:
