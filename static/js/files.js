@@ -138,10 +138,7 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
         const part = new Uint8Array(plain, (number - first) * CHUNK, Math.min(CHUNK, streamBytes - number * CHUNK));
         chunks.push(await sealChunk(key, number, number === count - 1, part));
       }
-      const { byteLength } = plain;
-      free(plain);
-      await put(first, chunks, byteLength);
-      for (const { buffer } of chunks) free(buffer);
+      await put(first, chunks, plain.byteLength);
     }
   }
   // Over a bad line, smaller requests get through. A chunk is sealed once: what is sent again is the same bytes.
@@ -182,7 +179,7 @@ function cancel(begun) {
 }
 
 /**
- * The bytes of one file of a delivery, piece by piece, in order. A piece is there until the next one is asked for.
+ * The bytes of one file of a delivery, piece by piece, in order.
  * A delivery is { key, reader, fileKey, files }.
  */
 export async function* bytesOf({ key, reader, fileKey, files }, index, { signal, onLost = () => {} } = {}) {
@@ -211,17 +208,14 @@ export async function* bytesOf({ key, reader, fileKey, files }, index, { signal,
       if (plain.length !== Math.min(CHUNK, streamBytes - number * CHUNK)) throw new SealingError("a chunk is too short");
       const from = number * CHUNK;
       yield plain.subarray(Math.max(0, start - from), Math.min(plain.length, end - from));
-      free(plain.buffer);
     }
-    free(sealed);
+    await rest();
     first += got;
   }
 }
 
-// Gives the memory back at once, where a browser can: the garbage of 100 MB would be hundreds of MB.
-function free(buffer) {
-  buffer.transfer?.(0);
-}
+// Lets the browser collect garbage, of which there is twice as much as there is data.
+const rest = () => new Promise((resolve) => { setTimeout(resolve, 5); });
 
 /**
  * Repeats a request until this server answers it: all of these may be repeated. Throws a Refusal, or an AbortError.
