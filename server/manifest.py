@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from server import pages
 from server.branding import Logo, Palette
-from server.handlers.base import SECURITY_HEADERS
+from server.handlers.base import BaseHandler
 from server.pages import Pages
 from server.settings import Settings
 from server.static_files import files_in
@@ -41,8 +41,10 @@ PAGES = {
 def manifest_of(settings: Settings) -> dict[str, Any]:
     """The manifest, in values of JSON. The hashes of a page are by its language."""
     rendered = Pages(settings)
-    files = {f"/static/{path}": file for path, file in files_in(pages.STATIC).items()}
-    files |= {f"/{path}": file for path, file in rendered.files.items()}
+    static = files_in(pages.STATIC)
+    files = {f"/static/{path}": file for path, file in static.items()}
+    files |= {f"/{name}": static[path] for name, path in pages.AT_THE_ROOT.items()}
+    files |= {f"/{name}": file for name, file in rendered.files.items()}
     return {
         "format": FORMAT,
         "version": pages.VERSION,
@@ -51,7 +53,7 @@ def manifest_of(settings: Settings) -> dict[str, Any]:
             for field in dataclasses.fields(settings)
             if field.metadata["on_pages"]
         },
-        "headers": {**SECURITY_HEADERS, "Content-Type": pages.HTML},
+        "headers": dict(BaseHandler.first_headers) | {"Content-Type": pages.HTML},
         "pages": [
             {
                 "name": address.name,

@@ -40,6 +40,15 @@ CONSTANT: Mapping[str, Mapping[str, Any]] = {
     "how-it-works.html": {},
 }
 
+# Files of static/ that are also at the root, by their names there. In a folder, a service worker could answer for
+# that folder alone.
+AT_THE_ROOT = {
+    "robots.txt": "robots.txt",
+    "favicon.ico": "favicon.ico",
+    "apple-touch-icon.png": "apple-touch-icon.png",
+    "shared-text-worker.js": "js/shared-text-worker.js",
+}
+
 # Of the background in static/css/note-whisperer.css, for the bars of a browser or phone around the page.
 THEME_COLORS = {"light": "#f3ece0", "dark": "#171412"}
 

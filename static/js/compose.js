@@ -59,7 +59,7 @@ export default function compose(form, sealing) {
 
   form.querySelector("[data-new-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
     const problem = document.getElementById("problem-passphrase");
-    import(dataset.newWords).then(({ newWords }) => newWords(dataset.list)).then((words) => {
+    import(dataset.newWords).then(({ newWords }) => newWords(dataset.list, dataset.listIntegrity)).then((words) => {
       passphrase.value = words;
       passphrase.dispatchEvent(new Event("input", { bubbles: true }));
       problem.replaceChildren();

@@ -29,7 +29,7 @@ OTHER_SITE = "other.test"
 INSECURE_HOST = "notes.test"
 
 # Milliseconds for what has to come; a busy machine may need many of them.
-PATIENCE = 12_000
+PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
 
 ARGUMENTS = [

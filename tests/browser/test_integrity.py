@@ -104,6 +104,16 @@ def test_a_changed_module_is_refused(front, tab, changed):
     assert refused(tab) == changed
 
 
+def test_a_changed_list_of_words_is_refused(front, tab):
+    """It would make passphrases that somebody else can guess."""
+    front.change = changing_byte("/static/vendor/eff-short-wordlist-1.txt", at=100)
+    tab.open(front.url)
+    tab.find("[data-send]:enabled")
+    tab.click("[data-words]")
+    tab.find(".problem", "The list of words did not arrive.")
+    assert tab.evaluate("() => document.querySelector('#passphrase').value") == ""
+
+
 def test_a_script_without_a_hash_is_refused(front, tab):
     """A module that the import map does not name is not even asked for."""
     tab.open(f"{front.url}/")

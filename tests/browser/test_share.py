@@ -203,7 +203,9 @@ def pasted(visitor):
 def test_a_link_that_was_not_copied_is_not_said_to_be(visit):
     """If the browser refuses, the panel says nothing, and warns as before."""
     visitor = visit()
-    visitor.context.add_init_script("if (globalThis.Clipboard) Clipboard.prototype.write = () => Promise.reject(new Error('no'));")
+    visitor.context.add_init_script(
+        "if (globalThis.Clipboard) Clipboard.prototype.write = () => Promise.reject(new Error('no'));"
+    )
     visitor.write("hello")
     visitor.page.wait_for_selector("section[data-attached]")
     assert visitor.page.is_hidden("[data-was-copied]")
@@ -236,7 +238,9 @@ def test_a_share_sheet_that_was_closed_has_shared_nothing(visit):
     """The page still warns."""
     visitor = visit()
     no_clipboard(visitor)
-    visitor.context.add_init_script("navigator.share = () => Promise.reject(new DOMException('', 'AbortError'));")
+    visitor.context.add_init_script(
+        "navigator.share = () => Promise.reject(new DOMException('', 'AbortError'));"
+    )
     visitor.write("hello")
     visitor.page.wait_for_selector("section[data-attached]")
     visitor.page.click("[data-shares]")
