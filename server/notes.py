@@ -221,7 +221,7 @@ class Notes:
         "status",
         "text, text",
         """
-        SELECT how, at, mark, NULL::boolean, NULL::integer, NULL::float8
+        SELECT how::text, at, mark, NULL::boolean, NULL::integer, NULL::float8
         FROM ending
         WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64')
         UNION ALL
@@ -315,42 +315,38 @@ class Notes:
         "reveal",
         "text, text, text, text, text, text, boolean",
         """
-        WITH requested AS MATERIALIZED (
-            SELECT key::char(5), decode(link_verifier, 'base64') AS link_verifier,
-                decode(reveal_verifier, 'base64') AS reveal_verifier,
-                without_passphrase::boolean, decode(nullif(delivery, ''), 'base64') AS delivery, ordinal
-            FROM ROWS FROM (
-                string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','),
-                string_to_table($4, ','), string_to_table($5, ',')
-            ) WITH ORDINALITY
-                AS requested(key, link_verifier, reveal_verifier, without_passphrase, delivery, ordinal)
-        ), named AS MATERIALIZED (
-            SELECT DISTINCT key, link_verifier
-            FROM requested
-            ORDER BY key, link_verifier
-        ), locked AS MATERIALIZED (
-            SELECT note.*
-            FROM named, LATERAL (
-                SELECT key, link_verifier, reveal_verifier, has_passphrase, expires_at, tries, next_try_at
+        WITH locked AS MATERIALIZED (
+            SELECT requested.ordinal, requested.key, requested.delivery,
+                requested.without_passphrase AND note.has_passphrase AS needs_passphrase,
+                requested.reveal_verifier = note.reveal_verifier AS fits,
+                note.expires_at, note.tries, note.next_try_at
+            FROM (
+                SELECT key::char(5) COLLATE "C" AS key, decode(link_verifier, 'base64') AS link_verifier,
+                    decode(reveal_verifier, 'base64') AS reveal_verifier,
+                    without_passphrase::boolean, decode(nullif(delivery, ''), 'base64') AS delivery, ordinal
+                FROM ROWS FROM (
+                    string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','),
+                    string_to_table($4, ','), string_to_table($5, ',')
+                ) WITH ORDINALITY
+                    AS requested(key, link_verifier, reveal_verifier, without_passphrase, delivery, ordinal)
+                ORDER BY key, ordinal
+            ) AS requested, LATERAL (
+                SELECT reveal_verifier, has_passphrase, expires_at, tries, next_try_at
                 FROM note
-                WHERE note.key = named.key AND note.link_verifier = named.link_verifier
+                WHERE note.key = requested.key AND note.link_verifier = requested.link_verifier
                 FOR UPDATE OF note
             ) AS note
         ), guess AS MATERIALIZED (
-            SELECT requested.ordinal, requested.key, requested.delivery,
-                requested.without_passphrase AND locked.has_passphrase AS needs_passphrase,
-                requested.reveal_verifier = locked.reveal_verifier AS fits,
-                count(*) FILTER (WHERE NOT (requested.without_passphrase AND locked.has_passphrase))
-                    OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number,
+            SELECT ordinal, key, delivery, needs_passphrase, fits,
+                count(*) FILTER (WHERE NOT needs_passphrase) OVER (PARTITION BY key ORDER BY ordinal) AS number,
                 CASE
-                    WHEN locked.tries < 10 THEN 10 - locked.tries
-                    WHEN locked.next_try_at <= now() THEN 1
+                    WHEN tries < 10 THEN 10 - tries
+                    WHEN next_try_at <= now() THEN 1
                     ELSE 0
                 END AS allowed,
-                locked.tries, locked.next_try_at
-            FROM requested
-            JOIN locked ON locked.key = requested.key AND locked.link_verifier = requested.link_verifier
-            WHERE locked.expires_at > now()
+                tries, next_try_at
+            FROM locked
+            WHERE expires_at > now()
         ), matched AS MATERIALIZED (
             SELECT DISTINCT ON (key) key, ordinal, number, delivery
             FROM guess
@@ -433,7 +429,7 @@ class Notes:
         LEFT JOIN fetched
             ON fetched.id = requested.delivery AND fetched.link_verifier = requested.link_verifier
         LEFT JOIN LATERAL (
-            SELECT how, at
+            SELECT how::text, at
             FROM ending
             WHERE ending.key = requested.key AND ending.link_verifier = requested.link_verifier
             UNION ALL
