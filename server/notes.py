@@ -132,6 +132,9 @@ class Notes:
         self._database = database
         self._keys = keys
         self._clock_offset: datetime | None = None  # the msg-db's clock when the monotonic clock was 0
+        self._forgotten_at: datetime | None = (
+            None  # when deliveries were last forgotten, by the msg-db's clock
+        )
         self._max_commit_wait = min(MAX_COMMIT_WAIT, 9 * database.timeout)
         self._puts = GroupCommit(self._put_group, WORKERS, database.max_wait)
         max_members = max(1, MAX_REVEALED_BYTES // max_sealed_bytes)
@@ -686,13 +689,19 @@ class Notes:
             Unavailable: the msg-db cannot be reached.
         """
         now = await self._careful_now()
-        await self._database.execute(self.FORGET_DELIVERED, (now,))
+        since = self._forgotten_at
+        everything = since is None or now < since  # the first time, and after the clock was set back
+        await self._database.execute(self.FORGET_DELIVERED, ("-infinity" if everything else since, now))
+        self._forgotten_at = now
         await self._database.execute(self.PURGE_DELIVERIES, (now,))
 
+    # Only what the last pass has not read, and a minute more: a COMMIT may come later than its row's time.
     FORGET_DELIVERED = """
     UPDATE delivery
     SET sealed = NULL
-    WHERE sealed IS NOT NULL AND at < %s - interval '60 seconds'
+    WHERE sealed IS NOT NULL
+        AND at >= %s::timestamptz - interval '2 minutes'
+        AND at < %s - interval '60 seconds'
     """
 
     PURGE_DELIVERIES = """
