@@ -327,7 +327,7 @@ def in_words(status: Unread | Ending) -> Text:
             return text("The message is unread. It expires on %(at)s.", at=status.expires_at)
         case Unread():
             return counted(
-                "The message is unread. It expires on %(at)s. One wrong passphrase was tried.",
+                "The message is unread. It expires on %(at)s. %(count)s wrong passphrase was tried.",
                 "The message is unread. It expires on %(at)s. %(count)s wrong passphrases were tried.",
                 at=status.expires_at,
                 count=status.wrong_passphrases,
@@ -359,7 +359,7 @@ def _wrong(tries_left: int) -> Text:
             "The passphrase is wrong. The message is untouched."
         )  # the delay is told by the next answer
     return counted(
-        "The passphrase is wrong. The message is untouched. One try is left.",
+        "The passphrase is wrong. The message is untouched. %(count)s try is left.",
         "The passphrase is wrong. The message is untouched. %(count)s tries are left.",
         count=tries_left,
     )
