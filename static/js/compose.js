@@ -57,7 +57,7 @@ export default function compose(form, sealing) {
     if (form.isConnected && dataTransfer.files.length) take(dataTransfer.files);
   });
 
-  form.querySelector("[data-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
+  form.querySelector("button[data-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
     const problem = document.getElementById("problem-passphrase");
     import(dataset.words).then(({ newWords }) => newWords(dataset.list, dataset.listIntegrity)).then((words) => {
       passphrase.value = words;
