@@ -54,9 +54,13 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonex
 COPY --from=authorities /authorities/ /etc/ssl/note-whisperer/
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG CREATED=unknown
 LABEL org.opencontainers.image.title="note-whisperer" \
       org.opencontainers.image.description="Messages that destroy themselves: read once, then gone." \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 STOPSIGNAL SIGTERM
@@ -117,9 +121,13 @@ ENV NGINX_ENVSUBST_FILTER=^SITE_ \
     OPERATIONS_LISTEN=8090
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG CREATED=unknown
 LABEL org.opencontainers.image.title="note-whisperer, nginx" \
       org.opencontainers.image.description="nginx as note-whisperer needs it: TLS, limits, static files." \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 USER 101:101

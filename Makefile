@@ -133,6 +133,17 @@ bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BE
 test-deploy: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## apply terraform/ to an emulated AWS
 	$(BIN)/python -m pytest -rs tests/deploy/terraform
 
+# Bases of Debian packages stand in for the official images, so this needs no registry; as root.
+.PHONY: images
+IMAGES ?= /var/tmp/note-whisperer-images
+images: $(VENV)/dev.installed  ## build the three images and run the service from them (needs buildah and debootstrap)
+	sh tests/deploy/build_images.sh $(IMAGES)
+	IMAGES=$(IMAGES) $(BIN)/python -m pytest -q tests/deploy/test_built_images.py
+
+.PHONY: platforms
+platforms: $(VENV)/dev.installed  ## look up a wheel of each package of the images for x86-64 and arm64 (needs the internet)
+	$(BIN)/python tests/deploy/platforms.py
+
 # Deployment to AWS: docs/deploying.md. terraform/terraform.tfvars can hold fellow_name and the other variables.
 IMAGE_TAG ?= $(shell sed -n 's/^version = //p' setup.cfg)
 TERRAFORM := terraform -chdir=terraform
@@ -141,7 +152,8 @@ TERRAFORM_VARS = $(if $(FELLOW_NAME),-var fellow_name=$(FELLOW_NAME)) -var image
 push:  ## build the images and push them to ECR (FELLOW_NAME, RDS_BUNDLE_SHA256, IMAGE_TAG, VARS)
 	$(TERRAFORM) init -input=false
 	$(TERRAFORM) apply -target=aws_ecr_repository.image $(TERRAFORM_VARS)
-	sh terraform/push_images.sh "$$($(TERRAFORM) output -raw registry)" "$(IMAGE_TAG)"
+	sh terraform/push_images.sh "$$($(TERRAFORM) output -raw registry)" "$(IMAGE_TAG)" \
+	    "$$($(TERRAFORM) output -raw platform)"
 
 deploy: push  ## push, then create or upgrade everything on AWS
 	$(TERRAFORM) apply $(TERRAFORM_VARS)

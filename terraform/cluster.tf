@@ -16,7 +16,7 @@ resource "aws_launch_template" "web" {
 
   # Looked up when an instance starts: each new one has the newest patches, and no plan changes when AWS
   # publishes an image.
-  image_id               = "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+  image_id               = "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/${local.architecture == "arm64" ? "arm64/" : ""}recommended/image_id"
   instance_type          = var.instance_type
   key_name               = data.aws_key_pair.operator.key_name
   vpc_security_group_ids = [aws_security_group.web.id]

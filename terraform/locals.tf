@@ -10,6 +10,9 @@ locals {
   host = var.domain_name != null ? var.domain_name : aws_eip.web[0].public_ip
   url  = "https://${local.host}"
 
+  # Graviton types have a g after the generation's number: t4g, m7gd, c8gn.
+  architecture = can(regex("^([a-z]+[0-9]+g[a-z]*|a1)\\.", var.instance_type)) ? "arm64" : "amd64"
+
   # Docker's default bridge: where a container of a task in bridge mode sees its neighbours.
   bridge_cidr = "172.17.0.0/16"
 }

@@ -28,6 +28,14 @@ output "registry" {
   value       = trimsuffix(aws_ecr_repository.image["server"].repository_url, "/server")
 }
 
+output "platform" {
+  description = "What the images are built for: the instances' architecture."
+  value       = "linux/${local.architecture}"
+
+  # `make push` applies the repositories only, and reads this as well.
+  depends_on = [aws_ecr_repository.image]
+}
+
 output "image_tag" {
   description = "The build that runs."
   value       = local.image_tag

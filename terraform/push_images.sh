@@ -2,11 +2,13 @@
 # Builds the three images and pushes them to ECR; what is there under the tag already stays as it is.
 # Needs Docker and the AWS CLI. `make push` makes the repositories first and calls this.
 #
-# usage: push_images.sh REGISTRY TAG          REGISTRY: ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME
+# usage: push_images.sh REGISTRY TAG PLATFORM
+#     REGISTRY: ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME
+#     PLATFORM: of the instances, linux/amd64 or linux/arm64, whatever this machine is
 # environment: RDS_BUNDLE_SHA256, the SHA-256 of Amazon's RDS authorities (docs/deploying.md)
 set -eu
 
-registry=$1 tag=$2
+registry=$1 tag=$2 platform=$3
 host=${registry%%/*} name=${registry#*/}
 region=$(echo "$host" | cut -d . -f 4)
 cd "$(dirname "$0")/.."
@@ -25,8 +27,7 @@ for image in server kgs nginx; do
         echo "push_images: $image:$tag is there already"
         continue
     fi
-    # The instances are x86-64, whatever this machine is.
-    docker build --platform linux/amd64 --target "$image" --tag "$registry/$image:$tag" \
+    docker build --platform "$platform" --target "$image" --tag "$registry/$image:$tag" \
         --build-arg DATABASE_AUTHORITIES=rds --build-arg "RDS_BUNDLE_SHA256=$RDS_BUNDLE_SHA256" \
         --build-arg "VERSION=$tag" --build-arg "REVISION=$(git rev-parse HEAD)" .
     docker push "$registry/$image:$tag"

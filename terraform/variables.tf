@@ -171,13 +171,13 @@ variable "ssh_cidr_blocks" {
 }
 
 variable "instance_type" {
-  description = "EC2 instance type of the web servers, x86-64. t2.micro is within the free tier."
+  description = "EC2 instance type of the web servers, x86-64 or Graviton. t2.micro is within the free tier."
   type        = string
   default     = "t2.micro"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type)) && !can(regex("^([a-z]+[0-9]+g[a-z]*|a1)\\.", var.instance_type))
-    error_message = "instance_type takes an x86-64 type such as t2.micro or t3.small; the images are not built for Graviton."
+    condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
+    error_message = "instance_type takes a type such as t2.micro, t3.small or t4g.small."
   }
 
   validation {

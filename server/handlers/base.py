@@ -82,7 +82,7 @@ class BaseHandler(Handler):
     def too_long(self) -> Problem:
         """The answer to a longer body."""
         limit = self.service.settings.max_message_bytes
-        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
+        return Problem(413, f"The message may have at most {limit:,} bytes.", inputs.MESSAGE.name)
 
     def options(self, *_: str) -> None:
         self.set_status(204)

@@ -169,6 +169,11 @@ class TokenHandler(KeyHandler):
                 present=present,
             )
 
+    def answer_error_page(self, problem: Problem) -> None:
+        if problem.detail == inputs.CUT_OFF:
+            return self.answer_html("broken.html", problem.status)
+        super().answer_error_page(problem)
+
 
 class EncodedLinkHandler(BaseHandler):
     """GET /KEY%23TOKEN : a link whose # a mail program encoded."""

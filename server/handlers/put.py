@@ -125,7 +125,7 @@ class SentHandler(BaseHandler):
     without the passphrase.
     """
 
-    route = "/KEY/TOKEN/sent"
+    route = "/KEY/TOKEN/sent/VERIFIER"
 
     async def get(self, key: str, token: str, mark_verifier: str) -> None:
         if not sealing.is_token(token):

@@ -1,7 +1,7 @@
 """Numbered, forward-only migrations of the two databases; `roles.py` makes the roles that use them.
 
 While servers are upgraded, and after a way back, the program of the version before works on the new schema
-(docs/decisions/0022-a-schema-serves-two-versions.md).
+(docs/decisions/0026-a-schema-serves-two-versions.md).
 """
 
 from __future__ import annotations

@@ -57,9 +57,9 @@ export default function compose(form, sealing) {
     if (form.isConnected && dataTransfer.files.length) take(dataTransfer.files);
   });
 
-  form.querySelector("button[data-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
+  form.querySelector("[data-new-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
     const problem = document.getElementById("problem-passphrase");
-    import(dataset.words).then(({ newWords }) => newWords(dataset.list, dataset.listIntegrity)).then((words) => {
+    import(dataset.newWords).then(({ newWords }) => newWords(dataset.list, dataset.listIntegrity)).then((words) => {
       passphrase.value = words;
       passphrase.dispatchEvent(new Event("input", { bubbles: true }));
       problem.replaceChildren();
@@ -79,7 +79,7 @@ async function sealed(sealing, { message, passphrase, lifetime }, form) {
   const keys = await sealing.deriveKeys(token, passphrase);
   const text = message.replaceAll("\r\n", "\n");
   const fields = {
-    ...(await form.sealFiles?.(keys, text) ?? { sealed: await sealing.seal(keys, text) }),
+    ...(await form?.sealFiles?.(keys, text) ?? { sealed: await sealing.seal(keys, text) }),
     link_verifier: keys.linkVerifier,
     reveal_verifier: keys.revealVerifier,
     has_passphrase: String(sealing.stripPassphrase(passphrase) !== ""),
@@ -136,7 +136,7 @@ async function forSeveral(form, number, seal, passphrase) {
   tell(form, "page:busy", true);
   try {
     const { putSeveral } = await import(form.dataset.several);
-    const why = await putSeveral(form, number, seal, passphrase);
+    const why = await putSeveral(number, seal, passphrase);
     if (why !== undefined) tell(form, "page:unanswered", why);
   } catch {
     tell(form, "page:unanswered"); // the script did not load, or this browser cannot seal

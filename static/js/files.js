@@ -190,7 +190,7 @@ export async function* bytesOf({ key, reader, fileKey, files }, index, { signal,
   if (start === end) return;
   const fetchFrom = (first) => answerOf(`/${key}/chunks`, {
     method: "POST", signal, body: new URLSearchParams({ reader, first }),
-  }, onLost).then((answer) => answer.arrayBuffer());
+  }, onLost, (_, body) => body);
 
   const last = Math.floor((end - 1) / CHUNK);
   let first = Math.floor(start / CHUNK);
@@ -215,9 +215,10 @@ export async function* bytesOf({ key, reader, fileKey, files }, index, { signal,
 
 /**
  * Repeats a request until this server answers it: all of these may be repeated. Throws a Refusal, or an AbortError.
- * `onLost()` is called after each try; if it returns true, the caller goes on with smaller requests.
+ * `onLost()` is called after each try; if it returns true, the caller goes on with smaller requests. `read` makes
+ * the result of an answer and its body, of which a second copy would be garbage.
  */
-export async function answerOf(url, request, onLost = () => {}) {
+export async function answerOf(url, request, onLost = () => {}, read = (answer, body) => new Response(body, answer)) {
   for (let tries = 0; ; tries++) {
     let wait = PAUSES[Math.min(tries, PAUSES.length - 1)];
     try {
@@ -227,7 +228,7 @@ export async function answerOf(url, request, onLost = () => {}) {
         const body = answer.status === 204 ? null : await answer.arrayBuffer();
         // A browser takes headers that break off for whole ones with an empty body.
         if (body?.byteLength === 0) throw new TypeError("the answer broke off");
-        return new Response(body, answer);
+        return read(answer, body);
       }
       const again = [408, 425, 429].includes(answer.status) || answer.status >= 500;
       const seconds = Number(answer.headers.get("Retry-After")) || 0;

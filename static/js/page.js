@@ -79,7 +79,7 @@
     form.setAttribute("aria-busy", String(busy));
     const send = form.querySelector("[data-busy]");
     if (!send) return;
-    send.style.minInlineSize = `${send.offsetWidth}px`; // nothing beside it moves
+    send.style.minInlineSize = `${send.getBoundingClientRect().width}px`; // nothing beside it moves
     [send.textContent, send.dataset.busy] = [send.dataset.busy, send.textContent];
   }
 

@@ -16,7 +16,7 @@ run "each_bad_value_is_refused" {
     certificate_arn         = "notes.pem"
     vpc_cidr                = "10.0.0.0/8"
     ssh_cidr_blocks         = ["0.0.0.0/0"]
-    instance_type           = "t4g.micro"
+    instance_type           = "micro"
     instance_count          = 1
     database_instance_class = "t4g.micro"
     key_db_backup_days      = 0

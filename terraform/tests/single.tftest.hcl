@@ -120,3 +120,29 @@ run "another_build" {
     error_message = "image_tag chooses the build."
   }
 }
+
+run "graviton" {
+  command = plan
+
+  variables {
+    instance_type = "t4g.micro"
+  }
+
+  assert {
+    condition     = endswith(aws_launch_template.web.image_id, "/amazon-linux-2023/arm64/recommended/image_id") && output.platform == "linux/arm64"
+    error_message = "A Graviton instance starts from Amazon's image for arm64, and the images are built for it."
+  }
+}
+
+run "not_graviton" {
+  command = plan
+
+  variables {
+    instance_type = "g4dn.xlarge"
+  }
+
+  assert {
+    condition     = endswith(aws_launch_template.web.image_id, "/amazon-linux-2023/recommended/image_id") && output.platform == "linux/amd64"
+    error_message = "A g elsewhere in the name does not make an instance a Graviton."
+  }
+}

@@ -66,7 +66,7 @@ def test_an_unknown_message(nw, url):
     done = nw("status", other)
 
     assert (done.returncode, done.stdout) == (3, b"")
-    assert b"There is no such note" in done.stderr
+    assert b"There is no such message" in done.stderr
 
 
 def test_a_cut_receipt_is_not_sent(nw, sent, way):

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the Dockerfile's three targets where no registry can be reached: on bases made from Debian packages,
 # which get the names that the Dockerfile pins. Tries each image, and prints their sizes. By hand, as root,
-# with buildah and debootstrap installed; the test suite does not need it.
+# with buildah and debootstrap installed: `make images`.
 # usage: tests/deploy/build_images.sh [WORKING_FOLDER]
 set -eu
 
@@ -75,7 +75,10 @@ build --tag "localhost/$(pinned PYTHON_IMAGE)" --file "$work/Dockerfile.python" 
 build --tag "localhost/$(pinned NGINX_IMAGE)" --file "$work/Dockerfile.nginx" "$work"
 
 for target in server kgs nginx; do
-    build --pull-never --target "$target" --tag "localhost/note-whisperer/$target" "$repository"
+    build --pull-never --target "$target" --tag "localhost/note-whisperer/$target" \
+        --build-arg "VERSION=$(sed -n 's/^version = //p' "$repository/setup.cfg")" \
+        --build-arg "REVISION=$(git -C "$repository" rev-parse HEAD)" \
+        --build-arg "CREATED=$(git -C "$repository" log -1 --format=%cI)" "$repository"
 done
 
 # Each runs as its own user, who can write nowhere but to /tmp, and has no compiler and no PostgreSQL.

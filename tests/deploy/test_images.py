@@ -171,3 +171,22 @@ def test_systemd_understands_the_units(tmp_path, name):
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_tag_publishes_both_architectures_of_each_image():
+    """The workflow builds the Dockerfile's targets for both, with what their labels take, and signs each by digest."""
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/images.yml").read_text())
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML reads the key `on` as true
+    (job,) = workflow["jobs"].values()
+    assert set(job["strategy"]["matrix"]["target"]) == {"server", "kgs", "nginx"}
+    build = next(step["with"] for step in job["steps"] if "build-push" in step.get("uses", ""))
+    assert build["platforms"] == "linux/amd64,linux/arm64"
+    given = {line.partition("=")[0] for line in build["build-args"].splitlines()}
+    assert given == set(re.findall(r"\$\{(\w+)\}\"? *\\?$", "\n".join(labels_of(dockerfile)), re.M))
+    assert job["permissions"]["id-token"] == "write"
+    assert "@${{ steps.build.outputs.digest }}" in job["steps"][-1]["run"]
+
+
+def labels_of(dockerfile):
+    return re.findall(r"^(?:LABEL)? +org\.opencontainers\.image\..*$", dockerfile, re.M)

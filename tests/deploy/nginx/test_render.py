@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -256,3 +257,36 @@ def test_every_setting_is_in_the_operators_table():
     for name, default in read.items():
         if name not in ("PUBLIC_URL", "BALANCERS", "WORKERS", "TLS_CERTIFICATE_KEY"):
             assert default in listed[name], name
+
+
+@pytest.mark.parametrize(
+    ("limit", "files", "connections"), [(1024, 1024, 160), (4096, 4096, 928), (1048576, 16384, 4000)]
+)
+def test_connections_fit_the_limit_of_open_files(folders, limit, files, connections):
+    """A container's engine sets how many files nginx may open: it takes no more, and no more connections than fit."""
+    if limit > resource.getrlimit(resource.RLIMIT_NOFILE)[1]:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        assert limit >= files, "this machine's own limit is too low for the test"
+    done, folder = render_with_limit(folders(), limit)
+    assert (done.returncode, done.stderr) == (0, "")
+    rendered = (folder / "conf.d/main/process.conf").read_text()
+    assert f"worker_rlimit_nofile {files};" in rendered
+    assert f"worker_connections {4 * connections + 256};" in rendered
+
+
+def test_too_few_open_files_are_refused(folders):
+    """nginx would start, and refuse connections later."""
+    done, _ = render_with_limit(folders(), 512)
+    assert done.returncode == 1
+    assert "at least 1024 open files" in done.stderr
+
+
+def render_with_limit(folder, limit):
+    done = subprocess.run(
+        [REPOSITORY / "nginx/render", folder],
+        env={"PATH": os.environ["PATH"] + ":/usr/sbin", "MEMORY": "4096"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+        capture_output=True,
+        text=True,
+    )
+    return done, folder

@@ -47,7 +47,7 @@ def test_every_answer_has_every_security_header_once(site, method, path, body, h
     """Answers of nginx and of the server, good and bad, carry the same security headers, each once."""
     got, answered, _ = site.ask(method, path, body, headers)
     assert got == status
-    for name in [*SECURITY_HEADERS, "Strict-Transport-Security"]:
+    for name in [*SECURITY_HEADERS, "Strict-Transport-Security", "Note-Whisperer"]:
         assert len(answered.get_all(name, [])) == 1, name
     for name in SECURITY_HEADERS.keys() - {"Content-Security-Policy", "Permissions-Policy", "Cache-Control"}:
         assert answered[name] == SECURITY_HEADERS[name], name

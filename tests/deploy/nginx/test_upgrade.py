@@ -30,7 +30,7 @@ def last_release():
 
 @pytest.fixture
 def next_version(folders):
-    """This program as it may look one version on: it adds to both schemas what decision 22 allows."""
+    """This program as it may look one version on: it adds to both schemas what decision 26 allows."""
     folder = folders()
     for room in ("server", "kgs", "static", "templates"):
         shutil.copytree(REPOSITORY / room, folder / room)

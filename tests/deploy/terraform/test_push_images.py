@@ -30,27 +30,28 @@ def push(registry, tmp_path):
     docker.chmod(0o755)
     asked.touch()
 
-    def run(tag, **settings):
+    def run(tag, platform="linux/amd64", **settings):
         env = registry.environment()
         env |= {"PATH": f"{tmp_path}:{env['PATH']}", "HOME": str(tmp_path)} | settings
-        command = ["sh", REPOSITORY / "terraform/push_images.sh", REGISTRY, tag]
+        command = ["sh", REPOSITORY / "terraform/push_images.sh", REGISTRY, tag, platform]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         return done, asked.read_text().splitlines()
 
     return run
 
 
-def test_three_images_are_built_and_pushed(push):
-    """Each target for x86-64, with RDS's authorities, under the tag in its repository."""
-    done, asked = push("1.0.0", RDS_BUNDLE_SHA256=SHA256)
+@pytest.mark.parametrize(("tag", "platform"), [("1.0.0", "linux/amd64"), ("1.0.0-arm", "linux/arm64")])
+def test_three_images_are_built_and_pushed(push, tag, platform):
+    """Each target for the instances' platform, with RDS's authorities, under the tag in its repository."""
+    done, asked = push(tag, platform, RDS_BUNDLE_SHA256=SHA256)
 
     assert done.returncode == 0, done.stderr
     assert asked[0].startswith("login --username AWS")
     for image in ("server", "kgs", "nginx"):
         [build] = [line for line in asked if line.startswith("build") and f"--target {image} " in line]
-        assert f"--platform linux/amd64 --target {image} --tag {REGISTRY}/{image}:1.0.0" in build
+        assert f"--platform {platform} --target {image} --tag {REGISTRY}/{image}:{tag}" in build
         assert f"DATABASE_AUTHORITIES=rds --build-arg RDS_BUNDLE_SHA256={SHA256}" in build
-        assert f"push {REGISTRY}/{image}:1.0.0" in asked
+        assert f"push {REGISTRY}/{image}:{tag}" in asked
 
 
 def test_tag_that_is_there_is_left_alone(push, registry):

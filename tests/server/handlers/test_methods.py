@@ -37,6 +37,8 @@ PATHS = {
     "/{key}/receipt": ("GET", "HEAD"),
     "/{key}/destroy": ("POST",),
     "/{key}%23{token}": ("GET", "HEAD"),
+    "/{key}/receipt%23{token}": ("GET", "HEAD"),
+    "/{key}/{token}/sent/0123456789012345678901234567890123456789012": ("GET", "HEAD"),
     "/healthz": ("GET", "HEAD"),
     "/readyz": ("GET", "HEAD"),
     "/metrics": ("GET", "HEAD"),

@@ -2,7 +2,7 @@
 complete -c note-whisperer -f
 complete -c note-whisperer -n __fish_use_subcommand -a send -d 'seal a message and print its link'
 complete -c note-whisperer -n '__fish_seen_subcommand_from send' -s h -l help -d 'show this help message and exit'
-complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l file -r -F -d 'take the message from this file, not from standard input'
+complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l file -r -F -d 'take the message from this file, not from standard input (-)'
 complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l lifetime -x -d 'destroy it unread after 30m, 12h, 7d or so; at most 30d'
 complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l passphrase -d 'ask for a passphrase that the reader has to know, twice'
 complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l passphrase-file -r -F -d 'take the passphrase from this file, without white space at its ends'
@@ -13,6 +13,7 @@ complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l json -d 'pri
 complete -c note-whisperer -n '__fish_seen_subcommand_from send' -l insecure-http -d 'allow a service without https that is not on this computer'
 complete -c note-whisperer -n __fish_use_subcommand -a read -d 'open a message and print it'
 complete -c note-whisperer -n '__fish_seen_subcommand_from read' -s h -l help -d 'show this help message and exit'
+complete -c note-whisperer -n '__fish_seen_subcommand_from read' -l output -x -d 'save the files of the message in this folder; none is replaced'
 complete -c note-whisperer -n '__fish_seen_subcommand_from read' -l yes -d 'open without asking first'
 complete -c note-whisperer -n '__fish_seen_subcommand_from read' -l passphrase-file -r -F -d 'take the passphrase from this file, without white space at its ends'
 complete -c note-whisperer -n '__fish_seen_subcommand_from read' -l passphrase-fd -x -d 'take the passphrase from this open file descriptor'

@@ -1,0 +1,213 @@
+"""The built images at work, as compose.yaml runs them: migrate, kgs, server and nginx; `make images` builds them."""
+
+import os
+import re
+import signal
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests.deploy.nginx.conftest import free_ports, wait_for
+from tests.faults.stack import Cluster
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORK = os.environ.get("IMAGES")  # the working folder of build_images.sh
+COMPOSE = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+
+pytestmark = pytest.mark.skipif(not WORK, reason="`make images` builds the images and runs these tests")
+
+
+def buildah(*arguments):
+    return ["buildah", "--root", f"{WORK}/storage", "--runroot", f"{WORK}/run", *map(str, arguments)]
+
+
+class Container:
+    """A container of an image, on this machine's network, with the limits of its service in compose.yaml.
+
+    buildah's isolation by chroot has no bounds on memory and processes; those of open files and core dumps hold.
+    """
+
+    def __init__(self, target, service, folder):
+        self._folder, self._log = folder, folder / f"{service}.log"
+        limits = COMPOSE[service]["ulimits"]
+        files = f"nofile={limits['nofile']['soft']}:{limits['nofile']['hard']}"
+        ulimits = ["--ulimit", files, "--ulimit", f"core={limits['core']}:{limits['core']}"]
+        image = f"localhost/note-whisperer/{target}"
+        self.name = self._output("from", "--pull-never", *ulimits, image)
+
+    def _output(self, *arguments):
+        environment = {**os.environ, "STORAGE_DRIVER": "vfs"}
+        done = subprocess.run(buildah(*arguments), env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def start(self, *command, **settings):
+        options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
+        volume = ["--volume", f"{self._folder}:/run/note-whisperer", *options]
+        with open(self._log, "ab") as log:
+            self.process = subprocess.Popen(
+                buildah("run", "--isolation", "chroot", *volume, self.name, "--", *command),
+                env={**os.environ, "STORAGE_DRIVER": "vfs"},
+                stdout=log,
+                stderr=log,
+            )
+
+    def run(self, *command, **settings):
+        """To its end, which has to be a good one."""
+        self.start(*command, **settings)
+        assert self.process.wait(300) == 0, self.log()
+
+    def log(self):
+        return self._log.read_text()
+
+    def pids(self, words):
+        """Its processes with these words in their command line, but not buildah's own."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        inside = [child for child in children if "buildah" not in child.name()]
+        return [child.pid for child in inside if words in " ".join(child.cmdline())]
+
+    def remove(self):
+        if self.process.poll() is None:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                child.kill()
+            self.process.wait(60)
+        self._output("rm", self.name)
+
+
+def label(image, name):
+    inspected = subprocess.run(
+        buildah(
+            "inspect", "--type", "image", "--format", f'{{{{index .OCIv1.Config.Labels "{name}"}}}}', image
+        ),
+        env={**os.environ, "STORAGE_DRIVER": "vfs"},
+        capture_output=True,
+        text=True,
+    )
+    return inspected.stdout.strip()
+
+
+@pytest.mark.parametrize("target", ["server", "kgs", "nginx"])
+def test_labels(target):
+    """Each image says what it is, in the OCI's words."""
+    (version,) = re.findall(r"^version = (.*)$", (REPOSITORY / "setup.cfg").read_text(), re.M)
+    labels = {
+        name: label(f"localhost/note-whisperer/{target}", f"org.opencontainers.image.{name}")
+        for name in ("title", "description", "licenses", "version", "source", "revision", "created")
+    }
+    assert all(labels.values())
+    assert (labels["licenses"], labels["version"]) == ("MIT", version)
+
+
+@pytest.fixture
+def volume(tmp_path_factory):
+    """A folder that the containers' users may read."""
+    folder = tmp_path_factory.mktemp("volume")
+    for path in (folder, *folder.parents):
+        if path.name.startswith("pytest-") or path == folder:
+            path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def databases(postgres, tmp_path_factory, volume):
+    """A PostgreSQL on this machine's network, with empty databases, and files with their URLs."""
+    folder = tmp_path_factory.mktemp("postgres")
+    cluster = Cluster(folder, Path(postgres.process.args[0]).parent)
+    cluster.create()
+    cluster.start()
+    for database in ("key_db", "msg_db"):
+        cluster.execute(f"CREATE DATABASE {database}")
+        owner = cluster.url(database)
+        name = database.replace("_", "-")
+        (volume / f"{name}-url").write_text(owner)
+        for role in ("web", "kgs"):
+            (volume / f"{role}-{name}-url").write_text(owner.replace("note_whisperer@", f"{role}:secret@"))
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def container(volume):
+    """Makes containers, and removes them in the end."""
+    made = []
+
+    def make(target, service):
+        made.append(Container(target, service, volume))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.remove()
+
+
+def url_files(role, *names):
+    """The settings that name the files of a role's URLs."""
+    return {
+        f"{name.upper().replace('-', '_')}_URL_FILE": f"/run/note-whisperer/{role}{name}-url"
+        for name in names
+    }
+
+
+def ends_within(service, container, pid, number):
+    """Whether a service ends in the time that compose.yaml gives it."""
+    began = time.monotonic()
+    os.kill(pid, number)
+    container.process.wait(int(COMPOSE[service]["stop_grace_period"].removesuffix("s")))
+    return container.process.returncode, time.monotonic() - began
+
+
+def test_the_service_runs_from_its_images(databases, container):
+    """From empty databases to a revealed note; nginx may open its files; each ends by itself when told to."""
+    roles = url_files("", "web-key-db", "web-msg-db", "kgs-key-db")
+    container("server", "server").run(
+        "python", "-m", "server", "migrate", HOST="127.0.0.1", **url_files("", "key-db", "msg-db"), **roles
+    )
+    container("kgs", "kgs").run(
+        "python", "-m", "kgs", "seed", "--count", "100000", **url_files("kgs-", "key-db")
+    )
+    server_port, http_port, https_port, operations_port = free_ports(4)
+    server, nginx = container("server", "server"), container("nginx", "nginx")
+    common = {"PUBLIC_URL": "https://localhost", "PROCESSES": "1"}
+    server.start(
+        "python", "-m", "server", PORT=server_port, TRUSTED_PROXIES="127.0.0.1", **common,
+        **url_files("web-", "key-db", "msg-db"),
+    )  # fmt: skip
+    nginx.start(
+        "/docker-entrypoint.sh", "nginx", "-g", "daemon off; pid /tmp/nginx.pid;", **common,
+        UPSTREAMS=f"127.0.0.1:{server_port}", HTTP_PORT=http_port, HTTPS_PORT=https_port,
+        OPERATIONS_LISTEN=f"127.0.0.1:{operations_port}", ACCESS_LOG="/tmp/access.log",
+    )  # fmt: skip
+    wait_for(lambda: answers(f"http://127.0.0.1:{operations_port}/readyz"), "the service is not ready", 60)
+
+    unverified = ssl._create_unverified_context()
+    put = urllib.request.Request(
+        f"https://localhost:{https_port}/post", b"message=hello", {"Accept": "text/plain"}
+    )
+    path = urllib.request.urlopen(put, context=unverified).read().decode().strip().split("/", 3)[3]
+    reveal = urllib.request.Request(
+        f"https://localhost:{https_port}/{path}", headers={"Accept": "text/plain"}
+    )
+    assert urllib.request.urlopen(reveal, context=unverified).read() == b"hello"
+
+    assert "setrlimit" not in nginx.log()
+    (master,) = nginx.pids("nginx: master")
+    for worker in nginx.pids("nginx: worker"):
+        limits = Path(f"/proc/{worker}/limits").read_text()
+        assert re.search(r"^Max open files +16384 +16384 ", limits, re.M)
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
+    assert ends_within("nginx", nginx, master, signal.SIGQUIT)[0] == 0
+    (process,) = server.pids("python -m server")
+    assert ends_within("server", server, process, signal.SIGTERM)[0] == 0
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
