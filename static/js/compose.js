@@ -136,7 +136,7 @@ async function forSeveral(form, number, seal, passphrase) {
   tell(form, "page:busy", true);
   try {
     const { putSeveral } = await import(form.dataset.several);
-    const why = await putSeveral(form, number, seal, passphrase);
+    const why = await putSeveral(number, seal, passphrase);
     if (why !== undefined) tell(form, "page:unanswered", why);
   } catch {
     tell(form, "page:unanswered"); // the script did not load, or this browser cannot seal

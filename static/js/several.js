@@ -10,7 +10,7 @@ const TIMEOUT = 60_000;
  *
  * Returns why not even one could be put, as `data-` attribute of the form that says so; otherwise undefined.
  */
-export async function putSeveral(form, number, seal, passphrase) {
+export async function putSeveral(number, seal, passphrase) {
   const made = [];
   const why = await putThem(made, number, seal);
   if (!made.length) return why;

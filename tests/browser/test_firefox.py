@@ -47,7 +47,9 @@ def write(tab, front, message=MESSAGE, passphrase=""):
 
 
 def reveal(tab):
-    """Hold the button of the confirm page; returns the message."""
+    """Hold the button of the confirm page; returns the message. A controlled browser is asked for a choice, too."""
+    tab.find("[data-send]:enabled")
+    tab.click("[data-choice] [value=yes]")
     tab.hold("[data-send]:enabled", until="#text:not(:empty)")
     return tab.text("#text")
 
@@ -83,6 +85,7 @@ def test_a_wrong_passphrase_then_the_right_one(front, tab):
     link = write(tab, front, passphrase="willow bark tea")
     tab.open(link)
     tab.fill("#passphrase", "oak")
+    tab.click("[data-choice] [value=yes]")
     tab.hold("[data-send]:enabled", until="#problem-passphrase", text="passphrase")
     tab.clear("#passphrase")
     tab.fill("#passphrase", "willow bark tea")

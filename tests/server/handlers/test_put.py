@@ -116,7 +116,7 @@ async def _sent(site, **fields):
 
 @table({"no passphrase": "", "a passphrase": "sesame"})
 async def test_the_page_after_a_plain_form_can_be_reloaded(site, row):
-    """It has the link and the receipt, says whether a passphrase is needed, puts and reveals nothing, and is not compressed."""
+    """It has the link and the receipt, says whether a passphrase is needed, and puts and reveals nothing."""
     path = await _sent(site, message="hello", passphrase=row)
 
     answers = [await site.ask("GET", path, {**headers, "Accept-Encoding": "gzip"}) for headers in (BROWSER, CURL)]
