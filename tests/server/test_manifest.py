@@ -29,7 +29,12 @@ OTHER = {
     "BRAND_COLORS_DARK": "#ff9d8f,#000000,#ffffff",
 }
 # And of some that none depends on.
-UNSEEN = {"PUBLIC_URL": "https://notes.example.org", "HOST": "0.0.0.0", "READ_ONLY": "true", "LOG_FORMAT": "json"}
+UNSEEN = {
+    "PUBLIC_URL": "https://notes.example.org",
+    "HOST": "0.0.0.0",
+    "READ_ONLY": "true",
+    "LOG_FORMAT": "json",
+}
 
 
 def manifest(**environment):
@@ -39,7 +44,9 @@ def manifest(**environment):
 def test_it_has_every_constant_page_and_every_file():
     """No page that is the same for everybody, and no file, is left out."""
     made = manifest()
-    files = {f"/static/{path.relative_to(pages.STATIC)}" for path in pages.STATIC.rglob("*") if path.is_file()}
+    files = {
+        f"/static/{path.relative_to(pages.STATIC)}" for path in pages.STATIC.rglob("*") if path.is_file()
+    }
     assert PAGES.keys() == pages.CONSTANT.keys()
     assert len(made["pages"]) == len(PAGES)
     assert made["files"].keys() == files | {"/manifest.webmanifest"}
