@@ -156,6 +156,11 @@ images: $(VENV)/dev.installed  ## build the three images and run the service fro
 platforms: $(VENV)/dev.installed  ## look up a wheel of each package of the images for x86-64 and arm64 (needs the internet)
 	$(BIN)/python tests/deploy/platforms.py
 
+.PHONY: walk-through
+WALK ?= /var/tmp/note-whisperer-walk
+walk-through: $(VENV)/dev.installed  ## follow docs/operating.md on a bare Debian 12, as root (needs debootstrap)
+	$(BIN)/python -m tests.deploy.walk_through $(WALK)
+
 # Deployment to AWS: docs/deploying.md. terraform/terraform.tfvars can hold fellow_name and the other variables.
 IMAGE_TAG ?= $(shell sed -n 's/^version = //p' setup.cfg)
 TERRAFORM := terraform -chdir=terraform

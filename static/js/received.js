@@ -104,11 +104,18 @@ async function save(name, fetched) {
     await disk.abort();
     return false;
   }
-  const pieces = [];
-  if (!await fetched((piece) => pieces.push(new Blob([piece])))) return false;
+  const blobs = [];
+  let pieces = [];
+  const keep = (piece) => {
+    pieces.push(piece);
+    if (pieces.length < 16) return; // small Blobs stay in the page
+    blobs.push(new Blob(pieces));
+    pieces = [];
+  };
+  if (!await fetched(keep)) return false;
   const link = document.createElement("a");
   link.download = name;
-  link.href = URL.createObjectURL(new Blob(pieces, { type: "application/octet-stream" }));
+  link.href = URL.createObjectURL(new Blob([...blobs, ...pieces], { type: "application/octet-stream" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   return true;

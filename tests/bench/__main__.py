@@ -31,6 +31,8 @@ def main() -> int:
     sent = commands.add_parser("files", help="a file up and down, beside a plain COPY; writes nothing")
     sent.add_argument("--megabytes", type=int, default=100)
     sent.add_argument("--rounds", type=int, default=5)
+    left = commands.add_parser("bloat", help="what notes of 1 MB leave in the database; writes nothing")
+    left.add_argument("--notes", type=int, default=10_000)
     commands.add_parser("plot", help="draw docs/benchmarks.svg from the JSON")
     commands.add_parser("report", help="write docs/benchmarks.md again from the JSON")
     arguments = parser.parse_args()
@@ -58,6 +60,9 @@ def main() -> int:
         case "files":
             results = files.measure(arguments.megabytes, arguments.rounds, _say)
             print(json.dumps(results, indent=1))
+            return 0
+        case "bloat":
+            print(json.dumps(files.grow(arguments.notes, _say), indent=1))
             return 0
         case _:
             results = startup.measure(arguments.rounds)

@@ -6,6 +6,7 @@ them back: what a database does with so many bytes at its best. All of it runs o
 
 from __future__ import annotations
 
+import contextlib
 import io
 import secrets
 import ssl
@@ -154,3 +155,78 @@ class _Rows(io.RawIOBase):
         buffer[: len(part)] = part
         self._left = self._left[len(part) :]
         return len(part)
+
+
+def grow(notes: int, say: Callable[[str], None]) -> dict[str, float]:
+    """What notes of 1 MB that were put and read leave behind: MB of tables and of the write-ahead log.
+
+    Half of them are unread when the other half is read, so that the free space is between rows. Autovacuum is
+    as the embedded PostgreSQL has it.
+    """
+    content = secrets.token_bytes(MB - 1000)
+    sizes: dict[str, float] = {}
+    with (
+        systems.database() as postgres,
+        tempfile.TemporaryDirectory(prefix="nw-bench-", dir="/var/tmp") as name,
+    ):
+        seeding.ensure_ahead(postgres.url(schema.KEY_DB), 100_000)
+        path, folder = Path(name, "content"), Path(name, "saved")
+        path.write_bytes(content)
+        folder.mkdir()
+        with (
+            systems.server("one process", postgres) as server,
+            contextlib.closing(psycopg2.connect(postgres.url(schema.MSG_DB))) as connection,
+        ):
+            connection.autocommit = True
+
+            def size(when: str) -> None:
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "SELECT pg_database_size(current_database()), pg_current_wal_lsn() - '0/0'"
+                    )
+                    data, log = cursor.fetchone() or (0, 0)
+                sizes[f"{when}: database"], sizes[f"{when}: log so far"] = data / MB, float(log) / MB
+                say(f"{when}: {data / MB:.0f} MB, log {float(log) / MB:.0f} MB")
+
+            service = Service(Connection(f"http://127.0.0.1:{server.servers[0][1]}"))
+            size("empty")
+            half: list[Callable[[], None]] = []
+            for number in range(notes):
+                half.append(_put(service, path, folder))
+                if number == notes // 2:
+                    size("half of them unread")
+                if number > notes // 2:
+                    half.pop(0)()
+            size("the other half unread")
+            for read in half:
+                read()
+            size("all read")
+            for _ in range(20):
+                time.sleep(15)  # autovacuum looks once a minute
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "SELECT sum(n_dead_tup) FROM pg_stat_all_tables WHERE relid IN"
+                        " ('chunk'::regclass, (SELECT reltoastrelid FROM pg_class WHERE oid = 'chunk'::regclass))"
+                    )
+                    ((dead,),) = cursor.fetchall()
+                if not dead:
+                    break
+            size("after autovacuum")
+    return sizes
+
+
+def _put(service: Service, path: Path, folder: Path) -> Callable[[], None]:
+    """Put a note with a file; what is returned reads it."""
+    keys, reader = sealing.derive_keys(sealing.new_token()), secrets.token_bytes(32)
+    with files.sources([str(path)]) as sources:
+        sealed, upload = files.upload(service, keys, "", sources)
+    key = service.put(keys, sealed, False, None, upload).key
+
+    def read() -> None:
+        service.reveal(key, keys, reader, lambda: None)
+        _, index = sealed_files.open_note(keys, sealed)
+        (saved,) = files.save(service, key, reader, sealing.file_key_of(keys, sealed), index, folder)
+        saved.unlink()
+        service.received(key, reader, keys.mark, files=True)
+
+    return read
