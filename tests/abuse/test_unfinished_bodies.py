@@ -37,7 +37,10 @@ def test_unfinished_bodies_take_little_memory_and_return_it(server):
                 client.sendall(head + bytes(BODY - 1))
         peak = process.memory_info().rss
         answer = urllib.request.urlopen(
-            urllib.request.Request(f"http://localhost:{port}/post", b"message=short"), timeout=60
+            urllib.request.Request(
+                f"http://localhost:{port}/post", b"message=short", {"Accept": "text/plain"}
+            ),
+            timeout=60,
         )
         assert answer.status == 201
 

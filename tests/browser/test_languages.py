@@ -1,4 +1,4 @@
-"""The pages in the reader's language: the whole way of a message, right-to-left scripts, and the choice in the footer."""
+"""The pages in the reader's language: a message's whole way, right-to-left scripts, and the choice in the footer."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -56,8 +56,11 @@ def test_pages_in_other_languages_are_accessible(abroad, tag):
         assert [(violation["id"], violation["nodes"][0]["target"]) for violation in found] == [], state
 
 
-def test_the_footer_changes_the_language_and_keeps_the_secret(visitor, link):
+def test_the_footer_changes_the_language_and_keeps_the_secret(visit, visitor):
     """What stands behind the # goes along, and the links of the page keep the choice."""
+    sender = visit()
+    sender.open("/")
+    link = sender.write("hello")
     page = visitor.open(link)
     page.wait_for_selector("[data-send]:enabled")
     page.click(".languages summary")
