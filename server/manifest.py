@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from server import pages
 from server.branding import Logo, Palette
 from server.handlers.base import BaseHandler
+from server.languages import LANGUAGES
 from server.pages import Pages
 from server.settings import Settings
 from server.static_files import files_in
 
 FORMAT = 1  # of the manifest itself
-LANGUAGE = "en"  # of all pages
 
 
 class Address(NamedTuple):
@@ -59,7 +59,10 @@ def manifest_of(settings: Settings) -> dict[str, Any]:
                 "name": address.name,
                 "path": address.path,
                 "status": address.status,
-                "sha256": {LANGUAGE: _sha256(rendered.constant(template, whole=True).content)},
+                "sha256": {
+                    tag: _sha256(rendered.constant(template, True, language).content)
+                    for tag, language in LANGUAGES.items()
+                },
             }
             for template, address in PAGES.items()
         ],

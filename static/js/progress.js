@@ -7,12 +7,12 @@ const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 export function inBytes(bytes) {
   const step = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
   const how = { style: "unit", unit: UNITS[step], maximumFractionDigits: step > 1 ? 1 : 0 };
-  return new Intl.NumberFormat(document.documentElement.lang, how).format(bytes / 1000 ** step);
+  return new Intl.NumberFormat(document.documentElement.dataset.locale, how).format(bytes / 1000 ** step);
 }
 
 function inTime(seconds) {
   const [unit, size] = seconds < 90 ? ["second", 1] : ["minute", 60];
-  return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, maximumFractionDigits: 0 })
+  return new Intl.NumberFormat(document.documentElement.dataset.locale, { style: "unit", unit, maximumFractionDigits: 0 })
     .format(Math.ceil(seconds / size));
 }
 

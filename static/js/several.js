@@ -37,7 +37,7 @@ export async function putSeveral(number, seal, passphrase) {
 
   const time = panel.querySelector("time");
   time.dateTime = made[0].expires_at;
-  time.textContent = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.dataset.locale, { dateStyle: "medium", timeStyle: "short" });
   if (passphrase.trim()) {
     const box = panel.querySelector("[data-passphrase]");
     box.hidden = false;

@@ -7,7 +7,7 @@ import pytest
 
 from server import sealing
 from server.httpd.transport import Server
-from tests.bench import files, plot, report, throughput, workload
+from tests.bench import capacity, files, plot, report, throughput, workload
 from tests.bench.load import Exhausted, Job, Void, drive
 from tests.bench.reference import SEALED
 from tests.server.httpd.test_transport import Site
@@ -129,3 +129,15 @@ def test_the_copy_beside_files_copies_all_of_them(msg_db_url, tmp_path):
     copied = (tmp_path / "copied").read_bytes()
     assert len(copied) == len(b"".join(files._Rows(path)))
     assert path.read_bytes()[-1000:] in copied
+
+
+def test_growth_is_computed_from_the_figures():
+    """The table of docs/growth.md is what tests.bench.capacity computes today."""
+    assert capacity.table() in (capacity.RESULTS.parent / "growth.md").read_text()
+
+
+def test_keys_last_for_ever_up_to_what_comes_back():
+    """203 notes a second on average, as operating.md says; beyond that, they end."""
+    results = json.loads(capacity.RESULTS.read_text())["throughput"]["results"]
+    assert capacity.need(203, results).first == "nothing"
+    assert capacity.need(204, results).first == "keys"

@@ -109,7 +109,7 @@ def test_a_changed_list_of_words_is_refused(front, tab):
     front.change = changing_byte("/static/vendor/eff-short-wordlist-1.txt", at=100)
     tab.open(front.url)
     tab.find("[data-send]:enabled")
-    tab.click("[data-words]")
+    tab.click("[data-new-words]")
     tab.find(".problem", "The list of words did not arrive.")
     assert tab.evaluate("() => document.querySelector('#passphrase').value") == ""
 

@@ -7,6 +7,8 @@ import psycopg2
 import pytest
 
 from kgs import seeding
+from server import schema
+from tests.conftest import fresh_database
 from tests.deploy.nginx.conftest import ServerProcess, free_ports
 
 PARTS = 4
@@ -94,3 +96,25 @@ def test_a_look_asks_one_part(msg_db_url):
     )
     text = "\n".join(line for (line,) in plan)
     assert sum(f"note_{number}" in text for number in range(PARTS)) == 1
+
+
+def test_two_msg_dbs_may_share_a_key_db(postgres, key_db_url, tmp_path):
+    """Servers of two host names, each with a msg-db of its own, never hand out the same key."""
+    seeding.ensure_ahead(key_db_url, 100_000)
+    servers = [
+        ServerProcess(port, key_db_url, fresh_database(postgres, schema.MSG_DB), tmp_path / f"{port}.log")
+        for port in free_ports(2)
+    ]
+    try:
+        for server in servers:
+            server.wait_until_ready()
+        one, other = [http.client.HTTPConnection("127.0.0.1", server.port) for server in servers]
+        put = json.dumps({"message": "hello"})
+        keys = [ask(each, "POST", "/post", put)[1]["key"] for _ in range(NOTES) for each in (one, other)]
+        assert len(set(keys)) == 2 * NOTES
+        assert [ask(each, "GET", f"/{keys[0]}")[0] for each in (one, other)] == [200, 404]
+        one.close()
+        other.close()
+    finally:
+        for server in servers:
+            server.kill()

@@ -104,3 +104,51 @@ def test_files_stay_readable():
     lines = {file.name: len(file.read_text().splitlines()) for file in FILES if file.name != "variables.tf"}
 
     assert {name: count for name, count in lines.items() if count > 180} == {}
+
+
+def test_servers_reach_the_writer_only():
+    """No URL leads to a replica, which may show a note that is gone or not yet there.
+
+    Jepsen found that reader endpoints of RDS for PostgreSQL 17.4 see commits in another order than the writer.
+    """
+    text = "\n".join(file.read_text() for file in FILES)
+
+    assert not re.search(
+        r"reader_endpoint|replicate_source_db|aws_rds_cluster|aws_db_proxy|target_session_attrs", text
+    )
+    assert re.findall(r"local\.database\[[^]]+\]\.(\w+)", text) == ["endpoint"]
+    assert "database = { key_db = aws_db_instance.key, msg_db = aws_db_instance.msg }" in text
+
+
+# AWS' limits for names of each kind of resource, in characters.
+LIMITS = {
+    "aws_lb": 32,
+    "aws_lb_target_group": 32,
+    "aws_db_instance": 63,
+    "aws_db_parameter_group": 255,
+    "aws_iam_role": 64,
+    "aws_iam_instance_profile": 128,
+    "aws_autoscaling_group": 255,
+    "aws_cloudwatch_metric_alarm": 255,
+    "aws_ecs_cluster": 255,
+    "aws_launch_template": 128,
+    "aws_security_group": 255,
+}
+
+
+def test_the_longest_name_fits_every_resource():
+    """A name of 24 characters with what each resource appends stays within AWS' limits."""
+    text = "\n".join(file.read_text() for file in FILES)
+    longest = 24
+    found = re.findall(r'^resource "(\w+)" "\w+" \{(.*?)^\}', text, re.MULTILINE | re.DOTALL)
+    checked = set()
+    for kind, body in found:
+        for suffix in re.findall(
+            r'^  (?:name|identifier|alarm_name|final_snapshot_identifier) *= "\$\{var\.name\}(.*)"$',
+            body,
+            re.M,
+        ):
+            appended = re.sub(r"\$\{[^}]*\}", "x" * 16, suffix)
+            assert longest + len(appended) <= LIMITS.get(kind, 64), (kind, suffix)
+            checked.add(kind)
+    assert {"aws_db_instance", "aws_iam_role", "aws_autoscaling_group"} <= checked

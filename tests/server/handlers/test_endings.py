@@ -124,7 +124,7 @@ async def test_the_status_of_an_unread_note(site, row, by):
     fields = {"token": token} if by == "token" else link_of(keys)
 
     for wrong, words in enumerate(
-        ("", " One wrong passphrase was tried.", " 2 wrong passphrases were tried.")
+        ("", " 1 wrong passphrase was tried.", " 2 wrong passphrases were tried.")
     ):
         answer = await site.ask("POST", f"/{key}/status", headers, urlencode(fields))
 
