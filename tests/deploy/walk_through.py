@@ -163,7 +163,8 @@ def main():
         f" mkdir {root}/run/postgresql && chmod 1777 {root}/run/postgresql && export {settings} &&"
         f" chroot {root} sh /install.sh && exec unshare --net chroot {root} sh /walk.sh"
     )
-    # In a namespace of its own, all that it has started and mounted ends with it. The service runs on a network of its own, too.
+    # In a namespace of its own, all that it has started and mounted ends with it. The service
+    # runs on a network of its own, too.
     done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside])
     sys.exit(done.returncode)
 
