@@ -57,6 +57,18 @@ format: $(VENV)/dev.installed  ## format the Python code
 	$(BIN)/python -m isort --quiet .
 	$(BIN)/python -m black --quiet .
 
+.PHONY: messages
+LOCALES := server/locales
+messages: $(VENV)/dev.installed  ## collect the sentences of pages and problems, update and compile the translations, and check them
+	$(BIN)/pybabel --quiet extract --mapping babel.cfg --output $(LOCALES)/messages.pot --no-location --sort-output \
+	    --no-default-keywords --keyword gettext --keyword _ --keyword ngettext:1,2 --keyword text --keyword counted:1,2 \
+	    --keyword Problem:2 --keyword unavailable .
+	@for file in $(LOCALES)/*.po; do \
+	    $(BIN)/pybabel --quiet update --input-file $(LOCALES)/messages.pot --output-file $$file --locale \
+	        $$(basename $$file .po | tr - _) --no-fuzzy-matching --ignore-obsolete --omit-header --width 110 && \
+	    $(BIN)/pybabel --quiet compile --input-file $$file --output-file $${file%.po}.mo || exit 1; done
+	$(BIN)/python -m pytest -q tests/server/test_languages.py
+
 LOCKS := build server kgs local dev deploy helm bench
 lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -7,6 +7,7 @@ tokens are for the service that the person has named.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import socket
 import ssl
@@ -31,6 +32,8 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0)  # seconds after each lost answer
 LONGEST_DETAIL = 1000  # characters of an answer that are shown
 
 INSECURE = "--insecure-http"
+BINARY = "application/octet-stream"
+REQUESTS_AT_ONCE = 4  # to one service
 
 
 class Answer(NamedTuple):
@@ -39,6 +42,7 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     json: Any  # None if the body is not JSON
+    content: bytes = b""  # the body if it is bytes
 
     @property
     def is_problem(self) -> bool:
@@ -118,12 +122,12 @@ class Connection:
     def post(
         self,
         path: str,
-        fields: Mapping[str, Any],
+        fields: Mapping[str, Any] | bytes,
         headers: Mapping[str, str] | None = None,
         patience: float = 4.0,
         on_lost: Callable[[], None] = lambda: None,
     ) -> Answer:
-        """Post a JSON object. Only for requests that may be repeated.
+        """Post a JSON object, or bytes. Only for requests that may be repeated.
 
         Args:
             path: begins with a /.
@@ -134,8 +138,8 @@ class Connection:
             Failure: no answer, or not one of this service.
         """
         start = time.monotonic()
-        for pause in (*PAUSES, None):
-            last = pause is None or time.monotonic() - start + pause > patience
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            last = time.monotonic() - start + pause > patience
             try:
                 answer = self._ask(path, fields, headers or {})
                 if not answer.is_passing:
@@ -147,12 +151,16 @@ class Connection:
                 on_lost()
                 if last:
                     raise Failure(Exit.UNREACHABLE, f"{self.origin} cannot be reached. {lost}") from None
-            time.sleep(pause or 0)
+            time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    def _ask(self, path: str, fields: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        body = json.dumps(fields).encode("utf-8")
-        return self._checked(*self._exchange("POST", path, {**_HEADERS, **headers}, body))
+    def _ask(self, path: str, fields: Mapping[str, Any] | bytes, headers: Mapping[str, str]) -> Answer:
+        if isinstance(fields, bytes):
+            body, kind = fields, BINARY
+        else:
+            body, kind = json.dumps(fields).encode("utf-8"), "application/json"
+        headers = {**_HEADERS, "Content-Type": kind, **headers}
+        return self._checked(*self._exchange("POST", path, headers, body))
 
     def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
@@ -171,7 +179,7 @@ class Connection:
                 decode_content=False,
             )
             try:
-                body = b""
+                body = bytearray()
                 for part in response.stream(65536, decode_content=False):
                     body += part
                     if len(body) > LARGEST_ANSWER:
@@ -188,7 +196,7 @@ class Connection:
                     " If an authority of your own has signed it, name its file in SSL_CERT_FILE.",
                 ) from None
             raise Lost(_in_words(error)) from None
-        return Raw(response.status, response.headers, body)
+        return Raw(response.status, response.headers, bytes(body))
 
     def _checked(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         if 300 <= status < 400 and headers.get("Location"):
@@ -205,9 +213,10 @@ class Connection:
                 content = json.loads(body)
             except (ValueError, RecursionError):
                 raise Lost("The answer broke off.") from None
-        answer = Answer(status, headers, content)
+        is_binary = status == 200 and headers.get("Content-Type") == BINARY
+        answer = Answer(status, headers, content, body if is_binary else b"")
         # A portal of a hotel, or another program at this address.
-        if content is None and status != 204 and not answer.is_passing:
+        if content is None and not is_binary and status != 204 and not answer.is_passing:
             raise Failure(
                 Exit.UNREACHABLE,
                 f"{self.origin} does not answer like a note-whisperer service (status {status})."
@@ -226,17 +235,18 @@ def _version() -> str:
 VERSION = _version()
 _HEADERS = {
     "Accept": "application/json",
-    "Content-Type": "application/json",
     "User-Agent": f"note-whisperer/{VERSION}",
 }
 
 
 def _pool(scheme: str, host: str) -> urllib3.PoolManager:
-    """With the proxy of the environment, if there is one for this host, and the system's authorities."""
+    """With the proxy that the environment names for this host, and with the system's authorities."""
     tls = ssl.create_default_context()
-    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
+    # A proxy must not get what is for this computer: it is allowed to be plain HTTP.
+    direct = _is_loopback(host) or urllib.request.proxy_bypass(host)
+    proxy = None if direct else urllib.request.getproxies().get(scheme)
     if proxy is None:
-        return urllib3.PoolManager(ssl_context=tls)
+        return urllib3.PoolManager(ssl_context=tls, maxsize=REQUESTS_AT_ONCE)
     try:
         url = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
         credentials = urllib3.make_headers(proxy_basic_auth=url.auth) if url.auth else None

@@ -114,8 +114,8 @@ def _man_lines() -> Iterator[str]:
     yield ".SH ERRORS"
     yield (
         "With \\-\\-json, an error is a JSON object on standard error: error (the name of the exit code), exit (its"
-        " number), detail (a text for people), and what else is known, such as ending, tries_left, retry_after (seconds)"
-        " or opened (the names of the messages that run has already opened)."
+        " number), detail (a text for people), and what else is known, such as ending, tries_left, retry_after (in"
+        " seconds) or opened (the names of the messages that run has already opened)."
     )
 
 

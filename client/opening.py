@@ -13,7 +13,8 @@ from client.failures import Exit, Failure
 from client.links import Link
 from client.service import Service, Status, WrongPassphrase
 from client.terminal import moment
-from server import sealing
+from server import sealed_files, sealing
+from server.sealed_files import File
 
 READER_LENGTH = 32
 
@@ -25,6 +26,8 @@ class Opened(NamedTuple):
     message: str
     reader: bytes
     mark: bytes
+    files: list[File]
+    file_key: bytes
 
 
 def look(service: Service, link: Link) -> Status:
@@ -88,7 +91,8 @@ def open_note(
         except KeyboardInterrupt:
             raise _perhaps_opened(Failure(Exit.INTERRUPTED, "Interrupted.")) from None
     try:
-        return Opened(link.key, sealing.open_sealed(keys, sealed), reader, keys.mark)
+        message, files = sealed_files.open_any(keys, sealed)
+        return Opened(link.key, message, reader, keys.mark, files, sealing.file_key_of(keys, sealed))
     except sealing.SealingError:
         raise Failure(
             Exit.FAILED, "The message was sealed wrongly. Nobody can open it, and it is now gone."
@@ -96,15 +100,13 @@ def open_note(
 
 
 def _perhaps_opened(failure: Failure) -> Failure:
-    detail = (
-        f"{failure.detail} This command may have opened the message, whose answer was lost: ask its status."
-    )
+    detail = f"{failure.detail} The message may have been opened, and its answer lost: note-whisperer status tells."
     return Failure(failure.code, detail, **failure.members)
 
 
 def acknowledge(service: Service, opened: Opened) -> None:
     """Tell the service and the sender that the message has arrived. If that fails, the message is still here."""
     try:
-        service.received(opened.key, opened.reader, opened.mark)
+        service.received(opened.key, opened.reader, opened.mark, bool(opened.files))
     except Failure:
         terminal.notice("The receipt will not say that you confirmed it: the service could not be told.")

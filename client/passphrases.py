@@ -65,13 +65,15 @@ def ask_new() -> str:
 
 
 def ask(prompt: str) -> str:
-    """The passphrase of a message, typed once. Raises Failure if there is no terminal."""
+    """The passphrase of a message, typed once and not empty. Raises Failure if there is no terminal."""
     if not terminal.is_there():
         raise Failure(
             Exit.PASSPHRASE,
             f"This message needs a passphrase, and there is no terminal to ask for it: {HOW}. It is untouched.",
         )
-    return _checked(terminal.ask_secret(prompt))
+    while not (words := sealing.strip_passphrase(terminal.ask_secret(prompt))):
+        pass
+    return _checked(words)
 
 
 def _checked(text: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from client import opening, passphrases, terminal
+from client import files, opening, passphrases, terminal
 from client.failures import Exit, Failure, UsageError
 from client.http import Connection
 from client.links import link as link_in
-from client.service import Service
+from client.opening import Opened
+from client.service import Service, Status
 from client.settings import Settings
 
 HELP = "open a message and print it"
@@ -29,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "link", metavar="LINK", help="the link; @FILE or - (standard input) to take it from there"
     )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="save the files of the message in this folder; none is replaced"
+    )
     parser.add_argument("--yes", action="store_true", help="open without asking first")
     passphrases.add_arguments(parser)
     parser.add_argument(
@@ -47,13 +52,15 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
             "There is no terminal to ask whether to open the message: use --yes. Nothing was sent."
         )
     status = opening.look(service, link)
+    folder = _folder(options.output, status)
     if not options.yes:
         until = terminal.moment(status.at)
         if not terminal.confirm(f"This message is unread, until {until}. It opens once. Open it now?"):
             raise Failure(Exit.FAILED, "Not opened. The message is still unread.")
     opened = opening.open_note(service, link, status, passphrase)
     try:
-        _show(opened.message, options)
+        saved = _save(service, opened, folder)
+        _show(opened.message, saved, options)
     except Failure as failure:
         failure.detail += " The message was opened, and is now gone."
         raise
@@ -61,9 +68,32 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
     return Exit.DONE
 
 
-def _show(message: str, options: argparse.Namespace) -> None:
+def _folder(output: str | None, status: Status) -> Path | None:
+    """Where the files go, if there are any: known before anything is opened. Raises UsageError."""
+    if not status.file_bytes:
+        return None
+    if output is None:
+        raise UsageError(
+            f"The message has files ({files.in_bytes(status.file_bytes)}). Say where to save them: --output FOLDER."
+            " It was not opened."
+        )
+    return files.prepare_folder(output, status.file_bytes)
+
+
+def _save(service: Service, opened: Opened, folder: Path | None) -> list[Path]:
+    if not opened.files or folder is None:
+        return []
+    return files.save(service, opened.key, opened.reader, opened.file_key, opened.files, folder)
+
+
+def _show(message: str, saved: list[Path], options: argparse.Namespace) -> None:
+    for path in saved if not options.json else ():
+        terminal.notice(f"Saved: {path}")
     if options.json:
-        return terminal.write_json({"message": message})
+        members = {"files": [str(path) for path in saved]} if saved else {}
+        return terminal.write_json({"message": message, **members})
+    if not message:
+        return
     if terminal.output_is_terminal():
         message = message if options.raw else terminal.shown(message)
         message += "" if message.endswith("\n") else "\n"

@@ -16,7 +16,7 @@ from client.http import Connection
 from client.links import Link
 from client.links import link as link_in
 from client.opening import Opened
-from client.service import Service
+from client.service import Service, Status
 from client.settings import Settings
 
 HELP = "open messages straight into a command"
@@ -110,6 +110,15 @@ def _secrets(options: argparse.Namespace) -> list[Secret]:
     return secrets
 
 
+def _look(service: Service, link: Link) -> Status:
+    status = opening.look(service, link)
+    if status.file_bytes:
+        raise UsageError(
+            "A message has files, which this command cannot hand on: use note-whisperer read. It was not opened."
+        )
+    return status
+
+
 def _open(secrets: list[Secret], services: list[Service], passphrase: str | None) -> list[Opened]:
     """Look at all notes, then open them one by one. A Failure names those that are already opened."""
     opened: list[Opened] = []
@@ -118,7 +127,7 @@ def _open(secrets: list[Secret], services: list[Service], passphrase: str | None
         statuses = []
         for secret, service in zip(secrets, services, strict=True):
             current = secret.name
-            statuses.append(opening.look(service, secret.link))
+            statuses.append(_look(service, secret.link))
         if (
             any(status.has_passphrase for status in statuses)
             and passphrase is None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 
-from client import passphrases, terminal
+from client import files, passphrases, terminal
 from client.failures import Exit, Failure, UsageError
 from client.http import Connection
 from client.links import Link, origin_of
@@ -20,11 +21,14 @@ Take a message from standard input, seal it on this computer, and leave it with 
 goes to standard output and opens the message once. The receipt goes to standard error: it shows
 whether the message was read and can destroy it, but cannot open it. Keep it for yourself.
 
-The message is sent exactly as it is, with the line end that echo adds. Use printf %s to send none."""
+The message is sent exactly as it is, with the line end that echo adds. Use printf %s to send none.
+
+With files, nothing is taken from standard input: --file - sends a text from there as well."""
 EPILOG = f"""\
 examples:
   printf %s "$password" | note-whisperer send --lifetime 1h
   note-whisperer send --passphrase < letter.txt
+  note-whisperer send id_ed25519 scan.pdf
   note-whisperer send                      (type the message, end with Ctrl+D)
 
 settings, from the environment or from lines NAME=VALUE in ~/.config/note-whisperer/settings, mode 0600:
@@ -40,7 +44,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--file", metavar="FILE", help="take the message from this file, not from standard input"
+        "--file", metavar="FILE", help="take the message from this file, not from standard input (-)"
     )
     parser.add_argument(
         "--lifetime",
@@ -60,8 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make N links, each of which opens once (1 to 100)",
     )
     parser.add_argument("--to", metavar="URL", help=f"the address of the service, instead of {URL}")
-    # Only to be refused with what to do.
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "attached", metavar="FILE", nargs="*", help="files to send, up to 20, sealed with their names"
+    )
 
 
 def lifetime(text: str) -> int:
@@ -82,15 +87,15 @@ def copies(text: str) -> int:
 
 def run(options: argparse.Namespace, settings: Settings) -> Exit:
     """Put the message once for each copy. Raises Failure."""
-    if options.words:
+    if not all(os.path.exists(path) for path in options.attached):
         raise UsageError(
-            "Messages and passphrases do not belong on the command line: other people on this computer can see them"
-            " there, and the shell keeps them in its history. Type the message after note-whisperer send, or pipe it:"
-            ' printf %s "$secret" | note-whisperer send'
+            "There is no such file. Messages and passphrases do not belong on the command line: other people on this"
+            " computer can see them there, and the shell keeps them in its history. Type the message after"
+            ' note-whisperer send, or pipe it: printf %s "$secret" | note-whisperer send'
         )
     service = _service(options, settings)
     terminal.refuse_lost_output()
-    message = _message(options.file)
+    message = "" if options.attached and options.file is None else _message(options.file)
     passphrase = passphrases.given(options)
     if passphrase is None and options.passphrase:
         passphrase = passphrases.ask_new()
@@ -114,7 +119,7 @@ def _service(options: argparse.Namespace, settings: Settings) -> Service:
 
 def _message(path: str | None) -> str:
     try:
-        if path is not None:
+        if path is not None and path != "-":
             with open(path, "rb") as file:
                 data = file.read(LARGEST_MESSAGE + 1)
         else:
@@ -133,7 +138,7 @@ def _message(path: str | None) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError(
-            "The message is not text in UTF-8. Nothing was sent. To send other data, encode it first: base64 FILE"
+            "The message is not text in UTF-8. Nothing was sent. Send other data as a file: note-whisperer send FILE"
         ) from None
 
 
@@ -141,7 +146,12 @@ def _put(service: Service, message: str, passphrase: str | None, options: argpar
     token = sealing.new_token()
     stretched = sealing.stretch(token, passphrase) if passphrase is not None else b""
     keys = sealing.derive_keys(token, stretched)
-    placed = service.put(keys, sealing.seal(keys, message), bool(stretched), options.lifetime)
+    if options.attached:
+        with files.sources(options.attached) as attached:
+            sealed, upload = files.upload(service, keys, message, attached)
+        placed = service.put(keys, sealed, bool(stretched), options.lifetime, upload)
+    else:
+        placed = service.put(keys, sealing.seal(keys, message), bool(stretched), options.lifetime)
     link = Link(service.origin, placed.key, token)
     receipt = f"{link.address}/receipt#{keys.receipt}"
     if options.json:

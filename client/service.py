@@ -5,7 +5,8 @@ Answers come back as values; refusals are Failures. What the service says is che
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -14,12 +15,14 @@ from client.failures import Exit, Failure
 from client.http import Answer, Connection
 from client.links import KEY
 from client.settings import TOKEN
-from server import sealing
+from server import sealed_files, sealing
 from server.sealing import DerivedKeys, to_text
 
 DELIVERY_SECONDS = 60.0  # for so long the service repeats what it has revealed, to the same reader
 ACKNOWLEDGE_SECONDS = 8.0
 PUT_SECONDS = 16.0
+FILES_SECONDS = 600.0  # a lost network may be away for so long in the middle of an upload or a download
+LONGEST_WAIT = 60  # seconds that a service may ask for before its limit counts as a refusal
 
 
 class Placed(NamedTuple):
@@ -39,6 +42,7 @@ class Status(NamedTuple):
     wrong_passphrases: int = 0
     seconds_to_wait: int = 0  # until the next try of a passphrase
     mark: bytes | None = None  # the reader's
+    file_bytes: int = 0  # of all files together, padded
     seconds_ago: float = 0.0  # since it ended, by the clock of the service
 
 
@@ -59,11 +63,19 @@ class Service:
         self._token = token
         self.origin = connection.origin
 
-    def put(self, keys: DerivedKeys, sealed: bytes, has_passphrase: bool, lifetime: int | None) -> Placed:
+    def put(
+        self,
+        keys: DerivedKeys,
+        sealed: bytes,
+        has_passphrase: bool,
+        lifetime: int | None,
+        upload: bytes | None = None,
+    ) -> Placed:
         """Put a sealed note. If an answer is lost, a second note is put, and nobody has the link of the first.
 
         Args:
             lifetime: in seconds; None leaves it to the service.
+            upload: the nonce of an upload, whose files the note gets; then there is never a second note.
         """
         fields: dict[str, Any] = {
             "sealed": to_text(sealed),
@@ -73,8 +85,10 @@ class Service:
         }
         if lifetime is not None:
             fields["lifetime"] = lifetime
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        answer = self._connection.post("/post", fields, headers, patience=PUT_SECONDS)
+        if upload is not None:
+            fields["upload"] = to_text(upload)
+        patience = PUT_SECONDS if upload is None else FILES_SECONDS
+        answer = self._connection.post("/post", fields, self._headers, patience)
         key, expires_at = answer.member("key", str), answer.member("expires_at", str)
         if answer.status != 201:
             raise failure_of(answer)
@@ -82,6 +96,41 @@ class Service:
             raise _not_as_agreed()
         url = answer.member("url", str) or ""
         return Placed(key, expires_at, url[: -len(key) - 1] if url.endswith(f"/{key}") else None)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+    def begin_upload(self, upload: bytes, file_bytes: int) -> None:
+        """Begin to upload files that have so many bytes together, padded. Raises Failure."""
+        fields = {"upload": to_text(upload), "file_bytes": file_bytes}
+        answer = self._connection.post("/upload", fields, self._headers)
+        if answer.status != 200:
+            raise failure_of(answer)
+
+    def put_chunks(self, upload: bytes, first: int, chunks: bytes) -> None:
+        """Upload chunks of files, from the number `first` on. Raises Failure."""
+        body = upload + first.to_bytes(sealed_files.NUMBER_BYTES, "big") + chunks
+        answer = self._unhurried("/upload/chunks", body)
+        if answer.status != 204:
+            raise failure_of(answer)
+
+    def chunks(self, key: str, reader: bytes, first: int) -> bytes:
+        """Some chunks of the files that this reader has revealed, from the number `first` on. Raises Failure."""
+        answer = self._unhurried(f"/{key}/chunks", {"reader": to_text(reader), "first": first})
+        if answer.status != 200:
+            raise failure_of(answer)
+        return answer.content
+
+    def _unhurried(self, path: str, fields: Mapping[str, Any] | bytes) -> Answer:
+        """Post what belongs to many requests; if there are too many for now, wait."""
+        start = time.monotonic()
+        while True:
+            answer = self._connection.post(path, fields, self._headers, FILES_SECONDS)
+            wait = answer.retry_after or 0
+            if answer.status != 429 or wait > LONGEST_WAIT or time.monotonic() - start > FILES_SECONDS:
+                return answer
+            time.sleep(max(1, wait))
 
     def status(self, key: str, link_proof: bytes) -> Status:
         """What became of a note. Raises Failure, GONE, if the proof fits none."""
@@ -99,6 +148,7 @@ class Service:
             wrong_passphrases=answer.member("wrong_passphrases", int) or 0,
             seconds_to_wait=answer.member("retry_after", int) or 0,
             mark=_bytes(answer.member("mark", str)),
+            file_bytes=answer.member("file_bytes", int) or 0,
             seconds_ago=_seconds_ago(at, answer.headers.get("Date", "")),
         )
 
@@ -124,9 +174,13 @@ class Service:
             raise _not_as_agreed()
         return sealed
 
-    def received(self, key: str, reader: bytes, mark: bytes | None) -> None:
-        """Acknowledge a reveal; the mark proves that the message was opened."""
-        fields = {"reader": to_text(reader)} | ({"mark": to_text(mark)} if mark is not None else {})
+    def received(self, key: str, reader: bytes, mark: bytes | None, files: bool = False) -> None:
+        """Acknowledge a reveal, with `files` those too; the mark proves that the message was opened."""
+        fields: dict[str, Any] = {"reader": to_text(reader)}
+        if mark is not None:
+            fields["mark"] = to_text(mark)
+        if files:
+            fields["files"] = True
         answer = self._connection.post(f"/{key}/received", fields, patience=ACKNOWLEDGE_SECONDS)
         if answer.status != 204:
             raise failure_of(answer)

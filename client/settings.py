@@ -29,18 +29,25 @@ class Settings(NamedTuple):
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Settings:
         """The settings of the environment and of the file. Raises UsageError."""
-        values = _from_file(_file(environment)) | {
-            name: environment[name] for name in (URL, TOKEN) if environment.get(name)
-        }
-        url, token = values.get(URL), values.get(TOKEN)
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-            raise UsageError(f"{TOKEN} has characters that no access token has.")
+        stored = _from_file(_file(environment))
+        named = {name: environment[name] for name in (URL, TOKEN) if environment.get(name)}
+        url = _origin(named, stored.get(URL))
+        if url != _origin(stored):
+            stored.pop(TOKEN, None)  # it belongs to the service that the file names
+        token = named.get(TOKEN) or stored.get(TOKEN)
         if token is not None and url is None:
             raise UsageError(f"{TOKEN} is set, but {URL} is not: the token is sent only to that service.")
-        try:
-            return cls(origin_of(url) if url is not None else None, token)
-        except UsageError as error:
-            raise UsageError(f"{URL} cannot be used. {error.detail}") from None
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise UsageError(f"{TOKEN} has characters that no access token has.")
+        return cls(url, token)
+
+
+def _origin(values: Mapping[str, str], default: str | None = None) -> str | None:
+    url = values.get(URL, default)
+    try:
+        return None if url is None else origin_of(url)
+    except UsageError as error:
+        raise UsageError(f"{URL} cannot be used. {error.detail}") from None
 
 
 def _file(environment: Mapping[str, str]) -> Path | None:
@@ -79,4 +86,6 @@ def _from_file(path: Path | None) -> dict[str, str]:
             raise UsageError(f"{path}, line {number}: only {URL}=… and {TOKEN}=… are known.")
         if value:
             values[name] = value
+    if TOKEN in values and URL not in values:
+        raise UsageError(f"{path} has {TOKEN}, but not {URL}: the token is sent only to that service.")
     return values

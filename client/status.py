@@ -75,4 +75,5 @@ def in_words(link: Link | Receipt, status: Status) -> str:
         return ENDED[status.state].format(at=moment(status.at))
     if is_confirmed(link, status):
         return f"The message was read on {moment(status.at)}. The reader's program has confirmed it."
-    return f"The message was read on {moment(status.at)}. So says the service; the reader's program has not confirmed it."
+    words = f"The message was read on {moment(status.at)}. So says the service;"
+    return f"{words} the reader's program has not confirmed it."

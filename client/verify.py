@@ -67,13 +67,8 @@ _PAGE = {
     "Sec-Fetch-Dest": "document",
     "Upgrade-Insecure-Requests": "1",
 }
-_FILE = {
-    "Accept": "*/*",
-    "Sec-Fetch-Site": "same-origin",
-    "Sec-Fetch-Mode": "cors",
-    "Sec-Fetch-Dest": "script",
-}
-CLIENTS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
+_FILE = {"Accept": "*/*", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+CLIENTS: Mapping[str, tuple[dict[str, str], dict[str, str]]] = {
     "Chrome": ({**_CHROME, **_PAGE, **_COMPRESSED}, {**_CHROME, **_FILE, **_COMPRESSED}),
     "Firefox": ({**_FIREFOX, **_PAGE, **_COMPRESSED}, {**_FIREFOX, **_FILE, **_COMPRESSED}),
     "a plain client": ({"Accept": "text/html"}, {"Accept": "*/*"}),
@@ -210,7 +205,7 @@ class Comparison:
                 connection.close()  # the next one may reach another process
                 self._compare(page.name, answer, page.status, digest, is_page=True)
         for path, digest in self.manifest.files.items():
-            answer = _get(connection, f"{path}?v={digest[:16]}", for_file)
+            answer = _get(connection, f"{path}?v={digest[:16]}", for_file | _destination(path, for_file))
             self._compare(path, answer, 200, digest, is_page=False)
         connection.close()
 
@@ -242,6 +237,14 @@ class Comparison:
             sent.keys() - self.manifest.headers.keys() - _TRANSPORT - (set() if is_page else _OF_FILES)
         ):
             yield f"it has the header {field}, which no release sends"
+
+
+def _destination(path: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """What a browser says it needs this file for."""
+    if "Sec-Fetch-Mode" not in headers:
+        return {}
+    kind = path.rpartition(".")[2]
+    return {"Sec-Fetch-Dest": {"js": "script", "css": "style", "txt": "empty"}.get(kind, "image")}
 
 
 def _get(connection: Connection, path: str, headers: Mapping[str, str]) -> Raw:

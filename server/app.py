@@ -40,9 +40,7 @@ def make_app(service: Service) -> Application:
     """The application; `service` is what its handlers work with."""
     with_service = {"service": service}
     files = files_in(pages.STATIC)
-    at_the_root = {name: files[name] for name in ("robots.txt", "favicon.ico", "apple-touch-icon.png")}
-    # In a folder, a service worker could answer for that folder alone.
-    at_the_root["shared-text-worker.js"] = files["js/shared-text-worker.js"]
+    at_the_root = {name: files[path] for name, path in pages.AT_THE_ROOT.items()}
     return Application(
         [
             (r"/", FormHandler, with_service),

@@ -21,8 +21,8 @@ from server.database import Database, PreparedStatement, Row, Unavailable
 from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, chunk_count
 
 # Requests with chunks that are at work; further ones are refused, and their clients repeat them.
-MAX_PUTS = 16
-MAX_FETCHES = 64  # an answer counts until its client has taken it
+MAX_PUTS = 8
+MAX_FETCHES = 32  # an answer counts until its client has taken it
 PURGED_AT_ONCE = 4  # notes with files: at the default limit up to 400 MB
 
 

@@ -1,4 +1,4 @@
-"""What an unchanged service answers under its settings: its pages and files, byte for byte, and the headers of its pages.
+"""What an unchanged service answers under its settings: the bytes of its pages and files, and its pages' headers.
 
 `note-whisperer verify` compares a running service with this. It has only pages that are the same for every client
 and every key: a page with a message or a link differs each time.
@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from server import pages
 from server.branding import Logo, Palette
-from server.handlers.base import SECURITY_HEADERS
+from server.handlers.base import BaseHandler
+from server.languages import LANGUAGES
 from server.pages import Pages
 from server.settings import Settings
 from server.static_files import files_in
 
 FORMAT = 1  # of the manifest itself
-LANGUAGE = "en"  # of all pages
 
 
 class Address(NamedTuple):
@@ -41,8 +41,10 @@ PAGES = {
 def manifest_of(settings: Settings) -> dict[str, Any]:
     """The manifest, in values of JSON. The hashes of a page are by its language."""
     rendered = Pages(settings)
-    files = {f"/static/{path}": file for path, file in files_in(pages.STATIC).items()}
-    files |= {f"/{path}": file for path, file in rendered.files.items()}
+    static = files_in(pages.STATIC)
+    files = {f"/static/{path}": file for path, file in static.items()}
+    files |= {f"/{name}": static[path] for name, path in pages.AT_THE_ROOT.items()}
+    files |= {f"/{name}": file for name, file in rendered.files.items()}
     return {
         "format": FORMAT,
         "version": pages.VERSION,
@@ -51,13 +53,16 @@ def manifest_of(settings: Settings) -> dict[str, Any]:
             for field in dataclasses.fields(settings)
             if field.metadata["on_pages"]
         },
-        "headers": {**SECURITY_HEADERS, "Content-Type": pages.HTML},
+        "headers": dict(BaseHandler.first_headers) | {"Content-Type": pages.HTML},
         "pages": [
             {
                 "name": address.name,
                 "path": address.path,
                 "status": address.status,
-                "sha256": {LANGUAGE: _sha256(rendered.constant(template, whole=True).content)},
+                "sha256": {
+                    tag: _sha256(rendered.constant(template, True, language).content)
+                    for tag, language in LANGUAGES.items()
+                },
             }
             for template, address in PAGES.items()
         ],

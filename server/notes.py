@@ -139,6 +139,7 @@ class Notes:
         self._keys = keys
         self.files = Files(database)
         self._clock_offset: datetime | None = None  # the msg-db's clock when the monotonic clock was 0
+        self._forgotten_at: datetime | None = None  # when deliveries were last purged, by the msg-db's clock
         self._max_commit_wait = min(MAX_COMMIT_WAIT, 9 * database.timeout)
         self._puts = GroupCommit(self._put_group, WORKERS, database.max_wait)
         max_members = max(1, MAX_REVEALED_BYTES // max_sealed_bytes)
@@ -257,7 +258,7 @@ class Notes:
         "status",
         "text, text",
         """
-        SELECT how, at, mark, NULL::boolean, NULL::integer, NULL::float8, NULL::bigint
+        SELECT how::text, at, mark, NULL::boolean, NULL::integer, NULL::float8, NULL::bigint
         FROM ending
         WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64')
         UNION ALL
@@ -351,47 +352,41 @@ class Notes:
         "reveal",
         "text, text, text, text, text, text, boolean",
         """
-        WITH requested AS MATERIALIZED (
-            SELECT key::char(5), decode(link_verifier, 'base64') AS link_verifier,
-                decode(reveal_verifier, 'base64') AS reveal_verifier,
-                without_passphrase::boolean, decode(nullif(delivery, ''), 'base64') AS delivery, ordinal
-            FROM ROWS FROM (
-                string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','),
-                string_to_table($4, ','), string_to_table($5, ',')
-            ) WITH ORDINALITY
-                AS requested(key, link_verifier, reveal_verifier, without_passphrase, delivery, ordinal)
-        ), named AS MATERIALIZED (
-            SELECT DISTINCT key, link_verifier
-            FROM requested
-            ORDER BY key, link_verifier
-        ), locked AS MATERIALIZED (
-            SELECT note.*
-            FROM named, LATERAL (
-                SELECT key, link_verifier, reveal_verifier, has_passphrase, expires_at, tries, next_try_at, files
+        WITH locked AS MATERIALIZED (
+            SELECT requested.ordinal, requested.key, requested.delivery,
+                CASE
+                    WHEN requested.without_passphrase AND note.has_passphrase THEN 'needs passphrase'
+                    WHEN requested.delivery IS NULL AND note.files IS NOT NULL THEN 'needs reader'
+                END AS needs,
+                requested.reveal_verifier = note.reveal_verifier AS fits,
+                note.expires_at, note.tries, note.next_try_at
+            FROM (
+                SELECT key::char(5) COLLATE "C" AS key, decode(link_verifier, 'base64') AS link_verifier,
+                    decode(reveal_verifier, 'base64') AS reveal_verifier,
+                    without_passphrase::boolean, decode(nullif(delivery, ''), 'base64') AS delivery, ordinal
+                FROM ROWS FROM (
+                    string_to_table($1, ','), string_to_table($2, ','), string_to_table($3, ','),
+                    string_to_table($4, ','), string_to_table($5, ',')
+                ) WITH ORDINALITY
+                    AS requested(key, link_verifier, reveal_verifier, without_passphrase, delivery, ordinal)
+                ORDER BY key, ordinal
+            ) AS requested, LATERAL (
+                SELECT reveal_verifier, has_passphrase, expires_at, tries, next_try_at, files
                 FROM note
-                WHERE note.key = named.key AND note.link_verifier = named.link_verifier
+                WHERE note.key = requested.key AND note.link_verifier = requested.link_verifier
                 FOR UPDATE OF note
             ) AS note
         ), guess AS MATERIALIZED (
-            SELECT requested.ordinal, requested.key, requested.delivery,
+            SELECT ordinal, key, delivery, needs, fits,
+                count(*) FILTER (WHERE needs IS NULL) OVER (PARTITION BY key ORDER BY ordinal) AS number,
                 CASE
-                    WHEN requested.without_passphrase AND locked.has_passphrase THEN 'needs passphrase'
-                    WHEN requested.delivery IS NULL AND locked.files IS NOT NULL THEN 'needs reader'
-                END AS needs,
-                requested.reveal_verifier = locked.reveal_verifier AS fits,
-                count(*) FILTER (
-                    WHERE NOT (requested.without_passphrase AND locked.has_passphrase)
-                        AND (requested.delivery IS NOT NULL OR locked.files IS NULL)
-                ) OVER (PARTITION BY requested.key ORDER BY requested.ordinal) AS number,
-                CASE
-                    WHEN locked.tries < 10 THEN 10 - locked.tries
-                    WHEN locked.next_try_at <= now() THEN 1
+                    WHEN tries < 10 THEN 10 - tries
+                    WHEN next_try_at <= now() THEN 1
                     ELSE 0
                 END AS allowed,
-                locked.tries, locked.next_try_at
-            FROM requested
-            JOIN locked ON locked.key = requested.key AND locked.link_verifier = requested.link_verifier
-            WHERE locked.expires_at > now()
+                tries, next_try_at
+            FROM locked
+            WHERE expires_at > now()
         ), matched AS MATERIALIZED (
             SELECT DISTINCT ON (key) key, ordinal, number, delivery
             FROM guess
@@ -474,7 +469,7 @@ class Notes:
         LEFT JOIN fetched
             ON fetched.id = requested.delivery AND fetched.link_verifier = requested.link_verifier
         LEFT JOIN LATERAL (
-            SELECT how, at
+            SELECT how::text, at
             FROM ending
             WHERE ending.key = requested.key AND ending.link_verifier = requested.link_verifier
             UNION ALL
@@ -736,13 +731,19 @@ class Notes:
             Unavailable: the msg-db cannot be reached.
         """
         now = await self._careful_now()
-        await self._database.execute(self.FORGET_DELIVERED, (now,))
+        since = self._forgotten_at
+        everything = since is None or now < since  # the first time, and after the clock was set back
+        await self._database.execute(self.FORGET_DELIVERED, ("-infinity" if everything else since, now))
+        self._forgotten_at = now
         await self._database.execute(self.PURGE_DELIVERIES, (now,))
 
+    # Only what the last pass has not read, and a minute more: a COMMIT may come later than its row's time.
     FORGET_DELIVERED = """
     UPDATE delivery
     SET sealed = NULL
-    WHERE sealed IS NOT NULL AND at < %s - interval '60 seconds'
+    WHERE sealed IS NOT NULL
+        AND at >= %s::timestamptz - interval '2 minutes'
+        AND at < %s - interval '60 seconds'
     """
 
     PURGE_DELIVERIES = """

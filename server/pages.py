@@ -1,4 +1,4 @@
-"""Renders templates: whole pages, or the fragment of a page that htmx swaps in.
+"""Renders templates in each language: whole pages, or the fragment of a page that htmx swaps in.
 
 Constant pages are rendered and compressed once. They hold no secret and repeat nothing of a request, so their
 compressed length tells nothing (docs/decisions/0022-constant-pages-are-compressed.md).
@@ -12,15 +12,17 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import jinja2
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from server import branding
+from server.languages import DEFAULT, LANGUAGES, Language
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
 from server.static_files import File, files_in
@@ -38,6 +40,15 @@ CONSTANT: Mapping[str, Mapping[str, Any]] = {
     "receipt.html": {},
     "gone.html": {"ending": None},
     "how-it-works.html": {},
+}
+
+# Files of static/ that are also at the root, by their names there. In a folder, a service worker could answer for
+# that folder alone.
+AT_THE_ROOT = {
+    "robots.txt": "robots.txt",
+    "favicon.ico": "favicon.ico",
+    "apple-touch-icon.png": "apple-touch-icon.png",
+    "shared-text-worker.js": "js/shared-text-worker.js",
 }
 
 # Of the background in static/css/note-whisperer.css, for the bars of a browser or phone around the page.
@@ -58,16 +69,23 @@ class Pages:
             auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
         )
+        environment.policies["ext.i18n.trimmed"] = True
+        environment.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]
         environment.globals.update(
             asset=asset,
             integrity=integrity,
             import_map=Markup(IMPORT_MAP),  # nosec B704 # file names and hashes
             limits=SimpleNamespace(
-                max_message_bytes=settings.max_message_bytes, max_passphrase_bytes=MAX_PASSPHRASE_BYTES
+                max_message_bytes=settings.max_message_bytes,
+                max_file_bytes=settings.max_file_bytes,
+                max_passphrase_bytes=MAX_PASSPHRASE_BYTES,
             ),
             lifetimes=settings.lifetimes,
             default_lifetime=settings.default_lifetime,
+            languages=LANGUAGES.values(),
+            in_language=_in_language,
             version=VERSION,
             operator=SimpleNamespace(
                 name=settings.operator_name, contact=settings.operator_contact, source=settings.source_url
@@ -75,21 +93,28 @@ class Pages:
             brand=SimpleNamespace(title=settings.brand_title, theme_colors=_theme_colors(settings)),
         )
         environment.filters.update(
-            exactly=exactly, marked=marked, in_words=in_words, utc=utc, iso=datetime.isoformat
+            exactly=exactly,
+            marked=marked,
+            iso=datetime.isoformat,
+            number=_number,
+            duration=_duration,
+            utc=_utc,
+            translated=_translated,
         )
         self._templates: Mapping[str, jinja2.Template] = {
             name: environment.get_template(name) for name in environment.list_templates()
         }
         self.files = self._branded_files(settings, environment.globals["brand"])
-        self._constant = {
-            (name, whole): File(render(name, place="problem", **context).encode(), HTML)
-            for name, context in CONSTANT.items()
-            for whole, render in ((True, self.page), (False, self.fragment))
-        }
+        self._constant: dict[tuple[str, bool, str], File] = {}
 
-    def constant(self, name: str, whole: bool) -> File:
-        """The constant page `name`, or its fragment."""
-        return self._constant[name, whole]
+    def constant(self, name: str, whole: bool, language: Language = LANGUAGES[DEFAULT]) -> File:
+        """The constant page `name`, or its fragment. Rendered and compressed when it is first needed."""
+        file = self._constant.get((name, whole, language.tag))
+        if file is None:
+            render = self.page if whole else self.fragment
+            content = render(name, language, place="problem", **CONSTANT[name]).encode()
+            file = self._constant[name, whole, language.tag] = File(content, HTML)
+        return file
 
     def _branded_files(self, settings: Settings, brand: Any) -> dict[str, File]:
         """What the settings make of the pages' other files, by their paths."""
@@ -111,17 +136,61 @@ class Pages:
         brand.manifest = _url("manifest.webmanifest", files)
         return files
 
-    def page(self, name: str, /, **context: Any) -> str:
+    def page(self, name: str, /, language: Language = LANGUAGES[DEFAULT], **context: Any) -> str:
         """The whole page `name`, such as "form.html"."""
-        return self._templates[name].render(context)
+        return self._templates[name].render(context, language=language)
 
-    def fragment(self, name: str, /, **context: Any) -> str:
+    def fragment(self, name: str, /, language: Language = LANGUAGES[DEFAULT], **context: Any) -> str:
         """The content of the page's `main`: its block "fragment"."""
         template = self._templates[name]
         block = template.blocks.get("fragment")
         if block is None:
-            return template.render(context)
-        return "".join(block(template.new_context(context)))
+            return template.render(context, language=language)
+        return "".join(block(template.new_context({**context, "language": language})))
+
+
+# All languages share the compiled templates: the context of each rendering names its language.
+
+
+def _language(context: Context) -> Language:
+    language: Language = context["language"]
+    return language
+
+
+@jinja2.pass_context
+def _in_language(context: Context, path: str) -> str:
+    """The URL of another page in the same language."""
+    return f"{path}?lang={_language(context).tag}"
+
+
+@jinja2.pass_context
+def _gettext(context: Context, message: str) -> str:
+    return _language(context).gettext(message)
+
+
+@jinja2.pass_context
+def _ngettext(context: Context, singular: str, plural: str, count: int) -> str:
+    return _language(context).ngettext(singular, plural, count)
+
+
+@jinja2.pass_context
+def _translated(context: Context, text: str) -> str:
+    return _language(context).translated(text)
+
+
+@jinja2.pass_context
+def _number(context: Context, number: int) -> str:
+    return _language(context).number(number)
+
+
+@jinja2.pass_context
+def _duration(context: Context, seconds: int) -> str:
+    return _language(context).duration(timedelta(seconds=seconds))
+
+
+@jinja2.pass_context
+def _utc(context: Context, moment: datetime) -> str:
+    return _language(context).utc(moment)
 
 
 def _theme_colors(settings: Settings) -> dict[str, str]:
@@ -177,21 +246,3 @@ def marked(text: str) -> Markup:
             lambda found: f'<bdi data-code="U+{ord(found[0]):04X}">{found[0]}</bdi>', exactly(text)
         )
     )
-
-
-def in_words(seconds: int) -> str:
-    """A duration as people say it: "5 minutes", "1 day", "90 seconds"."""
-    for length, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= length and seconds % length == 0:
-            return _counted(seconds // length, name)
-    return _counted(seconds, "second")
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
-
-
-def utc(moment: datetime) -> str:
-    """A time for people in an unknown time zone: "23 November 2026, 14:05 UTC"."""
-    there = moment.astimezone(timezone.utc)
-    return f"{there.day} {there:%B %Y, %H:%M} UTC"

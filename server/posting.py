@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from tornado.httputil import HTTPServerRequest
 
 from server.clients import address_of, is_in, is_trusted
+from server.languages import text
 from server.problems import Problem
 from server.settings import Settings
 
@@ -99,7 +100,11 @@ class Posting:
         networks = networks_of(address_of(request, self._settings.trusted_proxies))
         if any(self._bytes.get(network, 0) + size > limit * share for network, share in networks):
             later = {"Retry-After": str(seconds_left)}
-            raise Problem(429, f"You may put {limit} bytes in an hour. Try again later.", headers=later)
+            raise Problem(
+                429,
+                text("You may put %(limit)s bytes in an hour. Try again later.", limit=limit),
+                headers=later,
+            )
         for network, _ in networks if counted else ():
             self._bytes[network] = self._bytes.pop(network, 0) + size
             if len(self._bytes) > MAX_COUNTED:

@@ -6,6 +6,24 @@ import http
 from collections.abc import Mapping
 from typing import Any
 
+# The kinds of problems that need no further distinction, by status. A kind never changes its meaning.
+KINDS = {
+    400: "bad-request",
+    401: "not-allowed",
+    403: "refused",
+    404: "not-found",
+    405: "wrong-method",
+    409: "conflict",
+    413: "too-long",
+    415: "wrong-type",
+    421: "wrong-host",
+    422: "sealed-wrongly",
+    429: "too-many",
+    500: "failed",
+    503: "unavailable",
+    507: "full",
+}
+
 
 class Problem(Exception):
     """An error to report to the client; `handlers/base.py` renders it in the client's format."""
@@ -16,14 +34,17 @@ class Problem(Exception):
         detail: str,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
+        kind: str | None = None,
         **members: Any,
     ) -> None:
         """
         Args:
             status: HTTP status, 400 or above.
             detail: one sentence for a person that names the field and its limit, and repeats nothing of the request.
+                In English; a page shows it in its language (`languages.text`).
             field: the form field or JSON member with the error.
             headers: further headers of the answer, such as Retry-After.
+            kind: what a program tells problems of the same status apart by; part of the URI in `type`.
             members: further members of the JSON document.
         """
         super().__init__(detail)
@@ -32,11 +53,17 @@ class Problem(Exception):
         self.detail = detail
         self.field = field
         self.headers = dict(headers or {})
+        self.kind = kind or KINDS.get(status, "other")
         self.members = members
 
     def as_json(self) -> dict[str, Any]:
         """The members of an application/problem+json document."""
-        members = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
+        members = {
+            "type": f"urn:note-whisperer:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
         if self.field:
             members["field"] = self.field
         return members | self.members
@@ -44,7 +71,9 @@ class Problem(Exception):
 
 def gone() -> Problem:
     """The same answer for a note that never existed, was read or has expired, and for a wrong token."""
-    return Problem(404, "There is no such message. It was read, it expired, or it never existed.")
+    return Problem(
+        404, "There is no such message. It was read, it expired, or it never existed.", kind="gone"
+    )
 
 
 def unavailable(detail: str = "The service cannot do this right now. Please try again soon.") -> Problem:

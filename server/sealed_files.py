@@ -96,6 +96,13 @@ def open_note(keys: DerivedKeys, sealed: bytes) -> tuple[str, list[File]]:
         raise SealingError("not a message with files") from None
 
 
+def open_any(keys: DerivedKeys, sealed: bytes) -> tuple[str, list[File]]:
+    """The message and its files, if it has any, of a sealed note of either version. Raises SealingError."""
+    if sealed.startswith(VERSION):
+        return open_note(keys, sealed)
+    return sealing.open_sealed(keys, sealed), []
+
+
 def _check_index(index: Any) -> list[File]:
     """Raises ValueError if a line is not what the format allows."""
     if not isinstance(index, list) or not 1 <= len(index) <= MAX_FILES:

@@ -86,6 +86,7 @@ class Settings:
         100_000_000,
         setting_values.number(int, 0, 1 << 30),
         "Most bytes that the files of one note may have together; 0 turns files off.",
+        on_pages=True,
     )
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),

@@ -56,6 +56,7 @@ locals {
       PUBLIC_URL        = local.url
       TRUSTED_PROXIES   = local.bridge_cidr
       MAX_MESSAGE_BYTES = tostring(var.max_message_bytes)
+      MAX_FILE_BYTES    = tostring(var.max_file_bytes)
       MAX_STORED_BYTES  = tostring(floor(var.max_storage_gib * pow(1024, 3) * 0.9))
       DRAIN_SECONDS     = tostring(local.drain_seconds)
       LOG_FORMAT        = "json"

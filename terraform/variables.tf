@@ -262,6 +262,18 @@ variable "max_message_bytes" {
   }
 }
 
+variable "max_file_bytes" {
+  description = "Most bytes that the files of one note may have together; 0 turns files off."
+  type        = number
+  default     = 100000000
+  nullable    = false
+
+  validation {
+    condition     = var.max_file_bytes >= 0 && var.max_file_bytes <= 1073741824 && floor(var.max_file_bytes) == var.max_file_bytes
+    error_message = "max_file_bytes takes a whole number from 0 to 1073741824, as the server does."
+  }
+}
+
 variable "log_retention_days" {
   description = "Days that CloudWatch keeps logs."
   type        = number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import http.server
 import threading
@@ -78,14 +79,23 @@ class Answer:
         if value is not None:
             self.headers.append((name, value))
 
+    def edit(self, edited):
+        """Replace the content by what `edited` makes of it, before it is compressed again."""
+        compressed = ("content-encoding", "gzip") in [(name.lower(), value) for name, value in self.headers]
+        content = edited(gzip.decompress(self.body) if compressed else self.body)
+        self.body = gzip.compress(content) if compressed else content
 
-def changing_byte(path, at=-1, only=lambda request: True):
-    """A change of one byte of what is at this path, without its query."""
+
+def changing_byte(path, at=-1):
+    """A change of one byte of what is at this path, whatever its query."""
+
+    def edited(content):
+        content = bytearray(content)
+        content[at] ^= 1
+        return bytes(content)
 
     def change(request, answer):
-        if request.path.split("?")[0] == path and answer.body and only(request):
-            body = bytearray(answer.body)
-            body[at] ^= 1
-            answer.body = bytes(body)
+        if request.path.split("?")[0] == path and answer.body:
+            answer.edit(edited)
 
     return change

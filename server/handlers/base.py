@@ -16,9 +16,10 @@ from server.handlers import inputs
 from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
+from server.languages import Language, chosen, preferred, text
 from server.negotiation import Format, answer_format, plainly_asked, takes_gzip
 from server.passphrases import Busy
-from server.problems import Problem, gone, unavailable
+from server.problems import Problem, unavailable
 from server.service import Service
 from server.static_files import File
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"default-src 'none'; script-src 'self' {pages.IMPORT_MAP_SOURCE};"
-    " style-src 'self'; img-src 'self';"
+    " style-src 'self'; img-src 'self' blob:;"
     " connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -70,7 +71,7 @@ class BaseHandler(Handler):
         if not self.any_host:
             refuse_other_host(request, self.public_url)
         if request.method not in self.allow and request.method != "OPTIONS":
-            raise Problem(405, f"This URL accepts only {', '.join(self.allow)}.")
+            raise Problem(405, text("This URL accepts only %(methods)s.", methods=", ".join(self.allow)))
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_cross_site(request, self.public_url)
 
@@ -82,7 +83,9 @@ class BaseHandler(Handler):
     def too_long(self) -> Problem:
         """The answer to a longer body."""
         limit = self.service.settings.max_message_bytes
-        return Problem(413, f"The message may have at most {limit} bytes.", inputs.MESSAGE.name)
+        return Problem(
+            413, text("The message may have at most %(limit)s bytes.", limit=limit), inputs.MESSAGE.name
+        )
 
     def options(self, *_: str) -> None:
         self.set_status(204)
@@ -113,6 +116,13 @@ class BaseHandler(Handler):
         sent_json = inputs.media_type_of(self.request) == inputs.JSON
         return answer_format(self.request.headers, Format.JSON if sent_json else Format.PAGE)
 
+    @property
+    def language(self) -> Language:
+        """The language of the page: the one that its URL names (?lang=de), or the one that the browser prefers."""
+        query = self.request.query
+        named = chosen(query.removeprefix("lang=")) if query.startswith("lang=") else None
+        return named or preferred(self.request.headers.get("Accept-Language", ""))
+
     def answer_json(self, members: dict[str, Any], status: int = 200) -> None:
         self.answer_json_text(_TO_JSON.encode(members), status)
 
@@ -130,20 +140,27 @@ class BaseHandler(Handler):
         """A whole page or, for htmx, its fragment."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
+        self._name_language()
         render = self.service.pages.fragment if self.format is Format.FRAGMENT else self.service.pages.page
-        self.finish(render(template, place=place_of(context.get("problem")), **context))
+        self.finish(render(template, self.language, place=place_of(context.get("problem")), **context))
 
     def answer_constant(self, template: str, status: int = 200) -> None:
         """A page of `pages.CONSTANT` or, for htmx, its fragment."""
         self.set_status(status)
-        self.answer_file(self.service.pages.constant(template, self.format is not Format.FRAGMENT))
+        self._name_language()
+        whole = self.format is not Format.FRAGMENT
+        self.answer_file(self.service.pages.constant(template, whole, self.language))
+
+    def _name_language(self) -> None:
+        self.set_header("Content-Language", self.language.tag)
+        self.set_header("Vary", "Accept-Language")
 
     def answer_file(self, file: File) -> None:
         """The bytes of a file, compressed if the client takes that."""
         compressed = file.compressed if takes_gzip(self.request.headers) else None
         self.set_header("Content-Type", file.media_type)
         if file.compressed is not None:
-            self.set_header("Vary", "Accept-Encoding")
+            self.add_header("Vary", "Accept-Encoding")
         if compressed is not None:
             self.set_header("Content-Encoding", "gzip")
         for name, value in file.headers.items():
@@ -152,7 +169,11 @@ class BaseHandler(Handler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an exception in the client's format."""
-        problem = problem_of(kwargs["exc_info"][1]) if "exc_info" in kwargs else Problem(status_code, "")
+        problem = (
+            problem_of(kwargs["exc_info"][1])
+            if "exc_info" in kwargs
+            else Problem(status_code, "The request cannot be answered.")
+        )
         self.set_status(problem.status)
         for name, value in problem.headers.items():
             self.set_header(name, value)
@@ -167,13 +188,13 @@ class BaseHandler(Handler):
             self.finish(json.dumps(problem.as_json()) + "\n")
         elif format_ is Format.TEXT:
             self.answer_text(problem.detail + "\n", problem.status)
-        elif problem.status == 404 and ("ending" in problem.members or problem.detail == gone().detail):
+        elif problem.kind in ("gone", "ended"):
             self.answer_gone(problem.members.get("ending"))
         elif format_ is Format.FRAGMENT:
             self.set_header("HX-Retarget", f"#{place_of(problem)}")
             self.set_header("HX-Reswap", "innerHTML")
             self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(self.service.pages.page("_problem.html", problem=problem))
+            self.finish(self.service.pages.page("_problem.html", self.language, problem=problem))
         else:
             self.answer_error_page(problem)
 

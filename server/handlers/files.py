@@ -11,6 +11,7 @@ from tornado.iostream import StreamClosedError
 from server.files import Incomplete, Misfit, NoSuchUpload
 from server.handlers import inputs
 from server.handlers.base import BaseHandler
+from server.languages import text
 from server.problems import Problem
 from server.sealed_files import HIGHEST_NUMBER, MAX_REQUEST_BYTES, NUMBER_BYTES
 from server.sealing import DIGEST_LENGTH
@@ -55,12 +56,14 @@ class UploadChunksHandler(BaseHandler):
 
     @property
     def too_long(self) -> Problem:
-        return Problem(413, f"A request with chunks may have at most {MAX_REQUEST_BYTES} bytes.")
+        return Problem(
+            413, text("A request with chunks may have at most %(limit)s bytes.", limit=MAX_REQUEST_BYTES)
+        )
 
     async def post(self) -> None:
         self.service.posting.admit_chunks(self.request)
         if inputs.media_type_of(self.request) != BINARY:
-            raise Problem(415, f"Content-Type must be {BINARY}.")
+            raise Problem(415, text("Content-Type must be %(binary)s.", binary=BINARY))
         body = memoryview(self.request.body)
         upload, number = body[:DIGEST_LENGTH], body[DIGEST_LENGTH : DIGEST_LENGTH + NUMBER_BYTES]
         chunks = body[DIGEST_LENGTH + NUMBER_BYTES :]
@@ -99,7 +102,9 @@ async def with_problems(work: Awaitable[Result]) -> Result:
         raise Problem(404, "There is no such upload, or its hour is over.", inputs.UPLOAD.name) from None
     except Incomplete as incomplete:
         raise Problem(
-            409, f"The upload is not complete: chunk {incomplete.next} is missing.", next=incomplete.next
+            409,
+            text("The upload is not complete: chunk %(chunk)s is missing.", chunk=incomplete.next),
+            next=incomplete.next,
         ) from None
     except Misfit:
         raise Problem(400, "The chunks are not those that the upload's length asks for.") from None

@@ -17,6 +17,7 @@ from tornado.httputil import HTTPServerRequest
 from server import sealed_files, sealing
 from server.messages import Proofs, Token
 from server.notes import Note
+from server.languages import text
 from server.problems import Problem
 from server.setting_values import MAX_LIFETIME
 from server.settings import Settings
@@ -26,10 +27,6 @@ JSON = "application/json"
 
 MAX_FORM_FIELDS = 20
 LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
-
-CUT_OFF = (
-    "This link was cut off or mistyped: its token is incomplete. The message, if there is one, is untouched."
-)
 
 Fields = Mapping[str, Any]
 Value = TypeVar("Value")
@@ -47,7 +44,7 @@ class Field(NamedTuple, Generic[Value]):
         name = self.name
         value = fields.get(name)
         if value is None and name in fields:
-            raise Problem(400, f"The field {name} must not be null: leave it out.", name)
+            raise Problem(400, text("The field %(field)s must not be null: leave it out.", field=name), name)
         return self.read(name, value, settings)
 
 
@@ -101,6 +98,16 @@ def link_proof(fields: Fields, settings: Settings) -> bytes:
     return sealing.link_proof_of(TOKEN.of(fields, settings))
 
 
+def cut_off(status: int, name: str | None = None) -> Problem:
+    """The token has no valid check characters."""
+    return Problem(
+        status,
+        "This link was cut off or mistyped: its token is incomplete. The message, if there is one, is untouched.",
+        name,
+        kind="cut-off",
+    )
+
+
 def optional(field: Field[Value], fields: Fields, settings: Settings) -> Value | None:
     """The value of a field that may be left out. Raises Problem, 400."""
     return field.of(fields, settings) if field.name in fields else None
@@ -112,7 +119,7 @@ def _read_message(name: str, value: Any, settings: Settings) -> str:
     if not message:
         raise Problem(400, "The message is missing or empty.", name)
     if len(message.encode("utf-8")) > limit:
-        raise Problem(413, f"The message may have at most {limit:,} bytes.", name)
+        raise Problem(413, text("The message may have at most %(limit)s bytes.", limit=limit), name)
     return message
 
 
@@ -120,14 +127,18 @@ def _read_passphrase(name: str, value: Any, settings: Settings) -> str:
     passphrase = _text(name, value)
     limit = sealing.MAX_PASSPHRASE_BYTES
     if len(passphrase.encode("utf-8")) > limit:
-        raise Problem(400, f"The passphrase may have at most {limit:,} bytes.", name)
+        raise Problem(400, text("The passphrase may have at most %(limit)s bytes.", limit=limit), name)
     return sealing.strip_passphrase(passphrase)
 
 
 def _read_lifetime(name: str, value: Any, settings: Settings) -> timedelta:
     seconds = settings.default_lifetime if value is None else value
     if type(seconds) is not int or not 1 <= seconds <= MAX_LIFETIME:
-        raise Problem(400, f"The lifetime is a whole number of seconds from 1 to {MAX_LIFETIME:,}.", name)
+        raise Problem(
+            400,
+            text("The lifetime is a whole number of seconds from 1 to %(longest)s.", longest=MAX_LIFETIME),
+            name,
+        )
     return timedelta(seconds=seconds)
 
 
@@ -136,36 +147,48 @@ def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
     with_files = sealing.is_sealed(sealed, sealed_files.VERSION)
     if not with_files and not sealing.is_sealed(sealed):
         layout = "0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes"
-        raise Problem(400, f"The field {name} must be version 2 or 3 of the format: {layout}.", name)
+        raise Problem(
+            400,
+            text(
+                "The field %(field)s must be version 2 or 3 of the format: %(layout)s.",
+                field=name,
+                layout=layout,
+            ),
+            name,
+        )
     if len(sealed) > (settings.max_sealed_bytes if with_files else sealing.sealed_length(limit)):
-        raise Problem(413, f"The message may have at most {limit:,} bytes before it is sealed.", name)
+        raise Problem(
+            413, text("The message may have at most %(limit)s bytes before it is sealed.", limit=limit), name
+        )
     return sealed
 
 
 def _read_file_bytes(name: str, value: Any, settings: Settings) -> int:
     limit = settings.max_file_bytes
     if type(value) is not int or value < 1 or sealed_files.padded_length(value) != value:
-        raise Problem(400, f"The field {name} must be the padded length of all files.", name)
+        raise Problem(
+            400, text("The field %(field)s must be the padded length of all files.", field=name), name
+        )
     if value > sealed_files.padded_length(limit):
-        raise Problem(413, f"The files may have at most {limit} bytes together.", name)
+        raise Problem(413, text("The files may have at most %(limit)s bytes together.", limit=limit), name)
     return value
 
 
 def _read_number(name: str, value: Any, settings: Settings) -> int:
     if type(value) is not int or not 0 <= value <= sealed_files.HIGHEST_NUMBER:
-        raise Problem(400, f"The field {name} must be the number of a chunk.", name)
+        raise Problem(400, text("The field %(field)s must be the number of a chunk.", field=name), name)
     return value
 
 
 def _read_boolean(name: str, value: Any, settings: Settings) -> bool:
     if value is not None and not isinstance(value, bool):
-        raise Problem(400, f"The field {name} must be true or false.", name)
+        raise Problem(400, text("The field %(field)s must be true or false.", field=name), name)
     return bool(value)
 
 
 def _read_present(name: str, value: Any, settings: Settings) -> bool:
     if value not in (None, "yes", "no"):
-        raise Problem(400, f"The field {name} must be yes or no.", name)
+        raise Problem(400, text("The field %(field)s must be yes or no.", field=name), name)
     return bool(value == "yes")
 
 
@@ -173,7 +196,13 @@ def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
     data = _bytes(name, value)
     if len(data) != sealing.DIGEST_LENGTH:
         raise Problem(
-            400, f"The field {name} must be {sealing.DIGEST_LENGTH} bytes in base64url without padding.", name
+            400,
+            text(
+                "The field %(field)s must be %(length)s bytes in base64url without padding.",
+                field=name,
+                length=sealing.DIGEST_LENGTH,
+            ),
+            name,
         )
     return data
 
@@ -181,33 +210,37 @@ def _read_digest(name: str, value: Any, settings: Settings) -> bytes:
 def _read_token(name: str, value: Any, settings: Settings) -> str:
     token = _text(name, value)
     if not sealing.is_token(token):
-        raise Problem(400, CUT_OFF, name)
+        raise cut_off(400, name)
     return token
 
 
 def _text(name: str, value: Any) -> str:
-    text = _string(name, value)
+    string = _string(name, value)
     try:
-        text.encode("utf-8")
+        string.encode("utf-8")
     except UnicodeEncodeError:
         raise Problem(
-            400, f"The field {name} is not Unicode text: it has half a surrogate pair.", name
+            400,
+            text("The field %(field)s is not Unicode text: it has half a surrogate pair.", field=name),
+            name,
         ) from None
-    return text
+    return string
 
 
 def _bytes(name: str, value: Any) -> bytes:
     try:
         return sealing.from_text(_string(name, value))
     except ValueError:
-        raise Problem(400, f"The field {name} must be base64url without padding.", name) from None
+        raise Problem(
+            400, text("The field %(field)s must be base64url without padding.", field=name), name
+        ) from None
 
 
 def _string(name: str, value: Any) -> str:
-    text = "" if value is None else value
-    if not isinstance(text, str):
-        raise Problem(400, f"The field {name} must be a string.", name)
-    return text
+    string = "" if value is None else value
+    if not isinstance(string, str):
+        raise Problem(400, text("The field %(field)s must be a string.", field=name), name)
+    return string
 
 
 def _read_text(name: str, value: Any, settings: Settings) -> str:
@@ -274,9 +307,11 @@ def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fi
     elif media_type == FORM:
         fields = from_form(request.body)
     else:
-        raise Problem(415, f"Content-Type must be {JSON} or {FORM}.")
+        raise Problem(415, text("Content-Type must be %(json)s or %(form)s.", json=JSON, form=FORM))
     if not fields.keys() <= known.keys():
-        raise Problem(400, f"There is an unknown field. The known ones are {', '.join(known)}.")
+        raise Problem(
+            400, text("There is an unknown field. The known ones are %(known)s.", known=", ".join(known))
+        )
     return fields
 
 
@@ -306,7 +341,7 @@ _FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loa
 def from_form(body: bytes) -> Fields:
     """A form's fields as JSON would have them: numbers and booleans if the text is one. Raises Problem, 400 or 415."""
     if body.lstrip().startswith(b"{"):
-        raise Problem(415, f"The body looks like JSON: send it with Content-Type: {JSON}.")
+        raise Problem(415, text("The body looks like JSON: send it with Content-Type: %(json)s.", json=JSON))
     try:
         pairs = parse_qsl(
             body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS

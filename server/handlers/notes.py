@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from server import sealing
 from server.clients import refuse_cross_site
 from server.handlers import inputs
 from server.handlers.base import BaseHandler, timestamp
+from server.languages import Text, counted, text
 from server.messages import Revealed, Token
 from server.negotiation import Format
 from server.notes import (
@@ -20,8 +22,6 @@ from server.notes import (
     Unread,
     WrongPassphrase,
 )
-from server.pages import in_words as duration
-from server.pages import utc
 from server.problems import Problem, gone
 
 Result = TypeVar("Result")
@@ -69,7 +69,7 @@ class KeyHandler(BaseHandler):
             destroyed = await self.service.messages.destroy(key, proof)
         except Ended as ended:
             ending = ended.ending
-            raise Problem(409, f"It is too late. {in_words(ending)}", ending=_as_json(ending)) from None
+            raise Problem(409, _too_late(ending), kind="too-late", ending=_as_json(ending)) from None
         if not destroyed:
             raise gone()
         if self.format in (Format.PAGE, Format.FRAGMENT):
@@ -131,7 +131,7 @@ class TokenHandler(KeyHandler):
 
     async def get(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
-            raise Problem(404, inputs.CUT_OFF)
+            raise inputs.cut_off(404)
         if self.format in (Format.JSON, Format.TEXT) and self.request.method == "GET":
             refuse_cross_site(self.request, self.public_url)
             return await self.reveal(key, Token(token), passphrase_status=401)
@@ -141,7 +141,7 @@ class TokenHandler(KeyHandler):
 
     async def post(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
-            raise Problem(404, inputs.CUT_OFF)
+            raise inputs.cut_off(404)
         fields = inputs.fields_of(self.request, inputs.CONFIRM_FIELDS)
         passphrase = inputs.PASSPHRASE.of(fields, self.service.settings)
         present = inputs.PRESENT.of(fields, self.service.settings)
@@ -168,6 +168,11 @@ class TokenHandler(KeyHandler):
                 asks_passphrase=asks_passphrase,
                 present=present,
             )
+
+    def answer_error_page(self, problem: Problem) -> None:
+        if problem.detail == inputs.CUT_OFF:
+            return self.answer_html("broken.html", problem.status)
+        super().answer_error_page(problem)
 
 
 class EncodedLinkHandler(BaseHandler):
@@ -279,49 +284,85 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
             " to /KEY/reveal.",
             inputs.PASSPHRASE.name,
             headers,
+            kind="passphrase-needed",
         ) from None
     except ReaderNeeded:
         raise Problem(
             409,
             "This note has files. It is untouched. Open it in a browser with JavaScript, over HTTPS, or with the"
             " command `note-whisperer read`.",
+            kind="files",
         ) from None
     except WrongPassphrase as wrong:
-        left = {0: "", 1: " One try is left."}.get(wrong.tries_left, f" {wrong.tries_left} tries are left.")
         raise Problem(
             403,
-            f"The passphrase is wrong. The message is untouched.{left}",
+            _wrong(wrong.tries_left),
             inputs.PASSPHRASE.name,
+            kind="wrong-passphrase",
             tries_left=wrong.tries_left,
         ) from None
     except TooManyTries as tries:
         raise Problem(
             429,
-            f"Too many wrong passphrases. The message is untouched. Try again in {duration(tries.seconds)}.",
+            text(
+                "Too many wrong passphrases. The message is untouched. Try again in %(wait)s.",
+                wait=timedelta(seconds=tries.seconds),
+            ),
             inputs.PASSPHRASE.name,
             {"Retry-After": str(tries.seconds)},
+            kind="too-many-tries",
         ) from None
     except Ended as ended:
-        raise Problem(404, in_words(ended.ending), ending=_as_json(ended.ending)) from None
+        raise Problem(404, in_words(ended.ending), kind="ended", ending=_as_json(ended.ending)) from None
     except sealing.SealingError:
         raise Problem(
             422, "This message was sealed wrongly. Nobody can open it, and it is now gone."
         ) from None
 
 
-def in_words(status: Unread | Ending) -> str:
+def in_words(status: Unread | Ending) -> Text:
     """What became of a note, in a sentence or two."""
-    if isinstance(status, Unread):
-        wrong = status.wrong_passphrases
-        tried = f" {wrong} wrong passphrases were tried." if wrong > 1 else ""
-        tried = " One wrong passphrase was tried." if wrong == 1 else tried
-        return f"The message is unread. It expires on {utc(status.expires_at)}.{tried}"
-    return {
-        "read": f"The message was read on {utc(status.at)}. If that was not you or your reader, somebody else"
-        " opened the link.",
-        "destroyed": f"The message was destroyed unread on {utc(status.at)}.",
-        "expired": f"The message expired unread on {utc(status.at)}.",
-    }[status.how]
+    match status:
+        case Unread(wrong_passphrases=0):
+            return text("The message is unread. It expires on %(at)s.", at=status.expires_at)
+        case Unread():
+            return counted(
+                "The message is unread. It expires on %(at)s. %(count)s wrong passphrase was tried.",
+                "The message is unread. It expires on %(at)s. %(count)s wrong passphrases were tried.",
+                at=status.expires_at,
+                count=status.wrong_passphrases,
+            )
+        case Ending(how="read"):
+            return text(
+                "The message was read on %(at)s. If that was not you or your reader, somebody else opened the link.",
+                at=status.at,
+            )
+        case Ending(how="destroyed"):
+            return text("The message was destroyed unread on %(at)s.", at=status.at)
+        case _:
+            return text("The message expired unread on %(at)s.", at=status.at)
+
+
+def _too_late(ending: Ending) -> Text:
+    if ending.how == "read":
+        return text(
+            "It is too late. The message was read on %(at)s. If that was not you or your reader, somebody else"
+            " opened the link.",
+            at=ending.at,
+        )
+    return text("It is too late. The message expired unread on %(at)s.", at=ending.at)
+
+
+def _wrong(tries_left: int) -> Text:
+    if tries_left == 0:
+        return text(
+            "The passphrase is wrong. The message is untouched."
+        )  # the delay is told by the next answer
+    return counted(
+        "The passphrase is wrong. The message is untouched. %(count)s try is left.",
+        "The passphrase is wrong. The message is untouched. %(count)s tries are left.",
+        count=tries_left,
+    )
 
 
 def _as_json(status: Unread | Ending) -> dict[str, Any]:

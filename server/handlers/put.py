@@ -94,7 +94,8 @@ class PostHandler(BaseHandler):
             self.answer_text(url + "\n", 201)
         elif self.format is Format.PAGE and token and receipt:
             # Otherwise, reloading the page would put the message once more.
-            self.redirect(f"/{placed.key}/{token}/sent/{receipt[-MARK_VERIFIER_LENGTH:]}", status=303)
+            query = f"?{self.request.query}" if self.request.query else ""  # its language
+            self.redirect(f"/{placed.key}/{token}/sent/{receipt[-MARK_VERIFIER_LENGTH:]}{query}", status=303)
         else:
             self.answer_html(
                 "share.html",
@@ -125,11 +126,11 @@ class SentHandler(BaseHandler):
     without the passphrase.
     """
 
-    route = "/KEY/TOKEN/sent"
+    route = "/KEY/TOKEN/sent/VERIFIER"
 
     async def get(self, key: str, token: str, mark_verifier: str) -> None:
         if not sealing.is_token(token):
-            raise Problem(404, inputs.CUT_OFF)
+            raise inputs.cut_off(404)
         link_proof = sealing.link_proof_of(token)
         status = await self.service.messages.status(key, link_proof)
         if status is None:

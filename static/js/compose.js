@@ -21,8 +21,8 @@ export default function compose(form, sealing) {
     ctx.passphrase = sealing.stripPassphrase(fields.passphrase);
     ctx.clipboard = copyWhenKnown();
     ctx.fetch = async (url, request) => {
-      ctx.sealed = await sealed(sealing, fields);
-      return fetch(url, { ...request, body: new URLSearchParams(ctx.sealed.fields) });
+      ctx.sealed = await sealed(sealing, fields, form);
+      return (form.fetchNote ?? fetch)(url, { ...request, body: new URLSearchParams(ctx.sealed.fields) });
     };
   });
 
@@ -44,16 +44,22 @@ export default function compose(form, sealing) {
     if (form.isConnected && message.value) event.preventDefault();
   });
 
+  const box = form.querySelector("[data-files]"); // not there if the operator has turned files off
+  const take = (files) => (box && sealing.canSeal() ? addFiles(form, box, files) : sayNoFiles(message));
+  box?.querySelector("input").addEventListener("change", ({ target }) => {
+    if (target.files.length) take(target.files);
+    target.value = "";
+  });
   form.addEventListener("paste", ({ clipboardData }) => {
-    if (clipboardData.files.length && !clipboardData.getData("text/plain")) sayNoFiles(message);
+    if (clipboardData.files.length && !clipboardData.getData("text/plain")) take(clipboardData.files);
   });
   document.addEventListener("drop", ({ dataTransfer }) => {
-    if (form.isConnected && dataTransfer.files.length) sayNoFiles(message);
+    if (form.isConnected && dataTransfer.files.length) take(dataTransfer.files);
   });
 
-  form.querySelector("[data-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
+  form.querySelector("[data-new-words]").addEventListener("click", ({ currentTarget: { dataset } }) => {
     const problem = document.getElementById("problem-passphrase");
-    import(dataset.words).then(({ newWords }) => newWords(dataset.list)).then((words) => {
+    import(dataset.newWords).then(({ newWords }) => newWords(dataset.list, dataset.listIntegrity)).then((words) => {
       passphrase.value = words;
       passphrase.dispatchEvent(new Event("input", { bubbles: true }));
       problem.replaceChildren();
@@ -62,17 +68,18 @@ export default function compose(form, sealing) {
 
   form.querySelector("[data-waiting]").hidden = true;
   form.querySelector("[data-ready]").hidden = !sealing.canSeal();
-  form.querySelector("[data-sealed-here]").hidden = !sealing.canSeal();
+  for (const part of form.querySelectorAll("[data-sealed-here]")) part.hidden = !sealing.canSeal();
   notice.hidden = sealing.canSeal();
   consent.addEventListener("change", () => { send.disabled = !consent.checked; });
   send.disabled = !sealing.canSeal();
 }
 
-async function sealed(sealing, { message, passphrase, lifetime }) {
+async function sealed(sealing, { message, passphrase, lifetime }, form) {
   const token = await sealing.tokenOf(sealing.newSecret());
   const keys = await sealing.deriveKeys(token, passphrase);
+  const text = message.replaceAll("\r\n", "\n");
   const fields = {
-    sealed: await sealing.seal(keys, message.replaceAll("\r\n", "\n")),
+    ...(await form?.sealFiles?.(keys, text) ?? { sealed: await sealing.seal(keys, text) }),
     link_verifier: keys.linkVerifier,
     reveal_verifier: keys.revealVerifier,
     has_passphrase: String(sealing.stripPassphrase(passphrase) !== ""),
@@ -129,7 +136,7 @@ async function forSeveral(form, number, seal, passphrase) {
   tell(form, "page:busy", true);
   try {
     const { putSeveral } = await import(form.dataset.several);
-    const why = await putSeveral(form, number, seal, passphrase);
+    const why = await putSeveral(number, seal, passphrase);
     if (why !== undefined) tell(form, "page:unanswered", why);
   } catch {
     tell(form, "page:unanswered"); // the script did not load, or this browser cannot seal
@@ -145,4 +152,14 @@ function sayNoFiles(message) {
   const problem = document.getElementById("problem-message");
   problem.textContent = message.dataset.noFiles;
   message.addEventListener("input", () => problem.replaceChildren(), { once: true });
+}
+
+// The scripts for files are loaded with the first file.
+function addFiles(form, box, files) {
+  const chosen = [...files];
+  const problem = document.getElementById("problem-files");
+  Promise.all(box.dataset.attach.split(" ").map((url) => import(url)))
+    .then((modules) => Object.assign({}, ...modules))
+    .then((tools) => tools.attach(form, chosen, tools))
+    .catch(() => { problem.textContent = problem.dataset.unloaded; });
 }

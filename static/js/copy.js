@@ -10,7 +10,7 @@ export default function copy(button) {
     if (copied) markAsCopied(source);
     const { done, byKey, byTouch } = button.dataset;
     const told = copied ? done : matchMedia("(pointer: coarse)").matches ? byTouch : byKey;
-    button.style.minInlineSize = `${button.offsetWidth}px`; // nothing beside it moves
+    button.style.minInlineSize = `${button.getBoundingClientRect().width}px`; // nothing beside it moves
     button.textContent = told;
     document.getElementById("status").textContent = told;
     setTimeout(() => { button.textContent = label; }, 3000);

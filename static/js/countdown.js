@@ -27,7 +27,7 @@ function stop(element) {
 export function showExpiry(hint, { expires_at, seconds_left }, whenOver) {
   const time = hint.querySelector("time");
   time.dateTime = expires_at;
-  time.textContent = new Date(expires_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  time.textContent = new Date(expires_at).toLocaleString(document.documentElement.dataset.locale, { dateStyle: "medium", timeStyle: "short" });
   hint.hidden = false;
   countDown(hint.querySelector("[role=timer]"), seconds_left, whenOver);
 }
@@ -37,7 +37,12 @@ function inWords(seconds) {
   const minutes = Math.floor(seconds / 60) % 60;
   const hours = Math.floor(seconds / 3600) % 24;
   const days = Math.floor(seconds / 86400);
-  if (days) return `${days} d ${hours} h`;
+  if (days) return `${inUnit(days, "day")} ${inUnit(hours, "hour")}`;
   if (hours) return `${hours}:${two(minutes)}:${two(seconds % 60)}`;
   return `${minutes}:${two(seconds % 60)}`;
+}
+
+function inUnit(count, unit) {
+  const how = { style: "unit", unit, unitDisplay: "narrow" };
+  return new Intl.NumberFormat(document.documentElement.dataset.locale, how).format(count);
 }

@@ -8,7 +8,7 @@ export default function counter(field) {
   const limit = Number(field.dataset.limit);
   const count = document.getElementById(field.dataset.count);
   const problem = document.getElementById(`problem-${field.id}`);
-  const number = new Intl.NumberFormat(document.documentElement.lang);
+  const number = new Intl.NumberFormat(document.documentElement.dataset.locale);
 
   function update() {
     const bytes = bytesOf(field.value);

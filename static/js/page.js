@@ -1,6 +1,16 @@
 // What every page needs: htmx under Trusted Types, the behaviours that its elements ask for, the focus after
 // a swap, and an error text if the server gives no usable answer.
 (() => {
+  // The page's language, for numbers and dates: as this browser's region writes it.
+  const { lang, dataset } = document.documentElement;
+  dataset.locale = navigator.languages.find((tag) => tag.startsWith(lang)) ?? lang;
+
+  // The same page in another language keeps the secret behind the #.
+  document.addEventListener("click", ({ target }) => {
+    const link = target.closest?.("a[hreflang]");
+    if (link) link.hash = location.hash;
+  });
+
   // Fragments come from this server and never contain a script. Nothing is ever evaluated.
   const refuse = () => { throw new TypeError("an answer must not contain a script"); };
   const worker = "/shared-text-worker.js";
@@ -79,7 +89,7 @@
     form.setAttribute("aria-busy", String(busy));
     const send = form.querySelector("[data-busy]");
     if (!send) return;
-    send.style.minInlineSize = `${send.offsetWidth}px`; // nothing beside it moves
+    send.style.minInlineSize = `${send.getBoundingClientRect().width}px`; // nothing beside it moves
     [send.textContent, send.dataset.busy] = [send.dataset.busy, send.textContent];
   }
 

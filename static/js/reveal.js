@@ -52,8 +52,16 @@ export default async function reveal(form, tools) {
     if (status.status !== "unread") return;
     form.querySelector("[data-passphrase]").hidden = !status.has_passphrase;
     if (status.has_passphrase && !passphrase.required) askPassphrase();
+    showFiles(status.file_bytes);
     showExpiry(section.querySelector("[data-expiry]"), status, readLink);
     waitFor(status.retry_after ?? 0);
+  }
+
+  // The scripts for files are there before the message is, too.
+  async function showFiles(bytes) {
+    const hint = section.querySelector("[data-with-files]");
+    hint.hidden = !bytes;
+    if (bytes) hint.querySelector("span").textContent = (await toolsForFiles(form)).inBytes(bytes);
   }
 
   function askPassphrase() {
@@ -120,7 +128,7 @@ export default async function reveal(form, tools) {
     const box = fragment?.querySelector("[data-secret]");
     if (!box) return;
     history.replaceState(null, "", `/${link.key}`);
-    if (box.dataset.sealed) open(tools, ctx.keys, box).then((mark) => acknowledge(tools, link.key, reader, mark));
+    if (box.dataset.sealed) open(tools, ctx.keys, box, { form, key: link.key, reader }).then((mark) => acknowledge(tools, link.key, reader, mark));
   });
 
   // A browser that says that a program controls it asks its program for a choice, too.
@@ -137,11 +145,14 @@ function clearProblem(id) {
 }
 
 // Returns the mark, which shows the sender that the message was opened.
-async function open({ openSealed, showText }, keys, box) {
+async function open({ openSealed, showText, ...tools }, keys, box, { form, key, reader }) {
   const { sealed } = box.dataset;
+  const files = box.parentElement.querySelector("[data-received]");
   delete box.dataset.sealed;
   try {
-    showText(box, await openSealed(keys, sealed));
+    showText(box, await (/^A[w-z0-9_-]/.test(sealed) // version 3 of the format
+      ? toolsForFiles(form).then((more) => more.receive(files, { ...tools, ...more }, keys, sealed, key, reader))
+      : openSealed(keys, sealed)));
     return keys.mark;
   } catch {
     document.querySelector("[data-opened]").hidden = true;
@@ -152,4 +163,17 @@ async function open({ openSealed, showText }, keys, box) {
 function acknowledge({ persist }, key, reader, mark) {
   const body = new URLSearchParams(mark ? { reader, mark } : { reader });
   persist(`/${key}/received`, { method: "POST", body, keepalive: true }).catch(() => {}); // it ends by itself
+}
+
+// Repeated until they are there: a message can be revealed only once, and only these scripts open it.
+async function toolsForFiles(form) {
+  for (let pause = 500; ; pause *= 2) {
+    try {
+      const modules = await Promise.all(form.dataset.files.split(" ").map((url) => import(url)));
+      return Object.assign({}, ...modules);
+    } catch (error) {
+      if (pause > 16_000) throw error;
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
+    }
+  }
 }

@@ -11,7 +11,7 @@ const VERSION = Uint8Array.of(2);
 const WHITE_SPACE = "[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
 const AT_THE_ENDS = new RegExp(`^${WHITE_SPACE}|${WHITE_SPACE}$`, "g");
 
-const utf8 = (text) => new TextEncoder().encode(text);
+export const utf8 = (text) => new TextEncoder().encode(text);
 const sha256 = async (data) => new Uint8Array(await crypto.subtle.digest("SHA-256", data));
 
 /** Sealed bytes cannot be opened with these keys; it tells nothing about the message. */
@@ -51,8 +51,9 @@ export async function linkProofOf(token) {
 }
 
 /**
- * What follows from a token and its passphrase ("" for none): the seal key as a CryptoKey; as base64url the
- * proofs and their verifiers, the mark that only somebody who can open the note can send, and the receipt.
+ * What follows from a token and its passphrase ("" for none): the seal key, and the root of the keys of files,
+ * as CryptoKeys; as base64url the proofs and their verifiers, the mark that only somebody who can open the note
+ * can send, and the receipt.
  */
 export async function deriveKeys(token, passphrase = "") {
   const secret = secretOf(token);
@@ -61,11 +62,12 @@ export async function deriveKeys(token, passphrase = "") {
     linkProofOf(token), derive(ikm, "reveal").then(toText), derive(ikm, "seal"),
   ]);
   const mark = toText(await derive(key, "read"));
-  const [linkVerifier, revealVerifier, markVerifier, sealKey] = await Promise.all([
+  const [linkVerifier, revealVerifier, markVerifier, sealKey, fileRoot] = await Promise.all([
     verifierOf(linkProof), verifierOf(revealProof), verifierOf(mark),
     crypto.subtle.importKey("raw", key, "AES-GCM", false, ["encrypt", "decrypt"]),
+    crypto.subtle.importKey("raw", key, "HKDF", false, ["deriveKey"]),
   ]);
-  return { sealKey, linkProof, linkVerifier, revealProof, revealVerifier, mark, receipt: linkProof + markVerifier };
+  return { sealKey, fileRoot, linkProof, linkVerifier, revealProof, revealVerifier, mark, receipt: linkProof + markVerifier };
 }
 
 /** SHA-256 of a proof or of a mark, both as base64url. */
@@ -88,37 +90,46 @@ async function derive(ikm, purpose) {
 }
 
 /** Pad and encrypt, as base64url. The nonce is given only to test against vectors. */
-export async function seal({ sealKey }, message, nonce = newNonce()) {
-  const text = utf8(message);
-  const padded = new Uint8Array((Math.floor(text.length / PADDING_MULTIPLE) + 1) * PADDING_MULTIPLE);
-  padded.set(text);
-  padded[text.length] = 0x80;
-  const encrypted = await crypto.subtle.encrypt(gcm(nonce), sealKey, padded);
-  return toText(joined(VERSION, nonce, new Uint8Array(encrypted)));
+export const seal = (keys, message, nonce) => sealContent(keys, utf8(message), VERSION, nonce);
+
+/** The same for what a version of the format holds, as bytes. */
+export async function sealContent({ sealKey }, content, version, nonce = newNonce()) {
+  const padded = new Uint8Array((Math.floor(content.length / PADDING_MULTIPLE) + 1) * PADDING_MULTIPLE);
+  padded.set(content);
+  padded[content.length] = 0x80;
+  const encrypted = await crypto.subtle.encrypt(gcm(nonce, version), sealKey, padded);
+  return toText(joined(version, nonce, new Uint8Array(encrypted)));
 }
 
 const newNonce = () => crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
 
 /** Decrypt what `seal` made, or throw a SealingError. */
-export async function openSealed({ sealKey }, sealed) {
+export async function openSealed(keys, sealed) {
+  return openContent(keys, sealed, VERSION, fromUtf8);
+}
+
+// A byte order mark is part of the message.
+export const fromUtf8 = (bytes) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+
+/** What `read` makes of the bytes that `sealContent` sealed, or a SealingError. */
+export async function openContent({ sealKey }, sealed, version, read) {
   try {
     const bytes = fromText(sealed);
-    if (bytes[0] !== VERSION[0]) throw new SealingError();
+    if (bytes[0] !== version[0]) throw new SealingError();
     const nonce = bytes.subarray(1, 1 + NONCE_LENGTH);
     const encrypted = bytes.subarray(1 + NONCE_LENGTH);
-    const padded = new Uint8Array(await crypto.subtle.decrypt(gcm(nonce), sealKey, encrypted));
+    const padded = new Uint8Array(await crypto.subtle.decrypt(gcm(nonce, version), sealKey, encrypted));
     const end = padded.findLastIndex((byte) => byte !== 0);
     if (padded[end] !== 0x80) throw new SealingError();
-    // A byte order mark is part of the message.
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(padded.subarray(0, end));
+    return read(padded.subarray(0, end));
   } catch {
     throw new SealingError("sealed with another token, or not a message");
   }
 }
 
-const gcm = (iv) => ({ name: "AES-GCM", iv, additionalData: VERSION });
+const gcm = (iv, additionalData) => ({ name: "AES-GCM", iv, additionalData });
 
-function joined(...parts) {
+export function joined(...parts) {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {

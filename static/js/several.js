@@ -10,7 +10,7 @@ const TIMEOUT = 60_000;
  *
  * Returns why not even one could be put, as `data-` attribute of the form that says so; otherwise undefined.
  */
-export async function putSeveral(form, number, seal, passphrase) {
+export async function putSeveral(number, seal, passphrase) {
   const made = [];
   const why = await putThem(made, number, seal);
   if (!made.length) return why;
@@ -37,7 +37,7 @@ export async function putSeveral(form, number, seal, passphrase) {
 
   const time = panel.querySelector("time");
   time.dateTime = made[0].expires_at;
-  time.textContent = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.dataset.locale, { dateStyle: "medium", timeStyle: "short" });
   if (passphrase.trim()) {
     const box = panel.querySelector("[data-passphrase]");
     box.hidden = false;

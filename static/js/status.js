@@ -46,10 +46,8 @@ export function show(root, state, at) {
 
 const headingOf = (root) => [...root.querySelectorAll("h1")].find((heading) => !heading.closest("[hidden]"));
 
-/** In the reader's time zone: "at 14:05" if that is today, otherwise "on 25 Nov 2026, 14:05". */
+/** In the reader's time zone and the page's language: "25 Nov 2026, 14:05". */
 export function moment(iso) {
-  const time = new Date(iso);
-  return time.toDateString() === new Date().toDateString()
-    ? `at ${time.toLocaleTimeString(undefined, { timeStyle: "short" })}`
-    : `on ${time.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}`;
+  const { locale } = document.documentElement.dataset; // page.js
+  return new Date(iso).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 }

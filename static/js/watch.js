@@ -56,8 +56,9 @@ export default function watch(section, { canSeal, verifierOf, statusOf, show, sh
 
   function sayWrong(count) {
     const line = block.querySelector("[data-wrong]");
-    const text = count === 1 ? "One wrong passphrase was tried." : `${count} wrong passphrases were tried.`;
-    if (count && line.textContent !== text) line.textContent = text;
+    const number = line.querySelector("span");
+    line.hidden = !count;
+    if (number.textContent !== String(count)) number.textContent = count;
   }
 
   function end(state) {

@@ -23,6 +23,7 @@ run "each_bad_value_is_refused" {
     password_version        = 0
     key_count               = 0
     max_message_bytes       = 0
+    max_file_bytes          = -1
     log_retention_days      = 0
     max_storage_gib         = 21
     alarm_topic_arn         = "alarms"
@@ -44,6 +45,7 @@ run "each_bad_value_is_refused" {
     var.password_version,
     var.key_count,
     var.max_message_bytes,
+    var.max_file_bytes,
     var.log_retention_days,
     var.max_storage_gib,
     var.alarm_topic_arn,

@@ -11,7 +11,7 @@ from tests.abuse.wire import exchange, exchange_all
 HOST = b"Host: localhost\r\n"
 M = MARKER.encode()
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
-OVER = 6 * 65536 + 8192 + 1
+OVER = 6 * 65536 + 32768 + 1
 
 
 def get(headers=b"", line=b"GET / HTTP/1.1", host=HOST):

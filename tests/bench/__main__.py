@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.bench import growth, load, plot, report, startup, throughput
+from tests.bench import files, growth, load, plot, report, startup, throughput
 
 
 def main() -> int:
@@ -27,6 +28,11 @@ def main() -> int:
     grown.add_argument("--seconds", type=int, default=5)
     started = commands.add_parser("startup", help="how soon the service answers")
     started.add_argument("--rounds", type=int, default=5)
+    sent = commands.add_parser("files", help="a file up and down, beside a plain COPY; writes nothing")
+    sent.add_argument("--megabytes", type=int, default=100)
+    sent.add_argument("--rounds", type=int, default=5)
+    left = commands.add_parser("bloat", help="what notes of 1 MB leave in the database; writes nothing")
+    left.add_argument("--notes", type=int, default=10_000)
     commands.add_parser("plot", help="draw docs/benchmarks.svg from the JSON")
     commands.add_parser("report", help="write docs/benchmarks.md again from the JSON")
     arguments = parser.parse_args()
@@ -51,6 +57,13 @@ def main() -> int:
         case "growth":
             sizes = (arguments.notes, arguments.expired, arguments.minutes)
             results = growth.measure(*sizes, arguments.rounds, arguments.seconds, _say)
+        case "files":
+            results = files.measure(arguments.megabytes, arguments.rounds, _say)
+            print(json.dumps(results, indent=1))
+            return 0
+        case "bloat":
+            print(json.dumps(files.grow(arguments.notes, _say), indent=1))
+            return 0
         case _:
             results = startup.measure(arguments.rounds)
     report.keep(arguments.command, began, results)

@@ -7,7 +7,7 @@ import pytest
 
 from server import sealing
 from server.httpd.transport import Server
-from tests.bench import capacity, plot, report, throughput, workload
+from tests.bench import capacity, files, plot, report, throughput, workload
 from tests.bench.load import Exhausted, Job, Void, drive
 from tests.bench.reference import SEALED
 from tests.server.httpd.test_transport import Site
@@ -117,6 +117,18 @@ def test_the_plot_shows_every_system(tmp_path):
     drawn = plot.svg(points)
     assert drawn.count("<circle") == 2
     assert f">{throughput.OURS}<" in drawn
+
+
+def test_the_copy_beside_files_copies_all_of_them(msg_db_url, tmp_path):
+    """Every byte goes into the table and out of it again."""
+    path = tmp_path / "content"
+    path.write_bytes(bytes(range(256)) * 1000)
+
+    assert set(files._copied(path, msg_db_url)) == {"up", "down"}
+
+    copied = (tmp_path / "copied").read_bytes()
+    assert len(copied) == len(b"".join(files._Rows(path)))
+    assert path.read_bytes()[-1000:] in copied
 
 
 def test_growth_is_computed_from_the_figures():

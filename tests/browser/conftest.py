@@ -65,18 +65,23 @@ def playwright():
 
 @pytest.fixture(scope="package")
 def browser(playwright):
+    launched = launch(playwright, ARGUMENTS)
+    yield launched
+    launched.close()
+
+
+def launch(playwright, arguments):
+    """A Chromium with these arguments; skips the test if there is none."""
     path = chromium_path(playwright)
     if path is None:
         pytest.skip(f"no Chromium: set CHROMIUM, or install one of {', '.join(NAMES)}")
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    launched = playwright.chromium.launch(
+    return playwright.chromium.launch(
         executable_path=path,
-        args=ARGUMENTS + as_root,
+        args=arguments + as_root,
         # Playwright turns the back-forward cache off, but these tests check what it keeps.
         ignore_default_args=["--disable-back-forward-cache"],
     )
-    yield launched
-    launched.close()
 
 
 class Recorder:
@@ -317,6 +322,20 @@ def ask(url, fields=None, **headers):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def destroy(page):
+    """On a page of the sender's, destroy the message: the page asks once."""
+    page.click("text=Destroy it…")
+    page.click("text=Yes, destroy it now")
+
+
+def leaving(page):
+    """Whether the page warns somebody who leaves it."""
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto("about:blank")
+    return asked == ["beforeunload"]
 
 
 def leave(url, message, **fields):

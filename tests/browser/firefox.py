@@ -121,6 +121,7 @@ class Firefox:
         user = self.call("browser.createUserContext")["userContext"]
         context = self.call("browsingContext.create", type="tab", userContext=user)["context"]
         self._tabs[context] = Tab(self, context)
+        self.call("browsingContext.activate", context=context)  # a page without the focus opens no message
         return self._tabs[context]
 
     def close(self):
@@ -187,20 +188,33 @@ class Tab:
         """Whether there is such a visible element now."""
         return self.evaluate(f"(...wanted) => ({FIND})(...wanted) !== null", selector, text)
 
-    def click(self, selector, text="", hold=0):
-        """Press the mouse on an element, and let it go after `hold` milliseconds."""
-        element = self.find(selector, text)
-        self.evaluate(
-            f"(...wanted) => ({FIND})(...wanted).scrollIntoView({{block: 'center'}})", selector, text
+    def click(self, selector, text=""):
+        """Press the mouse on an element, and let it go at once."""
+        self._press(self.find(selector, text), let_go=True)
+
+    def hold(self, selector, until, text=""):
+        """Press the mouse on an element until another one, with this text, is there."""
+        self._press(self.find(selector), let_go=False)
+        self.find(until, text)
+        self._act("pointer", [{"type": "pointerUp", "button": 0}])
+
+    def _press(self, element, let_go):
+        self._firefox.call(
+            "script.callFunction",
+            functionDeclaration="(element) => element.scrollIntoView({block: 'center'})",
+            arguments=[element],
+            target={"context": self._context},
+            awaitPromise=False,
         )
         at = {"type": "element", "element": element}
-        pressing = [
-            {"type": "pointerMove", "x": 0, "y": 0, "origin": at},
-            {"type": "pointerDown", "button": 0},
-            {"type": "pause", "duration": hold},
-            {"type": "pointerUp", "button": 0},
-        ]
-        self._act("pointer", pressing)
+        self._act(
+            "pointer",
+            [
+                {"type": "pointerMove", "x": 0, "y": 0, "origin": at},
+                {"type": "pointerDown", "button": 0},
+                *([{"type": "pointerUp", "button": 0}] if let_go else []),
+            ],
+        )
 
     def type(self, keys):
         """Press the keys of these characters, one after the other."""

@@ -6,7 +6,7 @@ import axe_playwright_python
 import pytest
 
 from server import sealing
-from tests.browser.conftest import ask, hashed, leave
+from tests.browser.conftest import ask, destroy, hashed, leave
 
 AXE = files(axe_playwright_python).joinpath("axe.min.js").read_text("utf-8")
 RUN = """async () => {
@@ -63,6 +63,29 @@ def share_read(visitor):
     visitor.page.wait_for_selector("[data-when=taken]:visible")
 
 
+def share_with_passphrase(visitor):
+    visitor.write("hello", "sesame")
+    visitor.page.click(".texts summary")
+    visitor.page.click("text=Destroy it…")
+
+
+def share_for_several(visitor):
+    visitor.open("/")
+    visitor.page.wait_for_selector("[data-send]:enabled")
+    visitor.page.fill("#message", "hello")
+    visitor.page.fill("#passphrase", "sesame")
+    visitor.page.fill("#readers", "3")
+    visitor.page.click("[data-send]")
+    visitor.wait_for_swap()
+    visitor.page.evaluate("document.querySelector('[data-incomplete]').hidden = false")
+
+
+def form_near_the_limit(visitor):
+    form(visitor)
+    visitor.page.fill("#message", "x" * 65000)
+    visitor.page.wait_for_selector("#count:visible")
+
+
 def receipt(visitor):
     visitor.write("hello")
     visitor.open(visitor.page.input_value("#receipt"))
@@ -77,6 +100,23 @@ def receipt_cut_off(visitor):
 def confirm(visitor):
     visitor.open(hashed(leave(visitor.url, "hello")))
     visitor.page.wait_for_selector("[data-send]:enabled")
+
+
+def confirm_armed(visitor):
+    confirm(visitor)
+    visitor.page.click("[data-send]")
+    visitor.page.wait_for_selector("[data-press=ready]")
+
+
+def confirm_by_a_program(visitor):
+    visitor.page.add_init_script("Object.defineProperty(navigator, 'webdriver', {value: true})")
+    confirm(visitor)
+    visitor.page.wait_for_selector("[data-choice]:visible")
+
+
+def broken(visitor):
+    visitor.foresee("404")
+    visitor.open(leave(visitor.url, "hello")[:-1])
 
 
 def confirm_refused(visitor):
@@ -116,7 +156,7 @@ def ended(visitor):
 
 
 def revealed(visitor):
-    visitor.open(hashed(leave(visitor.url, "hello\n" * 100 + "x" * 400)))
+    visitor.open(hashed(leave(visitor.url, "hello\n" * 100 + "x" * 400 + "\u202e")))
     visitor.reveal()
 
 
@@ -127,7 +167,7 @@ def gone(visitor):
 
 def destroyed(visitor):
     visitor.write("hello")
-    visitor.page.click("text=Destroy it now")
+    destroy(visitor.page)
     visitor.page.wait_for_selector("h1:text('Destroyed')")
 
 
@@ -141,8 +181,9 @@ def error(visitor):
 
 
 STATES = [
-    form, form_refused, form_waiting, form_insecure, share, share_read, receipt, receipt_cut_off,
-    confirm, confirm_refused, confirm_cut_off, confirm_waiting, confirm_of_another,
+    form, form_refused, form_near_the_limit, form_waiting, form_insecure, share, share_read, share_with_passphrase,
+    share_for_several, receipt, receipt_cut_off, confirm, confirm_armed, confirm_by_a_program, broken, confirm_refused,
+    confirm_cut_off, confirm_waiting, confirm_of_another,
     revealed, gone, ended, destroyed, how_it_works, error,
 ]  # fmt: skip
 
@@ -154,21 +195,29 @@ def test_axe_finds_nothing(visitor, state):
     check(visitor.page)
 
 
+def tab_to(page, name):
+    """Press Tab until the element with this id has the focus."""
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == name:
+            return
+    raise AssertionError(f"Tab does not lead to {name}")
+
+
 def test_the_whole_way_by_keyboard_alone(visitor):
     """A person can seal, copy the link, and open the message with a passphrase, all without a mouse."""
     page = visitor.open("/")
     visitor.wait_for_form()
     press = page.keyboard.press
     page.keyboard.type("hello")
-    press("Tab")
+    tab_to(page, "lifetime")
     press("ArrowUp")  # 5 minutes
-    press("Tab")
+    tab_to(page, "passphrase")
     page.keyboard.type("sesame")
     press("Enter")
     visitor.wait_for_swap()
     page.wait_for_selector("#link[data-attached]")
-    press("Tab")
-    assert page.evaluate("document.activeElement.id") == "link"
+    tab_to(page, "link")
     link = page.evaluate("getSelection().toString()")
     press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Copy link"

@@ -5,6 +5,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from server.pages import STATIC
+from tests.browser.conftest import leaving
+
 
 def test_the_first_visit_is_small(visit):
     """The form takes at most 10 requests and 34 KB, as they are sent, all from this server."""
@@ -81,15 +84,20 @@ def test_control_enter_sends(visitor):
     page.wait_for_selector("#link")
 
 
-def test_the_counter_counts_bytes_and_refuses_more_than_the_limit(visitor, recorder):
-    """A message that is a byte too long is refused beside the field at once; one at the limit is sealed."""
+def test_the_counter_speaks_up_near_the_limit_and_refuses_more(visitor, recorder):
+    """It counts characters, but by the bytes that they take. A byte too many is refused beside the field at once."""
     page = visitor.open("/")
     visitor.wait_for_form()
-    page.fill("#message", "é")
-    assert page.text_content("#count") == "2 of 65,536 bytes"
+    page.fill("#message", "x" * 58_000)
+    assert page.is_hidden("#count")
+    page.fill("#message", "é" * 32_000)
+    assert page.inner_text("#count") == "Characters left, at most: 1,536"
+    page.fill("#message", "x" * 65_535 + "é\U0001f511")
+    assert page.inner_text("#count") == "Characters to remove: 2"
     page.fill("#message", "x" * 65537)
     page.click("[data-send]")
-    assert "the limit is 65,536 bytes" in page.text_content("#problem-message")
+    assert page.text_content("#problem-message") == "This message is too long."
+    assert page.inner_text("#count") == "Characters to remove: 1"
     assert page.get_attribute("#message", "aria-invalid") == "true"
     assert b"POST /post" not in recorder.sent
     page.fill("#message", "x" * 65536)
@@ -167,7 +175,8 @@ def test_an_answer_with_a_script_is_not_taken(visitor):
     page = visitor.open("/")
     page.fill("#message", "hello")
     body = "<p id=bad></p><script>window.bad = 1</script>"
-    answer = {"status": 201, "body": body, "content_type": "text/html"}
+    headers = {"Content-Type": "text/html", "Note-Whisperer": "1"}
+    answer = {"status": 201, "body": body, "headers": headers}
     page.route("**/post", lambda route: route.fulfill(**answer))
     page.click("[data-send]")
     page.wait_for_selector("#problem p")
@@ -199,3 +208,178 @@ def test_every_page_has_the_same_card_for_previews(visitor):
     assert cards[0] == cards[1]
     assert any("noindex" in meta for meta in cards[0])
     assert any("og:description" in meta for meta in cards[0])
+
+
+# What went wrong is told where the eye is
+
+
+def is_in_view(page, selector):
+    box, size = page.locator(selector).bounding_box(), page.viewport_size
+    return 0 <= box["y"] and box["y"] + box["height"] <= size["height"]
+
+
+def test_a_failure_is_told_beside_the_button_and_in_view(visit, recorder):
+    """On a small phone, with a long message, what went wrong is seen without scrolling."""
+    visitor = visit(viewport={"width": 320, "height": 568}, has_touch=True, is_mobile=True)
+    visitor.foresee("ERR_EMPTY_RESPONSE", "Failed to fetch", "ERR_CONNECTION")
+    page = visitor.open("/")
+    page.fill("#message", "line\n" * 200)
+    recorder.cut = True
+    page.tap("[data-send]")
+    page.wait_for_selector("#problem p")
+    assert is_in_view(page, "#problem")
+    assert page.evaluate("document.querySelector('#problem').nextElementSibling.matches('.actions')")
+
+
+@pytest.mark.parametrize("readers", ["1", "2"])
+def test_being_offline_is_told_from_a_server_that_does_not_answer(visit, readers):
+    """The page knows whether it is the network."""
+    visitor = visit()
+    visitor.foresee("ERR_INTERNET_DISCONNECTED", "Failed to fetch")
+    page = visitor.open("/")
+    page.wait_for_selector("[data-send]:enabled")
+    page.fill("#readers", "2")
+    page.fill("#message", "hello")
+    page.click("[data-new-words]")  # whose script and list are then there
+    page.wait_for_function("() => document.querySelector('#passphrase').value")
+    page.fill("#passphrase", "")
+    page.evaluate("import(document.querySelector('form').dataset.several)")
+    page.fill("#readers", readers)
+    visitor.context.set_offline(True)
+    page.click("[data-send]")
+    page.wait_for_selector("#problem p:text('You are offline')")
+    visitor.context.set_offline(False)
+    page.click("[data-send]")
+    page.wait_for_selector("h1[data-focus]")
+
+
+@pytest.mark.parametrize("readers", ["1", "3"])
+def test_a_captive_portal_does_not_replace_the_form(visitor, readers):
+    """A page that another server sends with status 200 is not shown, and the message stays."""
+    page = visitor.open("/")
+    page.fill("#message", "still here")
+    page.fill("#readers", readers)
+    portal = {"status": 200, "body": "<h1>Welcome to the hotel</h1>", "content_type": "text/html"}
+    page.route("**/post", lambda route: route.fulfill(**portal))
+    page.click("[data-send]")
+    page.wait_for_selector("#problem p:text('sign-in page')")
+    assert "hotel" not in page.content()
+    assert page.input_value("#message") == "still here"
+    expect(page.locator("[data-send]")).to_have_text("Seal and get a link")
+
+
+# Nothing is lost without a word
+
+
+def test_leaving_a_form_with_text_warns(visitor):
+    """The browser asks before it leaves what was typed."""
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    page.keyboard.type("a long message")
+    assert leaving(page)
+
+
+def test_leaving_an_empty_form_does_not_warn(visitor):
+    """Text that was deleted again is not asked about."""
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    page.keyboard.type("x")
+    page.keyboard.press("Backspace")
+    assert not leaving(page)
+
+
+GIVE_FILE = """([target, type]) => {
+    const data = new DataTransfer();
+    data.items.add(new File(["x"], "picture.png", {type: "image/png"}));
+    const event = type === "paste"
+        ? new ClipboardEvent(type, {clipboardData: data, bubbles: true, cancelable: true})
+        : new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true});
+    document.querySelector(target).dispatchEvent(event);
+    return event.defaultPrevented;
+}"""
+
+
+@pytest.mark.parametrize("target, kind", [("#message", "paste"), ("#message", "drop"), ("h1", "drop")])
+def test_where_files_cannot_be_sealed_a_picture_is_refused_with_what_to_do(visit, target, kind):
+    """Pasting or dropping a file says that only text can be sent, until something is typed."""
+    visitor = visit()
+    visitor.context.add_init_script("Object.defineProperty(crypto, 'subtle', {value: undefined})")
+    page = visitor.open("/")
+    page.wait_for_selector("[data-server-seals]:visible")
+    page.evaluate(GIVE_FILE, [target, kind])
+    assert "Copy the text out of the file" in page.text_content("#problem-message")
+    page.fill("#message", "x")
+    assert page.text_content("#problem-message") == ""
+
+
+def test_a_dropped_file_never_replaces_a_page(visitor):
+    """Neither the form nor the share panel lets the browser open it."""
+    visitor.open("/")
+    visitor.wait_for_form()
+    assert visitor.page.evaluate(GIVE_FILE, ["h1", "dragover"])
+    assert visitor.page.evaluate(GIVE_FILE, ["h1", "drop"])
+    visitor.write("hello")
+    assert visitor.page.evaluate(GIVE_FILE, ["h1", "drop"])
+
+
+def test_the_next_page_s_scripts_are_there_before_it_is(visitor):
+    """They load while the message is written, so that no click on the share panel is too early."""
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    with page.expect_response("**/leave.js*"), page.expect_response("**/copy.js*"):
+        page.keyboard.type("x")
+    assert not any(request.method == "POST" for request in visitor.requests)
+
+
+# Passphrases
+
+
+def words_of(page):
+    page.click("[data-new-words]")
+    page.wait_for_function("() => document.querySelector('#passphrase').value")
+    return page.input_value("#passphrase").split(" ")
+
+
+def test_new_words_makes_a_passphrase(visitor):
+    """Five words of EFF's list, others with each click; the list is loaded only then."""
+    known = set((STATIC / "vendor" / "eff-short-wordlist-1.txt").read_text().split())
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    assert not any("wordlist" in request.url for request in visitor.requests)
+    first = words_of(page)
+    page.fill("#passphrase", "")
+    second = words_of(page)
+    assert len(first) == len(second) == 5
+    assert set(first + second) <= known
+    assert first != second
+
+
+def test_words_are_drawn_evenly(visitor):
+    """What would favour the first words of the list is drawn again."""
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    page.evaluate("""() => {
+        const numbers = [65535, 64800, 64799, 0, 1, 1296, 64800, 2];
+        crypto.getRandomValues = (array) => { array[0] = numbers.shift(); return array; };
+    }""")
+    assert words_of(page) == ["zoom", "acid", "acorn", "acid", "acre"]
+
+
+def test_a_list_of_words_that_does_not_come_is_told(visitor):
+    """The button says so beside the field, and works once the list can be loaded."""
+    visitor.foresee("ERR_FAILED")
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    page.route("**/eff-short*", lambda route: route.abort())
+    page.click("[data-new-words]")
+    page.wait_for_selector("#problem-passphrase:text('did not arrive')")
+    page.unroute("**/eff-short*")
+    assert len(words_of(page)) == 5
+    assert page.text_content("#problem-passphrase") == ""
+
+
+def test_without_scripts_the_form_says_who_seals(visit):
+    """The server sees the message while it seals it; the form says so before it is sent."""
+    page = visit(java_script_enabled=False).open("/")
+    assert "the server seals your message. It sees the" in " ".join(page.inner_text("form").split())
+    assert page.is_hidden("#readers")

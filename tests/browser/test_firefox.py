@@ -8,7 +8,6 @@ from tests.browser.conftest import hashed, leave
 from tests.browser.firefox import Firefox
 
 MESSAGE = "the heron stands at dawn, שלום 🙂"
-HOLD = 700  # milliseconds: more than the half second for which the button is held
 # What Firefox says of a module that was still on its way when the page was left: the hash is that of no bytes.
 LEFT_EARLY = (
     "OLBgp1GsljhM2TJ+sbHjaiH9txEUvgdDTAzHv2P24donTt6/529l+9Ua0vFImLlb",
@@ -48,9 +47,10 @@ def write(tab, front, message=MESSAGE, passphrase=""):
 
 
 def reveal(tab):
-    """Hold the button of the confirm page; returns the message."""
-    tab.click("[data-send]:enabled", hold=HOLD)
-    tab.find("#text:not(:empty)")
+    """Hold the button of the confirm page; returns the message. A controlled browser is asked for a choice, too."""
+    tab.find("[data-send]:enabled")
+    tab.click("[data-choice] [value=yes]")
+    tab.hold("[data-send]:enabled", until="#text:not(:empty)")
     return tab.text("#text")
 
 
@@ -85,8 +85,8 @@ def test_a_wrong_passphrase_then_the_right_one(front, tab):
     link = write(tab, front, passphrase="willow bark tea")
     tab.open(link)
     tab.fill("#passphrase", "oak")
-    tab.click("[data-send]:enabled", hold=HOLD)
-    tab.find("#problem-passphrase", "passphrase")
+    tab.click("[data-choice] [value=yes]")
+    tab.hold("[data-send]:enabled", until="#problem-passphrase", text="passphrase")
     tab.clear("#passphrase")
     tab.fill("#passphrase", "willow bark tea")
     assert reveal(tab) == MESSAGE
@@ -119,7 +119,8 @@ def test_the_receipt_destroys(front, tab):
     """Its button destroys the message unread."""
     write(tab, front)
     tab.open(tab.value("#receipt"))
-    tab.click("button", "Destroy it now")
+    tab.click("summary", "Destroy it…")
+    tab.click("button:enabled", "Yes, destroy it now")
     tab.find("h1", "Destroyed, unread")
 
 
@@ -132,7 +133,7 @@ def test_without_a_script(front, scriptless):
     link = tab.value("#link")
     assert "#" not in link
     tab.open(link)
-    agree(tab)
+    tab.click("noscript [name=present][value=yes]")
     tab.click("noscript button")
     assert tab.text("#text") == MESSAGE
     tab.open(link)
@@ -140,14 +141,27 @@ def test_without_a_script(front, scriptless):
     tab.close()
 
 
-def agree(tab):
-    """Make the choice that the confirm page requires of browsers without a script."""
-    if tab.shows("[type=checkbox]:required"):
-        tab.click("[type=checkbox]:required")
-
-
 def test_a_message_that_the_server_sealed(front, tab):
     """The link of a client without a script opens in Firefox, with a / or a #."""
     for link in (leave(front.url, "from curl"), hashed(leave(front.url, "from curl"))):
         tab.open(link)
         assert reveal(tab) == "from curl"
+
+
+def test_a_dropped_file(front, tab):
+    """A file that is dropped on the form is sent, and the page stays."""
+    tab.open(f"{front.url}/")
+    tab.find("[data-send]:enabled")
+    tab.fill("#message", MESSAGE)
+    tab.evaluate("""() => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(["feather"], "heron.txt"));
+            document.querySelector("#message").dispatchEvent(
+                new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+        }""")
+    tab.find("[data-files] li", "heron.txt")
+    tab.click("[data-send]:enabled")
+    tab.find("h1[data-focus]", "sealed")
+    tab.open(tab.value("#link"))
+    assert reveal(tab) == MESSAGE
+    tab.find("[data-received] li", "heron.txt")

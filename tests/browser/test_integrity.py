@@ -1,5 +1,7 @@
 """What browsers do with a changed file, in Chromium and in Firefox."""
 
+import re
+
 import pytest
 
 from server.pages import STATIC, asset
@@ -30,6 +32,12 @@ class Chromium:
 
     def find(self, selector, text=""):
         self._page.locator(selector).filter(has_text=text, visible=True).first.wait_for()
+
+    def fill(self, selector, text):
+        self._page.fill(selector, text)
+
+    def click(self, selector):
+        self._page.click(selector)
 
     def evaluate(self, function, *arguments):
         return self._page.evaluate(function, *arguments)
@@ -96,8 +104,34 @@ def test_a_changed_module_is_refused(front, tab, changed):
     assert refused(tab) == changed
 
 
+def test_a_changed_list_of_words_is_refused(front, tab):
+    """It would make passphrases that somebody else can guess."""
+    front.change = changing_byte("/static/vendor/eff-short-wordlist-1.txt", at=100)
+    tab.open(front.url)
+    tab.find("[data-send]:enabled")
+    tab.click("[data-new-words]")
+    tab.find(".problem", "The list of words did not arrive.")
+    assert tab.evaluate("() => document.querySelector('#passphrase').value") == ""
+
+
 def test_a_script_without_a_hash_is_refused(front, tab):
     """A module that the import map does not name is not even asked for."""
     tab.open(f"{front.url}/")
     assert imported(tab, ["/static/js/copy.js", "/openapi.json"]) == []
     assert ("GET", "/static/js/copy.js") not in front.asked
+
+
+def test_an_answer_of_another_version_uses_this_pages_modules(front, tab):
+    """While a new version is rolled out, an answer names modules that the page has no hash of."""
+
+    def change(request, answer):
+        if request.path == "/post":
+            answer.edit(lambda panel: re.sub(rb"\?v=[0-9a-f]{16}", b"?v=0123456789abcdef", panel))
+
+    front.change = change
+    tab.open(front.url)
+    tab.find("[data-send]:enabled")
+    tab.fill("#message", "hello")
+    tab.click("[data-send]")
+    tab.find("[data-copies=link][data-attached]")
+    assert not any("0123456789abcdef" in path for _, path in front.asked)

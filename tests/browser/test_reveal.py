@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from server import sealing
-from tests.browser.conftest import ask, hashed, leave, status_of
+from tests.browser.conftest import ask, hashed, leave, open_without_script, status_of
 from tests.server_process import serving
 
 
@@ -242,7 +242,7 @@ def test_who_comes_too_late_with_the_link_learns_what_happened(
     page.wait_for_selector(f"h1:text('{heading}'):visible")
     assert page.title() == f"{heading} · note-whisperer"
     assert page.text_content("#status") == heading
-    assert page.is_visible("time:text-matches('^(at|on) .*[0-9]{2}:[0-9]{2}')")
+    assert page.is_visible("time:text-matches('[0-9]{4}, [0-9]{2}:[0-9]{2}$')")
     assert page.is_hidden("text=There is no message here")
     assert page.is_visible("text=somebody else has opened your link") == (end is read_it)
 
@@ -428,6 +428,192 @@ def test_copy_message_copies_it_exactly(visitor):
     page.focus("#message")
     page.keyboard.press("Control+V")
     expect(page.locator("#message")).to_have_value(message)
+
+
+def test_save_as_file(visitor):
+    """The file has the message exactly, and the page no longer warns."""
+    message = "  two\n\n\tlines \U0001f642 <b> \u202e \n"
+    page = visitor.open(hashed(leave(visitor.url, message)))
+    visitor.reveal()
+    with page.expect_download() as download:
+        page.click("[data-saves][data-attached]")
+    assert download.value.suggested_filename == "message.txt"
+    assert download.value.path().read_bytes().decode() == message
+    page.wait_for_selector("#text[data-copied]")
+
+
+REVERSED = "pay 12\u202e34\u202c5 to \u2067abc\u2069, not \u200fxyz\u061c"
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_characters_that_reverse_text_are_marked(visit, scripts):
+    """Each shows its code and has no effect: the letters stand in the order in which they are copied."""
+    reader = visit(java_script_enabled=scripts, permissions=["clipboard-write"])
+    made = leave(reader.url, REVERSED)
+    page = reader.open(hashed(made) if scripts else made)
+    if scripts:
+        reader.reveal()
+    else:
+        open_without_script(page)
+    codes = page.locator("#text bdi").evaluate_all("(marks) => marks.map(({ dataset }) => dataset.code)")
+    assert codes == ["U+202E", "U+202C", "U+2067", "U+2069", "U+200F", "U+061C"]
+    assert page.text_content("#text") == REVERSED
+    assert page.is_visible("text=characters that turn text around")
+    order = """(text) => {
+        const nodes = [...text.childNodes].filter(({ nodeType }) => nodeType === Node.TEXT_NODE);
+        return nodes.flatMap((node) => [...node.data].map((letter, at) => {
+            const range = document.createRange();
+            range.setStart(node, at);
+            range.setEnd(node, at + 1);
+            return range.getBoundingClientRect().left;
+        }));
+    }"""
+    places = page.locator("#text").evaluate(order)
+    assert places == sorted(places)
+
+
+def test_what_is_marked_is_copied_without_the_marks(visitor):
+    """Copied by hand or with the button, the text is exact."""
+    visitor.context.grant_permissions(["clipboard-write"])
+    for copy in ("by hand", "with the button"):
+        page = visitor.open(hashed(leave(visitor.url, REVERSED)))
+        visitor.reveal()
+        if copy == "by hand":
+            page.wait_for_selector("section[data-attached]")
+            page.evaluate("getSelection().selectAllChildren(document.querySelector('#text'))")
+            page.keyboard.press("Control+C")
+        else:
+            page.click("[data-copies][data-attached]")
+        page.wait_for_selector("#text[data-copied]")
+        page = visitor.open("/")
+        page.focus("#message")
+        page.keyboard.press("Control+V")
+        expect(page.locator("#message")).to_have_value(REVERSED)
+        page.on("dialog", lambda dialog: dialog.accept())
+
+
+def test_the_scripts_of_the_next_page_load_before_the_reveal(visitor, link):
+    """When the network fails right after the message has arrived, everything on its page works."""
+    visitor.context.grant_permissions(["clipboard-write"])
+    page = visitor.open(link)
+    page.wait_for_selector("[data-send]:enabled")
+    page.route("**/static/**", lambda route: route.abort())
+    visitor.reveal()
+    page.click("[data-copies][data-attached]")
+    page.wait_for_selector("#text[data-copied]")
+    page.wait_for_selector("section[data-attached]")
+
+
+@pytest.mark.parametrize("script", ["copy", "keep", "save"])
+def test_a_script_that_does_not_load_is_told(visitor, link, script):
+    """The message is shown all the same, the page says what is missing, and no button does nothing."""
+    visitor.foresee("ERR_FAILED")
+    visitor.page.route(f"**/{script}.js*", lambda route: route.abort())
+    page = visitor.open(link)
+    assert visitor.reveal() == "read me once"
+    page.wait_for_selector("text=A part of this page did not load >> visible=true")
+    if script != "keep":
+        assert page.locator("#text + .actions button:disabled").count() == 1
+    page.on("dialog", lambda dialog: dialog.accept())
+
+
+def test_the_confirm_page_says_when_its_own_script_does_not_load(visitor, link):
+    """It tells to reload, and the message is untouched."""
+    visitor.foresee("ERR_FAILED")
+    visitor.page.route("**/hold.js*", lambda route: route.abort())
+    page = visitor.open(link)
+    page.wait_for_selector("text=Reload the page >> visible=true")
+    assert page.is_disabled("[data-send]")
+    assert is_there(link)
+
+
+@pytest.mark.parametrize("act", ["status", "reveal"])
+def test_the_page_of_a_captive_portal_is_no_answer(visit, link, act):
+    """A 200 without this server's header is as lost as no answer: the page stays, and asks again until it is over."""
+    visitor = visit()
+    portal = []
+
+    def log_in_first(route):
+        if len(portal) == 2:
+            return route.continue_()
+        portal.append(route.request.url)
+        route.fulfill(status=200, content_type="text/html", body="<h1>Welcome to our hotel</h1>")
+
+    visitor.page.route(f"**/{act}", log_in_first)
+    page = visitor.open(link)
+    assert visitor.reveal() == "read me once"
+    assert len(portal) == 2
+    assert "hotel" not in page.content()
+
+
+@pytest.mark.parametrize("separator", ["/#", "//"])
+def test_a_slash_too_many_does_no_harm(visitor, link, separator):
+    """/KEY/#TOKEN leads to the confirm page with its token; /KEY//TOKEN is no link, and destroys nothing."""
+    if separator == "//":
+        visitor.foresee("404")
+        visitor.open(link.replace("#", "//"))
+        assert is_there(link)
+        return
+    page = visitor.open(link.replace("#", "/#"))
+    assert page.url == link
+    assert visitor.reveal() == "read me once"
+
+
+def test_changes_behind_the_hash_break_nothing(visitor, link, msg_db):
+    """In every state of the page, another token or none is taken in, without an error in the console."""
+    visitor.foresee("404")
+    page = visitor.open(link)
+    page.wait_for_selector("[data-send]:enabled")
+    for change in ("#", "#abc", f"#{sealing.new_token()}", link[-25:], "#%ff"):
+        page.evaluate("(hash) => { location.hash = hash; }", change)
+    page.goto(link)
+    page.wait_for_selector("[data-send]:enabled")
+    assert page.title() == "Someone sent you a message · note-whisperer"
+    visitor.reveal()
+    page.evaluate("location.hash = 'abc'")
+    assert page.text_content("#text") == "read me once"
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(link)
+    page.reload()
+    page.wait_for_selector("h1:text('This message was already read'):visible")
+    page.evaluate("location.hash = ''")
+    page.wait_for_selector("h1:text('There is no message here'):visible")
+
+
+def test_a_link_that_was_cut_off_without_a_script_says_so(visit, url):
+    """The server sees the token in the path: the page has the words, the title and the look of a broken link."""
+    visitor = visit(java_script_enabled=False)
+    visitor.foresee("404")
+    link = leave(url, "read me once")
+    page = visitor.open(link[:-1])
+    assert page.text_content("h1:visible") == "This link was cut off"
+    assert page.title() == "This link was cut off · note-whisperer"
+    assert ask(link, Accept="text/plain") == (200, "read me once")
+
+
+def test_the_envelope_opens_where_motion_is_welcome(visit, link):
+    """The flap and the wax move for at most 600 ms; the text is there at once, for everybody."""
+    visitor = visit(reduced_motion="no-preference")
+    page = visitor.open(link)
+    page.evaluate("""() => {
+        document.addEventListener('animationstart', ({ animationName, pseudoElement, target }) => {
+            const all = target.getAnimations({ subtree: true });
+            const time = all.find((each) => each.animationName === animationName)?.effect.getComputedTiming().endTime;
+            document.documentElement.dataset[animationName.replace('-', '')] = `${pseudoElement} ${time}`;
+        });
+    }""")
+    visitor.reveal()
+    page.wait_for_selector("html[data-openflap][data-breakwax]")
+    for name in ("data-openflap", "data-breakwax"):
+        _, time = page.get_attribute("html", name).split()
+        assert 400 <= float(time) <= 600
+
+
+def test_nothing_moves_where_motion_is_not_welcome(visitor, link):
+    """With prefers-reduced-motion, no part of the opened envelope is animated."""
+    page = visitor.open(link)
+    visitor.reveal()
+    assert page.evaluate("document.getAnimations().length") == 0
 
 
 @pytest.mark.parametrize("leaving", ["link", "address"])

@@ -1,9 +1,12 @@
 """The share panel: copying, sharing and drawing the link; the receipt; the countdown; destroying the note unread."""
 
+import csv
+import re
+
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PATIENCE, ask, leave
+from tests.browser.conftest import PATIENCE, ask, destroy, leave, leaving, status_of
 
 
 def test_the_heading_gets_the_focus_and_the_title_follows(visitor):
@@ -33,10 +36,10 @@ def test_copy_link(visitor, way):
     page.click("[data-copies=link][data-attached]")
     page.wait_for_selector("#status:not(:empty)", state="attached")
     if way == "none":
-        assert "press Ctrl+C" in page.text_content("#status")
+        assert "Press Ctrl+C" in page.text_content("#status")
         assert page.evaluate("getSelection().toString()") == link
         return
-    assert page.text_content("#status") == "Copied."
+    assert page.text_content("#status") == "Copied"
     page = visitor.open("/")
     page.focus("#message")
     page.keyboard.press("Control+V")
@@ -78,7 +81,7 @@ def test_the_qr_code_comes_when_it_is_asked_for(visitor):
 def test_destroying_it_unread(visitor, recorder):
     """Destroy it now destroys the note with a proof; the token is not sent."""
     link = visitor.write("hello", "sesame")
-    visitor.page.click("text=Destroy it now")
+    destroy(visitor.page)
     visitor.page.wait_for_selector("h1:text('Destroyed, unread')")
     assert not recorder.holds(link.split("#")[1])
     visitor.foresee("404")
@@ -95,7 +98,7 @@ def test_destroying_it_without_scripts(visit, passphrase):
     page.fill("#passphrase", passphrase)
     page.click("noscript button")
     link = page.input_value("#link")
-    page.click("text=Destroy it now")
+    destroy(page)
     expect(page.locator("h1")).to_have_text("Destroyed, unread")
     status, _ = ask(link, Accept="application/json")
     assert status == 404
@@ -108,7 +111,7 @@ def test_destroying_what_was_read_says_so(visitor):
     page = visitor.page
     page.wait_for_selector("[data-when=unread]:visible")
     read_behind_its_back(page, link)
-    page.click("text=Destroy it now")
+    destroy(page)
     page.wait_for_selector("[data-when=taken]:visible")
     assert page.text_content("h1") == "Your message was read"
 
@@ -174,3 +177,293 @@ def test_a_message_sealed_by_the_server_shows_its_link_too(visit):
     assert page.input_value("#link").count("/") == 4
     assert page.is_hidden("text=Copy link")
     assert leave(visitor.url, "hello").count("/") == 4
+
+
+# Nothing is lost without a word
+
+
+def test_the_link_is_copied_by_the_click_that_seals(visitor):
+    """Where the browser permits it, the panel says that the link can be pasted, and it can."""
+    visitor.context.grant_permissions(["clipboard-write"])
+    link = visitor.write("hello")
+    page = visitor.page
+    page.wait_for_selector("[data-was-copied]:visible")
+    assert pasted(visitor) == link
+
+
+def pasted(visitor):
+    """What is in the clipboard."""
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    page.keyboard.press("Control+V")
+    expect(page.locator("#message")).not_to_have_value("")
+    return page.input_value("#message")
+
+
+def test_a_link_that_was_not_copied_is_not_said_to_be(visit):
+    """If the browser refuses, the panel says nothing, and warns as before."""
+    visitor = visit()
+    visitor.context.add_init_script(
+        "if (globalThis.Clipboard) Clipboard.prototype.write = () => Promise.reject(new Error('no'));"
+    )
+    visitor.write("hello")
+    visitor.page.wait_for_selector("section[data-attached]")
+    assert visitor.page.is_hidden("[data-was-copied]")
+    assert leaving(visitor.page)
+
+
+def no_clipboard(visitor):
+    visitor.context.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined});")
+
+
+@pytest.mark.parametrize("way", ["button", "by hand", "share", "qr"])
+def test_leaving_with_the_link_in_hand_does_not_warn(visit, way):
+    """Copied, shared or drawn: the link has left the page."""
+    visitor = visit()
+    no_clipboard(visitor)
+    visitor.context.add_init_script("navigator.share = async () => {};")
+    visitor.write("hello")
+    page = visitor.page
+    page.wait_for_selector("section[data-attached]")
+    if way == "by hand":
+        page.focus("#link[data-attached]")
+        page.keyboard.press("Control+C")
+    else:
+        page.click({"button": "[data-copies=link]", "share": "[data-shares]", "qr": "[data-draws]"}[way])
+    page.wait_for_selector("#link[data-copied]")
+    assert not leaving(page)
+
+
+def test_a_share_sheet_that_was_closed_has_shared_nothing(visit):
+    """The page still warns."""
+    visitor = visit()
+    no_clipboard(visitor)
+    visitor.context.add_init_script(
+        "navigator.share = () => Promise.reject(new DOMException('', 'AbortError'));"
+    )
+    visitor.write("hello")
+    visitor.page.wait_for_selector("section[data-attached]")
+    visitor.page.click("[data-shares]")
+    assert leaving(visitor.page)
+
+
+@pytest.mark.parametrize("script", ["copy", "leave", "vendor/lean-qr"])
+def test_a_script_that_does_not_load_is_told_and_the_link_is_there(visit, script):
+    """No button is dead without a word."""
+    visitor = visit()
+    visitor.foresee("ERR_FAILED")
+    page = visitor.page
+    page.route(f"**/{script}*", lambda route: route.abort())
+    link = visitor.write("hello")
+    if script == "vendor/lean-qr":
+        page.click("text=QR code")
+    page.wait_for_selector("[data-if-broken]:visible")
+    assert "#" in link
+    assert page.is_disabled("[data-copies=link]") == (script == "copy")
+
+
+def test_reloading_the_page_of_a_plain_form_puts_nothing_again(visit, recorder):
+    """It shows the same link again, and after a reading it says so."""
+    visitor = visit(java_script_enabled=False)
+    page = visitor.open("/")
+    page.fill("#message", "hello")
+    page.click("noscript button")
+    link = page.input_value("#link")
+    page.reload()
+    assert page.input_value("#link") == link
+    assert recorder.sent.count(b"POST /post") == 1
+    ask(link, Accept="text/plain")
+    page.reload()
+    assert page.text_content("h1") == "Your message was read"
+
+
+# Touch
+
+
+def on_a_phone(visit, **options):
+    return visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, **options)
+
+
+def test_on_touch_share_comes_first(visit):
+    """It stands before Copy and is the main button."""
+    visitor = on_a_phone(visit)
+    visitor.context.add_init_script("navigator.share = async () => {};")
+    visitor.write("hello")
+    page = visitor.page
+    page.wait_for_selector("[data-shares][data-attached]")
+    buttons = page.locator("section .actions").first.locator("button")
+    assert buttons.all_inner_texts() == ["Share…", "Copy link", "QR code"]
+    assert "quiet" not in page.get_attribute("[data-shares]", "class")
+    assert "quiet" in page.get_attribute("[data-copies=link]", "class")
+
+
+def test_on_touch_copying_by_hand_is_a_long_press(visit):
+    """There is no Ctrl key."""
+    visitor = on_a_phone(visit)
+    no_clipboard(visitor)
+    visitor.context.add_init_script("document.execCommand = () => false;")
+    visitor.write("hello")
+    visitor.page.tap("[data-copies=link][data-attached]")
+    expect(visitor.page.locator("[data-copies=link]")).to_have_text("Long-press, then Copy")
+
+
+def test_the_copy_button_keeps_its_width(visitor):
+    """Nothing beside it moves when its label changes."""
+    visitor.write("hello")
+    page = visitor.page
+    page.wait_for_selector("[data-copies=link][data-attached]")
+    before = page.locator("[data-draws]").bounding_box()
+    page.click("[data-copies=link]")
+    page.wait_for_selector("[data-copies=link]:text('Copied')")
+    assert page.locator("[data-draws]").bounding_box() == before
+
+
+def test_destroying_asks_once(visitor):
+    """The first click destroys nothing; it says what the second one will do."""
+    link = visitor.write("hello")
+    page = visitor.page
+    page.click("text=Destroy it…")
+    assert page.is_visible("text=Nobody will be able to read the message")
+    assert status_of(link)["status"] == "unread"
+    page.click("text=Destroy it…")
+    assert page.is_hidden("text=Yes, destroy it now")
+
+
+# A passphrase goes another way
+
+
+def test_the_passphrase_and_two_texts_are_ready_to_copy(visitor):
+    """The text with the link does not have the passphrase, nor the other way round."""
+    link = visitor.write("hello", "correct horse")
+    page = visitor.page
+    assert page.input_value("#shared-passphrase") == "correct horse"
+    page.click(".texts summary")
+    with_link, with_passphrase = page.input_value("#text-link"), page.input_value("#text-passphrase")
+    assert link in with_link
+    assert "correct horse" not in with_link
+    assert "correct horse" in with_passphrase
+    assert link.split("#")[1] not in with_passphrase
+    assert "correct horse" not in page.content()
+
+
+def test_copying_the_text_with_the_link_hands_the_link_over(visit):
+    """Afterwards the page does not warn."""
+    visitor = visit()
+    no_clipboard(visitor)
+    visitor.write("hello", "sesame")
+    page = visitor.page
+    page.wait_for_selector("section[data-attached]")
+    page.click(".texts summary")
+    page.click("text=Copy text with the passphrase")
+    page.wait_for_selector("#text-passphrase[data-copied]")
+    assert page.locator("#link[data-copied]").count() == 0
+    page.click("text=Copy text with the link")
+    page.wait_for_selector("#link[data-copied]")
+    assert not leaving(page)
+
+
+# Several readers
+
+
+def seal_for(visitor, readers, message="hello", passphrase=""):
+    """Seal a message for several readers; returns the links."""
+    page = visitor.open("/")
+    page.wait_for_selector("[data-send]:enabled")
+    page.fill("#message", message)
+    page.fill("#passphrase", passphrase)
+    page.fill("#readers", str(readers))
+    page.click("[data-send]")
+    page.wait_for_selector("[data-focus]:focus")
+    return values(page, "[data-link]")
+
+
+def values(page, selector):
+    return page.eval_on_selector_all(f"table {selector}", "(fields) => fields.map(({value}) => value)")
+
+
+def test_each_reader_gets_a_separate_link(visitor, visit):
+    """Three links, three tokens, three receipts; reading one leaves the others."""
+    links = seal_for(visitor, 3, passphrase="sesame")
+    receipts = values(visitor.page, "[data-receipt]")
+    assert len(set(links)) == len({link.split("#")[1] for link in links}) == len(set(receipts)) == 3
+    assert all(re.fullmatch(r".*/receipt#[\w-]{86}", receipt) for receipt in receipts)
+    assert visitor.page.input_value("#shared-passphrase") == "sesame"
+    reader = visit()
+    reader.open(links[1])
+    assert reader.reveal("sesame") == "hello"
+    assert [status_of(link)["status"] for link in links] == ["unread", "read", "unread"]
+    reader.open(receipts[1])
+    reader.page.wait_for_selector("[data-when=confirmed]:visible")
+
+
+def test_twenty_links_as_a_table_and_as_csv(visitor):
+    """The most that there can be; the table and the file have all of them, and the page then warns no more."""
+    visitor.context.grant_permissions(["clipboard-write"])
+    links = seal_for(visitor, 20)
+    page = visitor.page
+    receipts = values(page, "[data-receipt]")
+    page.click("[data-copies-all]")
+    page.wait_for_selector("#status:text('Copied')", state="attached")
+    rows = [[str(number), *pair] for number, pair in enumerate(zip(links, receipts), 1)]
+    with page.expect_download() as saving:
+        page.click("[data-saves]")
+    assert saving.value.suggested_filename == "links.csv"
+    with open(saving.value.path(), newline="") as file:
+        assert list(csv.reader(file))[1:] == rows
+    assert [row.split("\t") for row in pasted(visitor).split("\n")] == rows
+
+
+def test_a_table_that_was_saved_has_left_the_page(visit):
+    """Afterwards the page does not warn."""
+    visitor = visit()
+    no_clipboard(visitor)
+    seal_for(visitor, 2)
+    with visitor.page.expect_download():
+        visitor.page.click("[data-saves]")
+    assert not leaving(visitor.page)
+
+
+def test_one_link_of_several_that_stays_behind_is_warned_of(visit):
+    """Copying the first of two is not enough."""
+    visitor = visit()
+    no_clipboard(visitor)
+    seal_for(visitor, 2)
+    page = visitor.page
+    page.wait_for_selector("section[data-attached]")
+    page.click("#copy-link-1")
+    page.wait_for_selector("#link-1[data-copied]")
+    assert leaving(page)
+
+
+def test_what_was_made_before_a_failure_is_shown_and_the_rest_can_be_made(visitor, recorder):
+    """Two of four are there; a click makes the others, and the first two stay as they are."""
+    visitor.foresee("ERR_FAILED", "Failed to fetch")
+    page = visitor.page
+    seen = []
+
+    def pass_two(route):
+        seen.append(route)
+        route.continue_() if len(seen) <= 2 else route.abort()
+
+    page.route("**/post", pass_two)
+    first = seal_for(visitor, 4)
+    assert len(first) == 2
+    assert "Links made: 2 of 4." in page.inner_text("[data-incomplete]")
+    assert "The server did not answer." in page.inner_text("[data-incomplete]")
+    page.unroute("**/post")
+    page.click("[data-more]")
+    page.wait_for_selector("#link-4")
+    links = values(page, "[data-link]")
+    assert links[:2] == first
+    assert [status_of(link)["status"] for link in links] == ["unread"] * 4
+    assert page.is_hidden("[data-incomplete]")
+
+
+def test_a_server_with_too_many_requests_is_asked_again_later(visitor):
+    """After as many seconds as it says."""
+    visitor.foresee("429")
+    page = visitor.page
+    refusals = [{"status": 429, "headers": {"Retry-After": "1", "Note-Whisperer": "1"}, "body": "{}"}]
+    page.route("**/post", lambda route: route.fulfill(**refusals.pop()) if refusals else route.continue_())
+    assert len(seal_for(visitor, 2)) == 2
+    assert refusals == []

@@ -66,7 +66,7 @@ def way(_service):
     """The way to the service: keeps what is sent, and can cut an answer."""
     way, _ = _service
     way.sent.clear()
-    way.cuts.clear()
+    way.cuts = {}
     return way
 
 

@@ -1,5 +1,7 @@
 """The first impression: help, version and mistakes."""
 
+import os
+
 import pytest
 
 from client.arguments import COMMANDS
@@ -40,8 +42,6 @@ def test_mistakes_as_json(nw):
 
 def test_help_into_a_closed_pipe(nw):
     """No traceback."""
-    import os
-
     reading, writing = os.pipe()
     os.close(reading)
     done = nw("send", "--help", stdout=writing)

@@ -25,7 +25,7 @@ def test_it_is_too_late_after_the_reading(nw, sent):
     done = nw("destroy", receipt)
 
     assert (done.returncode, done.stdout) == (3, b"")
-    assert b"It is too late. The note was read on" in done.stderr
+    assert b"It is too late. The message was read on" in done.stderr
 
 
 def test_a_lost_answer_is_asked_for_again(nw, sent, way):

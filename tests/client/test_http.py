@@ -147,6 +147,16 @@ def test_plain_http_is_for_this_computer(nw, environment, stranger):
     assert [path for path, _ in proxy.requests] == ["http://notes.invalid/aaaaa/status"]
 
 
+def test_no_proxy_gets_what_is_for_this_computer(nw, environment, stranger):
+    """Plain HTTP is allowed there because it does not leave the computer."""
+    own, proxy = [stranger(404, PROBLEM, problem("gone")) for _ in range(2)]
+    environment["http_proxy"] = proxy.url
+
+    nw("status", f"{own.url}/aaaaa#{TOKEN}")
+
+    assert (len(own.requests), len(proxy.requests)) == (1, 0)
+
+
 def test_a_proxy_that_cannot_be_used(nw, environment):
     """The error names the variable."""
     environment["https_proxy"] = "socks5://localhost:1080"

@@ -98,3 +98,10 @@ def test_fish(words, offered, tmp_path):
     lines = output("fish", "--no-config", "-c", script, HOME=str(tmp_path)).splitlines()
 
     assert {line.partition("\t")[0] for line in lines} == offered
+
+
+def test_every_exit_code_is_in_the_readme():
+    """In the same words."""
+    readme = (ROOT / "README.md").read_text()
+
+    assert [code for code in Exit if f"| {int(code)} | {code.meaning} |\n" not in readme] == []

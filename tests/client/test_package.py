@@ -57,7 +57,11 @@ def test_only_what_a_client_needs_is_installed(installed):
     (site,) = environment.glob("lib/python*/site-packages")
 
     assert packages <= ALLOWED and {"note-whisperer", "cryptography", "urllib3"} <= packages
-    assert sorted(path.name for path in (site / "server").glob("*.py")) == ["__init__.py", "sealing.py"]
+    assert sorted(path.name for path in (site / "server").glob("*.py")) == [
+        "__init__.py",
+        "sealed_files.py",
+        "sealing.py",
+    ]
 
 
 def test_the_installed_command_works(installed, url, tmp_path):

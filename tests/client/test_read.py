@@ -165,6 +165,20 @@ def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     assert b"sesame" not in person.screen
 
 
+def test_an_empty_passphrase_is_asked_for_again(terminal, sent, tmp_path):
+    """It is not sent, and costs no try."""
+    (tmp_path / "words").write_text("sesame")
+    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
+    person = terminal("read", "--yes", link)
+    person.wait_for("Passphrase: ")
+    person.type("\n")
+    person.wait_for("Passphrase: ")
+    person.type("sesame\n")
+
+    assert person.end() == 0
+    assert b"left" not in person.screen
+
+
 def test_a_passphrase_from_a_file_or_a_descriptor(nw, sent, tmp_path):
     """White space at its ends does not count."""
     (tmp_path / "words").write_text("  open sesame\r\n")
@@ -221,15 +235,26 @@ def test_a_lost_answer_loses_nothing(nw, sent, way, length):
     assert json.loads(nw("status", "--json", receipt).stdout)["confirmed"] is True
 
 
-def test_ctrl_c_during_a_reveal_says_that_it_may_have_opened(terminal, sent, way):
-    """An answer that is lost for good cannot be known to be none."""
+def test_an_answer_that_is_lost_for_good(terminal, sent, way):
+    """Interrupted before it could ask again, the command says that it may have opened the message."""
     link, _ = sent()
-    way.cuts[b"/reveal"] = 0
+    way.cuts = Always(b"/reveal")
     person = terminal("read", "--yes", link)
     person.wait_for("Asking again")
     person.type("\x03")
 
-    assert person.end() == 130 or b"hello" in person.screen
+    assert person.end() == 130
+    assert b"may have been opened, and its answer lost" in person.screen
+
+
+class Always(dict):
+    """Cuts of all answers to one request, at their start."""
+
+    def pop(self, words):
+        return self[words]
+
+    def __init__(self, words):
+        super().__init__({words: 0})
 
 
 def test_control_characters_are_shown_on_a_terminal(terminal, sent):

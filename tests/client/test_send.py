@@ -170,7 +170,7 @@ def test_a_message_that_is_too_long_is_refused(nw):
     done = nw("send", data=b"x" * 65537 + b"x" * 256)
 
     assert done.returncode == 6
-    assert b"65536 bytes" in done.stderr
+    assert b"at most 65,536 bytes" in done.stderr
 
 
 def test_without_a_service_it_says_how_to_name_one(nw, environment):

@@ -61,13 +61,12 @@ def test_destroyed_and_expired(nw, sent, msg_db):
 
 def test_an_unknown_message(nw, url):
     """Exit code 3, for a wrong token as well."""
-    link = leave(url, "hello").replace("/", "/")
-    other = f"{link.rpartition('/')[0]}#{sealing.new_token()}"
+    other = f"{leave(url, 'hello').rpartition('/')[0]}#{sealing.new_token()}"
 
     done = nw("status", other)
 
     assert (done.returncode, done.stdout) == (3, b"")
-    assert b"There is no such note" in done.stderr
+    assert b"There is no such message" in done.stderr
 
 
 def test_a_cut_receipt_is_not_sent(nw, sent, way):

@@ -1,4 +1,4 @@
-"""server/manifest.py: what it lists, and which settings change it. tests/client/test_verify.py compares it with a server."""
+"""server/manifest.py: what it lists, and which settings change it. tests/client compares it with a server."""
 
 import dataclasses
 import hashlib
@@ -18,6 +18,7 @@ COLORS = "#9e2f2c,#ffffff,#2c2521"
 # Another value of each setting that pages depend on.
 OTHER = {
     "MAX_MESSAGE_BYTES": "1000",
+    "MAX_FILE_BYTES": "0",
     "LIFETIMES": "1h,1d",
     "DEFAULT_LIFETIME": "1d",
     "OPERATOR_CONTACT": "mailto:security@example.org",
@@ -49,7 +50,9 @@ def test_it_has_every_constant_page_and_every_file():
     }
     assert PAGES.keys() == pages.CONSTANT.keys()
     assert len(made["pages"]) == len(PAGES)
-    assert made["files"].keys() == files | {"/manifest.webmanifest"}
+    at_the_root = {"/robots.txt", "/favicon.ico", "/apple-touch-icon.png", "/shared-text-worker.js"}
+    assert made["files"].keys() == files | at_the_root | {"/manifest.webmanifest"}
+    assert made["files"]["/shared-text-worker.js"] == made["files"]["/static/js/shared-text-worker.js"]
     for file in files:
         content = (ROOT / file[1:]).read_bytes()
         assert made["files"][file] == hashlib.sha256(content).hexdigest()

@@ -200,6 +200,21 @@ async def test_after_a_minute_a_delivery_is_over(msg_db_url):
         assert await delivered(database) == [(None,)]
 
 
+async def test_a_delivery_is_forgotten_though_its_commit_came_late_or_the_clock_was_set_back(msg_db_url):
+    """A later pass forgets what it did not see before: rows of the last minutes, or of any time after a jump."""
+    async with opened(msg_db_url) as (notes, database):
+        for clock, age in (("now()", "119 seconds"), ("now() - interval '1 minute'", "9 minutes")):
+            await notes.purge_deliveries()
+            placed = await notes.put(a_note())
+            await reveal(notes, placed.key, reader=b"reader")
+            await database.execute(f"UPDATE delivery SET at = now() - interval '{age}'")
+            notes.NOW = f"SELECT {clock}"
+
+            await notes.purge_deliveries()
+
+            assert set(await delivered(database)) == {(None,)}
+
+
 async def test_what_was_received_is_gone(msg_db_url):
     """The sealed bytes leave the table with the acknowledgement; the ending keeps the mark; repeating is harmless."""
     mark = verifier(b"mark")

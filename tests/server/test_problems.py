@@ -10,7 +10,7 @@ from server.problems import Problem, gone, unavailable
 def test_a_problem_is_a_problem_document():
     """RFC 9457: type, title, status and detail; and the field, where it is about one."""
     assert Problem(400, "The message is missing.", "message").as_json() == {
-        "type": "about:blank",
+        "type": "urn:note-whisperer:problem:bad-request",
         "title": "Bad Request",
         "status": 400,
         "detail": "The message is missing.",
@@ -21,7 +21,7 @@ def test_a_problem_is_a_problem_document():
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503])
 def test_a_title_is_the_status_phrase(status):
-    """As RFC 9457 asks of about:blank."""
+    """A short text for the status."""
     assert Problem(status, "").title == http.HTTPStatus(status).phrase
 
 

@@ -145,6 +145,8 @@ RIGHT_NOTE = {
     "expires_at": "tomorrow",
 }
 RIGHT_ENDING = {"key": "Ab3_x", "link_verifier": b"l" * 32, "how": "read", "mark": b"m" * 32}
+RIGHT_UPLOAD = {"id": b"u" * 32, "file_bytes": 256}
+RIGHT_CHUNK = {"files": b"u" * 32, "number": 0, "sealed": b"c" * 65552}
 RIGHT_DELIVERY = {"id": b"d" * 32, "key": "Ab3_x", "link_verifier": b"l" * 32, "sealed": b"\2" * 285}
 
 
@@ -161,6 +163,14 @@ def _insert(url, table, row):
         ("note", RIGHT_NOTE, {"link_verifier": b"l" * 31}),
         ("note", RIGHT_NOTE, {"reveal_verifier": b"r" * 33}),
         ("note", RIGHT_NOTE, {"sealed": b"\2" * 284}),
+        ("note", RIGHT_NOTE, {"files": b"f" * 31, "file_bytes": 256}),
+        ("note", RIGHT_NOTE, {"files": b"f" * 32}),
+        ("note", RIGHT_NOTE, {"file_bytes": 256}),
+        ("upload", RIGHT_UPLOAD, {"id": b"u" * 31}),
+        ("upload", RIGHT_UPLOAD, {"file_bytes": 0}),
+        ("chunk", RIGHT_CHUNK, {"number": -1}),
+        ("chunk", RIGHT_CHUNK, {"sealed": b"c" * 16}),
+        ("chunk", RIGHT_CHUNK, {"sealed": b"c" * 65553}),
         ("note", RIGHT_NOTE, {"sealed": b"\2" * 29}),
         ("note", RIGHT_NOTE, {"tries": -1}),
         ("ending", RIGHT_ENDING, {"link_verifier": b"l" * 31}),
@@ -173,7 +183,7 @@ def test_the_database_itself_refuses_wrong_rows(msg_db_url, table, right, wrong)
     """Keys, verifiers, sealed bytes, endings and marks have their exact shapes."""
     _insert(msg_db_url, table, right)
     _rows(msg_db_url, f"DELETE FROM {table}")
-    with pytest.raises(psycopg2.errors.CheckViolation):
+    with pytest.raises((psycopg2.errors.CheckViolation, psycopg2.errors.InvalidTextRepresentation)):
         _insert(msg_db_url, table, right | wrong)
 
 
@@ -200,6 +210,11 @@ WEB_MAY = [
     ("msg_db", "UPDATE delivery SET sealed = NULL"),
     ("msg_db", "DELETE FROM delivery WHERE at < now() - interval '1 day'"),
     ("msg_db", "SELECT pg_try_advisory_xact_lock(1853321319)"),
+    ("msg_db", "INSERT INTO upload (id, file_bytes) VALUES (decode(repeat('00', 32), 'hex'), 1)"),
+    ("msg_db", "SELECT FROM upload FOR KEY SHARE"),
+    ("msg_db", "DELETE FROM upload"),
+    ("msg_db", "INSERT INTO chunk VALUES ('x', 0, decode(repeat('00', 17), 'hex'))"),
+    ("msg_db", "DELETE FROM chunk"),
 ]
 # PostgreSQL lets every role do these, unless it is told otherwise.
 NOBODY_MAY = [
@@ -235,6 +250,8 @@ WEB_MAY_NOT = [
     ("msg_db", "UPDATE note SET reveal_verifier = link_verifier"),
     ("msg_db", "UPDATE ending SET how = 'destroyed'"),
     ("msg_db", "UPDATE delivery SET at = now()"),
+    ("msg_db", "UPDATE chunk SET sealed = sealed"),
+    ("msg_db", "UPDATE delivery SET files = NULL"),
     ("msg_db", "TRUNCATE note"),
     ("msg_db", "DROP TABLE note"),
     ("msg_db", "SELECT pg_try_advisory_lock(1)"),

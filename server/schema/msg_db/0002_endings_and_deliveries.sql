@@ -10,11 +10,14 @@ ALTER TABLE note
     ADD COLUMN tries integer NOT NULL DEFAULT 0 CHECK (tries >= 0),
     ADD COLUMN next_try_at timestamptz;
 
+CREATE TYPE how_it_ended AS ENUM ('read', 'destroyed', 'expired');
+
 -- What is left of a note for seven days, for clients that prove its link: no content, no address.
+-- `how` has a type because PostgreSQL parses a CHECK anew for each statement that inserts.
 CREATE TABLE ending (
     key           char(5) COLLATE "C" NOT NULL,
     link_verifier bytea NOT NULL CHECK (octet_length(link_verifier) = 32),
-    how           text NOT NULL CHECK (how IN ('read', 'destroyed', 'expired')),
+    how           how_it_ended NOT NULL,
     at            timestamptz NOT NULL DEFAULT now(),
     -- Computed by the reader's browser from the seal key: the server cannot make it up.
     mark          bytea CHECK (octet_length(mark) = 32),

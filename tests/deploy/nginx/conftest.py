@@ -381,7 +381,7 @@ def mortal_servers(_mortal_servers):
     return _mortal_servers
 
 
-RATES = ("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "STATIC_RATE")
+RATES = ("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "CHUNK_RATE", "STATIC_RATE")
 UNLIMITED = {"MEMORY": "4096", **dict.fromkeys(RATES, "9999r/s")}
 
 

@@ -40,6 +40,7 @@ def statuses(nginx, count, method, path, addresses, headers=None):
 
 KINDS = {
     "putting": ("POST", "/post"),
+    "uploading": ("POST", "/upload"),
     "peeking": ("GET", "/AAAAA"),
     "revealing by a link": ("GET", "/AAAAA/0123456789abcdefghijkl00"),
     "revealing by a form": ("POST", "/AAAAA/reveal"),
@@ -107,7 +108,7 @@ def test_an_ipv4_address_in_ipv6_is_that_address(balanced, address):
 @pytest.fixture(scope="module")
 def slow(servers, start_nginx):
     """nginx behind a balancer, where a rate lets nothing through beyond its burst while a test runs."""
-    rates = dict.fromkeys(("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "STATIC_RATE"), "1r/m")
+    rates = dict.fromkeys(("PEEK_RATE", "POST_RATE", "REVEAL_RATE", "CHUNK_RATE", "STATIC_RATE"), "1r/m")
     return start_nginx(servers, TLS="off", BALANCERS="127.0.0.1/32", **rates)
 
 
@@ -203,3 +204,12 @@ def test_a_client_cannot_name_its_own_address(site):
         assert b"400 Bad Request" in connection.recv(65536)
     wait_for(lambda: len(site.access_log()) > before, "nothing is logged")
     assert site.access_log()[-1]["network"] == "127.0.0.0/24"
+
+
+def test_a_large_upload_passes_and_a_flood_of_chunks_does_not(slow, address):
+    """A hundred requests with chunks at once pass, as many as 100 MB take; puts and fetches count together."""
+    assert 429 not in statuses(slow, 60, "POST", "/upload/chunks", [address])
+    assert 429 not in statuses(slow, 41, "POST", "/AAAAA/chunks", [address])
+    assert 429 in statuses(slow, 5, "POST", "/upload/chunks", [address])
+    assert 429 in statuses(slow, 5, "POST", "/AAAAA/chunks", [address])
+    assert statuses(slow, 1, "POST", "/post", [address]) == [400]

@@ -88,7 +88,7 @@ def test_render_does_what_the_official_image_does(render):
 def test_the_body_limit_follows_the_longest_message(render):
     """nginx accepts what the server accepts: six times the longest message, and a little."""
     folder, _ = render(MAX_MESSAGE_BYTES="1000")
-    assert "client_max_body_size 14192;" in (folder / "conf.d/limits/post.conf").read_text()
+    assert "client_max_body_size 38768;" in (folder / "conf.d/limits/post.conf").read_text()
 
 
 def test_every_process_of_every_host_is_an_upstream(render):
@@ -193,7 +193,7 @@ def test_limits_follow_the_memory(render):
     """Twice the memory beside what is fixed is twice the connections; a worker has room for all of them."""
     small, large = (
         dict(re.findall(r"(?:limit_conn )?(\w+) +(\d+);", _main(render(MEMORY=memory, WORKERS="1")[0])))
-        for memory in ("148", "248")
+        for memory in ("151", "251")
     )
     for name in ("connections", "connections_56", "connections_48", "connections_in_all"):
         assert abs(int(large[name]) - 2 * int(small[name])) <= 1, name

@@ -10,12 +10,13 @@ import pytest
 
 from server.handlers.base import SECURITY_HEADERS
 from server.pages import asset, integrity
+from server.sealed_files import MAX_REQUEST_BYTES
 from tests.deploy.nginx.conftest import REPOSITORY
 
 PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 JSON = {"Accept": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-TOO_LONG = "x" * (6 * 65536 + 8193)
+TOO_LONG = "x" * (6 * 65536 + 32769)
 
 # What nginx writes itself, and what nginx passes on: each must have every header, once.
 ANSWERS = {
@@ -47,7 +48,7 @@ def test_every_answer_has_every_security_header_once(site, method, path, body, h
     """Answers of nginx and of the server, good and bad, carry the same security headers, each once."""
     got, answered, _ = site.ask(method, path, body, headers)
     assert got == status
-    for name in [*SECURITY_HEADERS, "Strict-Transport-Security"]:
+    for name in [*SECURITY_HEADERS, "Strict-Transport-Security", "Note-Whisperer"]:
         assert len(answered.get_all(name, [])) == 1, name
     for name in SECURITY_HEADERS.keys() - {"Content-Security-Policy", "Permissions-Policy", "Cache-Control"}:
         assert answered[name] == SECURITY_HEADERS[name], name
@@ -268,3 +269,11 @@ def test_what_is_not_http_is_refused_without_a_crash(site):
                 answer = connection.recv(65536)
                 assert b" 20" not in answer[:12]
     assert site.ask("GET", "/")[0] == 200
+
+
+def test_as_many_chunks_pass_as_the_server_takes(site):
+    """nginx lets through what the server accepts of files in a request, and refuses a byte more."""
+    headers = {"Content-Type": "application/octet-stream", **JSON}
+    for size, expected in ((MAX_REQUEST_BYTES, 400), (MAX_REQUEST_BYTES + 1, 413)):
+        status, _, body = site.ask("POST", "/upload/chunks", "x" * size, headers)
+        assert (status, json.loads(body)["status"]) == (expected, expected)

@@ -35,7 +35,7 @@ TWICE = (400, None, "The JSON has a duplicate member.")
 BAD_SEALED = (
     400,
     "sealed",
-    "The field sealed must be version 2 of the format: 0x02, 12 bytes, and 16 + 256 n bytes.",
+    "The field sealed must be version 2 or 3 of the format: 0x02, or 0x03 with files, 12 bytes, and 16 + 256 n bytes.",
 )
 BAD_DIGEST = "The field {} must be 32 bytes in base64url without padding."
 GOOD_SEALED = "Ag" + "A" * 378

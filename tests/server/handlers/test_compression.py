@@ -49,12 +49,11 @@ async def test_a_constant_page_is_compressed(site, row):
 
 @table(
     {
-        "a link with its token": ("/post", "message=hello", 201),
         "shared text": ("/shared-text", "text=hello", 200),
         "a refused message": ("/post", "message=hello&lifetime=never", 400),
-        "a message": ("/{key}/{token}", "passphrase=", 200),
-        "a wrong passphrase": ("/{locked}/{locked_token}", "passphrase=simsim", 403),
-        "an ending": ("/{read}/{read_token}", "passphrase=", 404),
+        "a message": ("/{key}/{token}", "present=yes&passphrase=", 200),
+        "a wrong passphrase": ("/{locked}/{locked_token}", "present=yes&passphrase=simsim", 403),
+        "an ending": ("/{read}/{read_token}", "present=yes&passphrase=", 404),
         "a destroyed message": ("/{key}/destroy", "token={token}", 200),
         "a problem": ("/{key}/reveal", "token=cut-off", 400),
     }

@@ -85,7 +85,7 @@ async def test_a_note_that_ended_otherwise_cannot_be_destroyed(site, service, ro
     assert answer.code == 409
     problem = json.loads(answer.body)
     assert problem["ending"] == ending
-    assert problem["detail"].startswith("It is too late. The note ")
+    assert problem["detail"].startswith("It is too late. The message ")
     assert utc(datetime.fromisoformat(ending["at"])) in problem["detail"]
     assert stranger.code == 404
 
@@ -124,7 +124,7 @@ async def test_the_status_of_an_unread_note(site, row, by):
     fields = {"token": token} if by == "token" else link_of(keys)
 
     for wrong, words in enumerate(
-        ("", " One wrong passphrase was tried.", " 2 wrong passphrases were tried.")
+        ("", " 1 wrong passphrase was tried.", " 2 wrong passphrases were tried.")
     ):
         answer = await site.ask("POST", f"/{key}/status", headers, urlencode(fields))
 
@@ -162,7 +162,7 @@ async def test_the_status_of_a_note_that_ended(site, service, row, how):
             assert told == {"status": ENDINGS[how]}
         else:
             words = {"read": "was read", "destroyed": "was destroyed unread", "expired": "expired unread"}
-            assert answer.body.decode().startswith(f"The note {words[ENDINGS[how]]} on ")
+            assert answer.body.decode().startswith(f"The message {words[ENDINGS[how]]} on ")
 
 
 # POST /KEY/received

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import server
-from server import sealing
+from server import sealed_files, sealing
 from server.handlers import inputs
 from server.handlers.operations import OPENAPI
 from server.handlers.static import StaticHandler
@@ -38,8 +38,8 @@ def _routes(app):
     routes = {}
     for rule in app.wildcard_router.rules:
         handler = rule.target
-        if handler is StaticHandler or handler.route in ("/KEY%23TOKEN", "/KEY/"):
-            continue  # programs ask neither for files nor for the repair of a broken link
+        if handler is StaticHandler or handler.route == "/KEY/" or re.search("%23|/sent/", handler.route):
+            continue  # programs ask neither for files, nor for the repair of a broken link, nor for pages of browsers
         path = handler.route.replace("KEY", "{key}").replace("TOKEN", "{token}")
         routes[path] = {method.lower() for method in handler.allow} - {"head"}
     return routes
@@ -60,6 +60,8 @@ async def test_every_route_is_called_by_what_its_pattern_takes(app):
         pattern = rule.matcher.regex.pattern.rstrip("$").replace(r"\.", ".")
         pattern = pattern.replace(f"({KEY_PATTERN})", "KEY")
         pattern = pattern.replace("([^/]+)", "TOKEN").replace("([0-9A-Za-z]*)", "TOKEN")
+        pattern = pattern.replace("([0-9A-Za-z]+)", "TOKEN").replace("([\\w-]{43})", "VERIFIER")
+        pattern = pattern.replace("([\\w-]*)", "SECRET")
         assert rule.target.route == pattern
 
 
@@ -93,6 +95,10 @@ async def test_the_document_s_limits_are_the_server_s():
     assert (lifetime["minimum"], lifetime["maximum"]) == (1, MAX_LIFETIME)
     assert lifetime["default"] == Settings.default_lifetime
     assert schemas["Passphrase"]["maxLength"] == MAX_PASSPHRASE_BYTES
+    assert schemas["FileBytes"]["minimum"] == sealed_files.padded_length(0)
+    assert schemas["ChunksToFetch"]["properties"]["first"]["maximum"] == sealed_files.HIGHEST_NUMBER
+    (chunks,) = DESCRIBED["paths"]["/upload/chunks"]["post"]["requestBody"]["content"].values()
+    assert chunks["schema"]["maxLength"] == sealed_files.MAX_REQUEST_BYTES
     assert schemas["Sealed"]["minLength"] == -(-sealed_length(0) * 4 // 3)
     assert DESCRIBED["components"]["parameters"]["key"]["schema"]["pattern"] == f"^{KEY_PATTERN}$"
 
@@ -106,6 +112,9 @@ async def test_the_document_s_fields_are_the_server_s():
         "Claim": inputs.REVEAL_FIELDS,
         "Link": inputs.LINK_FIELDS,
         "Received": inputs.RECEIVED_FIELDS,
+        "UploadToBegin": inputs.UPLOAD_FIELDS,
+        "UploadAlone": inputs.CANCEL_FIELDS,
+        "ChunksToFetch": inputs.CHUNKS_FIELDS,
         "Confirmed": inputs.CONFIRM_FIELDS,
         "SharedText": inputs.SHARED_FIELDS,
     }
@@ -127,6 +136,9 @@ async def test_the_document_s_answers_are_the_server_s(site):
     claim = proofs_of(keys) | {"reader": DIGEST}
     asked = [
         ("NewNote", 201, "POST", "/post", {"message": "hello"}),
+        ("Upload", 200, "POST", "/upload", {"upload": DIGEST, "file_bytes": 256}),
+        ("Problem", 404, "POST", f"/{key}/chunks", {"reader": DIGEST, "first": 0}),
+        (None, 204, "DELETE", "/upload", {"upload": DIGEST}),
         ("NewNote", 201, "POST", "/post", {"message": "hello", "passphrase": "open sesame"}),
         ("UnreadNote", 200, "GET", f"/{key}", None),
         ("Problem", 403, "POST", f"/{key}/reveal", wrong_guess(keys)),

@@ -81,7 +81,12 @@ async def test_a_message_left_gets_a_link(site, row):
 
     answer = await site.ask("POST", "/post", headers, body)
 
-    assert answer.code == 201
+    if content_type == PAGE_TYPE and headers is not HTMX:
+        assert answer.code == 303
+        answer = await site.ask("GET", answer.headers["Location"], headers)
+        assert answer.code == 200
+    else:
+        assert answer.code == 201
     assert answer.headers["Content-Type"] == content_type
     text = answer.body.decode()
     key, token = LINK.search(text).groups()
@@ -100,6 +105,53 @@ async def test_a_message_left_gets_a_link(site, row):
         assert f'action="/{key}/destroy"' in text
     assert sealing.is_token(token)
     assert (await site.ask("GET", f"/{key}/{token}", TEXT_CLIENT)).body == b"hello"
+
+
+async def _sent(site, **fields):
+    """The path to which a browser without scripts is sent after its form."""
+    answer = await site.ask("POST", "/post", BROWSER, urlencode(fields))
+    assert (answer.code, answer.body) == (303, b"")
+    return answer.headers["Location"]
+
+
+@table({"no passphrase": "", "a passphrase": "sesame"})
+async def test_the_page_after_a_plain_form_can_be_reloaded(site, row):
+    """It has the link and the receipt, says whether a passphrase is needed, and puts and reveals nothing."""
+    path = await _sent(site, message="hello", passphrase=row)
+
+    answers = [await site.ask("GET", path, {**headers, "Accept-Encoding": "gzip"}) for headers in (BROWSER, CURL)]
+
+    key, token = re.fullmatch(r"/([\w-]{5})/(\w{24})/sent/[\w-]{43}", path).groups()
+    stretched = sealing.stretch(token, row) if row else b""
+    for answer in answers:
+        page = answer.body.decode()
+        assert answer.code == 200
+        assert "Content-Encoding" not in answer.headers
+        assert f'value="{PUBLIC_URL}/{key}/{token}"' in page
+        assert f"{PUBLIC_URL}/{key}/receipt#{sealing.derive_keys(token, stretched).receipt}" in page
+        assert ("enters the" in page) == bool(row)
+    assert await site.holds(key)
+
+
+async def test_the_page_after_a_plain_form_says_how_the_message_ended(site):
+    """A sender without scripts learns it by reloading the page."""
+    path = await _sent(site, message="hello")
+    link = path.split("/sent/")[0]
+    await site.ask("GET", link, TEXT_CLIENT)
+
+    answer = await site.ask("GET", path, BROWSER)
+
+    assert answer.code == 200
+    assert "Your message was read" in answer.body.decode()
+    assert link.split("/")[2] not in answer.body.decode()
+
+
+async def test_the_page_after_a_plain_form_is_for_who_has_the_link(site):
+    """With another token there is no such message, whatever lies under the key."""
+    key, _ = await site.put()
+    for token in (sealing.new_token(), "A" * 24):
+        answer = await site.ask("GET", f"/{key}/{token}/sent/{'A' * 43}", BROWSER)
+        assert answer.code == 404
 
 
 @table({"JSON": {}, "a page": BROWSER, "htmx": HTMX, "text": TEXT_CLIENT})

@@ -1,0 +1,142 @@
+// The files of a message that was opened here: saves each one to the disk as it arrives, and shows images and texts
+// without letting them do anything. When all are saved, the server deletes its chunks.
+
+const LARGEST_PREVIEW = 20_000_000; // bytes
+// No SVG and no PDF: an image has no script and asks for nothing; a PDF's viewer cannot be sandboxed.
+const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
+const TEXTS = /^(text\/|application\/(json|xml|x-pem-file|pgp-keys)$)/;
+const LARGEST_TEXT = 1_000_000; // bytes
+
+/**
+ * Opens a note with files: shows the files, and returns the message.
+ * `tools` are the exports of seal.js, files.js and progress.js.
+ */
+export async function receive(section, tools, keys, sealed, key, reader) {
+  tools.useSealing(tools);
+  const { message, files } = await tools.openNote(keys, sealed);
+  const delivery = { key, reader, files, fileKey: await tools.fileKeyOf(keys, sealed) };
+  const unsaved = new Set(files.keys());
+  const list = section.querySelector("ul");
+  const problem = section.querySelector("[role=alert]");
+  for (const index of files.keys()) list.append(rowOf(section, tools, delivery, index, unsaved, problem));
+  section.hidden = false;
+  if (!message) hideText(section);
+  addEventListener("beforeunload", (event) => { if (unsaved.size && section.isConnected) event.preventDefault(); });
+  return message;
+}
+
+// There are only files.
+function hideText(section) {
+  section.parentElement.querySelector("[data-secret]").hidden = true;
+  section.parentElement.querySelector(".actions").hidden = true;
+}
+
+function rowOf(section, tools, delivery, index, unsaved, problem) {
+  const { Refusal, SealingError, bytesOf, inBytes, progressOf, safeName } = tools;
+  const { name, type, size } = delivery.files[index];
+  const row = section.querySelector("template").content.cloneNode(true).firstElementChild;
+  const part = (what) => row.querySelector(`[data-${what}]`);
+  const shown = safeName(name);
+  part("name").textContent = shown;
+  part("size").textContent = inBytes(size);
+  for (const button of row.querySelectorAll("[aria-label*='{name}']")) {
+    button.setAttribute("aria-label", button.getAttribute("aria-label").replace("{name}", () => shown));
+  }
+  const canLook = (IMAGES.includes(type) && size <= LARGEST_PREVIEW) || (TEXTS.test(type) && size <= LARGEST_TEXT);
+  part("look").hidden = !canLook;
+
+  async function fetched(write) {
+    const stop = new AbortController();
+    const progress = progressOf(part("progress"), () => stop.abort());
+    let done = 0;
+    problem.replaceChildren();
+    try {
+      progress.show(0, size);
+      for await (const piece of bytesOf(delivery, index, { signal: stop.signal, onLost: progress.lost })) {
+        await write(piece);
+        done += piece.length;
+        progress.show(done, size);
+      }
+      return true;
+    } catch (error) {
+      if (error instanceof SealingError) problem.textContent = problem.dataset.damaged;
+      else if (error instanceof Refusal) problem.textContent = problem.dataset.over;
+      else if (!stop.signal.aborted) problem.textContent = problem.dataset.unsaved;
+      return false;
+    } finally {
+      progress.hide();
+    }
+  }
+
+  part("save").addEventListener("click", async ({ currentTarget: button }) => {
+    button.disabled = true;
+    const saved = await save(shown, fetched).catch(() => {
+      problem.textContent = problem.dataset.unsaved;
+      return false;
+    });
+    button.disabled = false;
+    if (!saved) return;
+    part("saved").hidden = false;
+    document.getElementById("status").textContent = part("saved").textContent;
+    unsaved.delete(index);
+    if (!unsaved.size) acknowledge(tools, delivery);
+  });
+
+  part("look").addEventListener("click", async () => {
+    const pieces = [];
+    if (!await fetched((piece) => pieces.push(new Blob([piece])))) return;
+    part("preview").replaceChildren(await preview(new Blob(pieces, { type }), shown));
+    part("preview").hidden = false;
+  });
+  return row;
+}
+
+// To the disk as it arrives, where the browser can; else by way of a Blob, which browsers keep outside of the page.
+async function save(name, fetched) {
+  if (globalThis.showSaveFilePicker) {
+    const file = await showSaveFilePicker({ suggestedName: name }).catch((error) => {
+      if (error.name === "AbortError") return null; // the reader changed their mind
+      throw error;
+    });
+    if (!file) return false;
+    const disk = await file.createWritable();
+    if (await fetched((piece) => disk.write(piece))) return disk.close().then(() => true);
+    await disk.abort();
+    return false;
+  }
+  const blobs = [];
+  let pieces = [];
+  const keep = (piece) => {
+    pieces.push(piece);
+    if (pieces.length < 16) return; // small Blobs stay in the page
+    blobs.push(new Blob(pieces));
+    pieces = [];
+  };
+  if (!await fetched(keep)) return false;
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = URL.createObjectURL(new Blob([...blobs, ...pieces], { type: "application/octet-stream" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return true;
+}
+
+// An image as an <img>, which runs no script and loads nothing; a text as text.
+async function preview(blob, name) {
+  if (TEXTS.test(blob.type)) {
+    const text = document.createElement("pre");
+    text.textContent = await blob.text();
+    text.tabIndex = 0;
+    return text;
+  }
+  const image = document.createElement("img");
+  image.alt = name;
+  image.src = URL.createObjectURL(blob);
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+  return image;
+}
+
+function acknowledge({ answerOf }, { key, reader }) {
+  const body = new URLSearchParams({ reader, files: true });
+  answerOf(`/${key}/received`, { method: "POST", body, keepalive: true }).catch(() => {}); // it ends by itself
+}

@@ -1,0 +1,118 @@
+"""server/languages.py: which language a client gets, and that each catalogue is whole."""
+
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from server.languages import LANGUAGES, LOCALES, NAMES, chosen, preferred, text
+
+TRANSLATED = [tag for tag in NAMES if tag != "en"]
+TEMPLATE = "messages.pot"
+
+
+@pytest.mark.parametrize(
+    ("header", "tag"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de-AT", "de"),
+        ("DE-at;q=0.9", "de"),
+        ("fr;q=0.5, de;q=0.8, en;q=0.1", "de"),
+        ("xx, de;q=0.1", "de"),
+        ("en-US,en;q=0.9,de;q=0.8", "en"),
+        ("pt", "pt-BR"),
+        ("pt-PT", "pt-BR"),
+        ("zh-CN", "zh-Hans"),
+        ("zh", "zh-Hans"),
+        ("zh-Hans-SG", "zh-Hans"),
+        ("zh-TW, ja;q=0.5", "ja"),
+        ("zh-Hant-HK", "en"),
+        ("de;q=0", "en"),
+        ("*", "en"),
+        (", ;q=1, de;q=x, \x00, ja", "ja"),
+        ("x" * 10_000, "en"),
+        ("xx," * 20 + "de", "en"),
+    ],
+)
+def test_a_client_gets_the_language_that_it_likes_best(header, tag):
+    """By quality, then by order; a language of another region or script only if it can be read."""
+    assert preferred(header).tag == tag
+
+
+def test_a_url_may_choose_a_language_that_there_is():
+    assert chosen("de").name == "Deutsch"
+    assert chosen("de-AT") is None
+    assert chosen("../de") is None
+
+
+def test_a_text_knows_what_it_was_made_from():
+    """In English it is an ordinary string; its values are written as each language writes them."""
+    limit = text("The message may have at most %(limit)s bytes.", limit=65536)
+    assert limit == "The message may have at most 65,536 bytes."
+    german = LANGUAGES["de"].translated(limit)
+    assert "65.536" in german and german != limit
+    assert LANGUAGES["de"].translated("plain") == "plain"
+
+
+def test_times_and_durations_are_written_as_in_the_language():
+    moment = datetime(2026, 11, 23, 14, 5, tzinfo=UTC)
+    assert LANGUAGES["en"].utc(moment) == "23 November 2026, 14:05 UTC"
+    assert LANGUAGES["de"].utc(moment) == "23. November 2026, 14:05 UTC"
+    durations = [timedelta(seconds=seconds) for seconds in (0, 1, 90, 300, 3600, 7200, 86400)]
+    assert [LANGUAGES["en"].duration(duration) for duration in durations] == [
+        "0 seconds", "1 second", "90 seconds", "5 minutes", "1 hour", "2 hours", "1 day",
+    ]  # fmt: skip
+    assert LANGUAGES["pl"].duration(timedelta(minutes=5)) == "5 minut"
+
+
+@pytest.mark.parametrize("tag", TRANSLATED)
+def test_a_catalogue_has_every_sentence(tag):
+    """None is missing, fuzzy or left over, and the compiled catalogue is made from this one."""
+    catalogue, template = read(f"{tag}.po"), read(TEMPLATE)
+    assert {message.id for message in catalogue} == {message.id for message in template}
+    assert [message.id for message in catalogue if message.fuzzy and message.id] == []
+    assert [message.id for message in catalogue if message.id and not all(strings(message))] == []
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    assert (LOCALES / f"{tag}.mo").read_bytes() == compiled.getvalue(), "run `make messages`"
+
+
+@pytest.mark.parametrize("tag", TRANSLATED)
+def test_a_translation_keeps_placeholders_and_markup(tag):
+    """Each translation has the values, tags and attributes of its original, in any order; a form may spell its number.
+
+    No straight quotation mark, because translations stand in attributes.
+    """
+    for message in read(f"{tag}.po"):
+        if not message.id:
+            continue
+        original = message.id if isinstance(message.id, str) else message.id[0]
+        for translation in strings(message):
+            whole = translation if isinstance(message.id, str) or "%(count)s" in translation else f"{translation}%(count)s"
+            assert parts_of(whole) == parts_of(original), (original, translation)
+            assert '"' not in re.sub("<[^>]*>", "", translation), translation
+
+
+def read(name):
+    with open(LOCALES / name, "rb") as file:
+        return read_po(file)
+
+
+def strings(message):
+    return [message.string] if isinstance(message.string, str) else list(message.string)
+
+
+def parts_of(text):
+    """What a translation must not change: placeholders, and tags with their attributes."""
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, *attributes))
+    parser.handle_endtag = lambda tag: tags.append(f"/{tag}")
+    parser.feed(text)
+    parser.close()
+    return sorted(re.findall(r"%\(\w+\)s|%%", text)), sorted(map(str, tags))
