@@ -149,18 +149,19 @@ class BaseHandler(Handler):
         self.set_status(status)
         self._name_language()
         whole = self.format is not Format.FRAGMENT
-        self.answer_file(self.service.pages.constant(template, whole, self.language))
+        file = self.service.pages.constant(template, whole, self.language)
+        self.answer_file(file, "Accept-Language, Accept-Encoding")
 
     def _name_language(self) -> None:
         self.set_header("Content-Language", self.language.tag)
         self.set_header("Vary", "Accept-Language")
 
-    def answer_file(self, file: File) -> None:
+    def answer_file(self, file: File, vary: str = "Accept-Encoding") -> None:
         """The bytes of a file, compressed if the client takes that."""
         compressed = file.compressed if takes_gzip(self.request.headers) else None
         self.set_header("Content-Type", file.media_type)
         if file.compressed is not None:
-            self.add_header("Vary", "Accept-Encoding")
+            self.set_header("Vary", vary)
         if compressed is not None:
             self.set_header("Content-Encoding", "gzip")
         for name, value in file.headers.items():

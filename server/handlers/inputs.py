@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl
 from tornado.httputil import HTTPServerRequest
 
 from server import sealed_files, sealing
+from server.languages import text
 from server.messages import Proofs, Token
 from server.notes import Note
-from server.languages import text
 from server.problems import Problem
 from server.setting_values import MAX_LIFETIME
 from server.settings import Settings

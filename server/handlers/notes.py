@@ -170,7 +170,7 @@ class TokenHandler(KeyHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        if problem.detail == inputs.CUT_OFF:
+        if problem.kind == "cut-off":
             return self.answer_html("broken.html", problem.status)
         super().answer_error_page(problem)
 

@@ -81,7 +81,8 @@ def test_the_browser_refuses_what_is_refused(visitor, urls):
                 const offered = chunks.map(([from, n]) => streams[from].chunks[n].slice());
                 if (name === "one bit changed") offered[1][40_000] ^= 1;
                 if (name === "last chunk cut off in the middle") offered.push(offered.pop().slice(0, -100));
-                globalThis.fetch = async (_, {{ body }}) => new Response(new Blob(offered.slice(Number(body.get("first")))));
+                globalThis.fetch = async (_, {{ body }}) =>
+                    new Response(new Blob(offered.slice(Number(body.get("first")))));
                 const {{ key: fileKey }} = streams[stream];
                 const whole = [{{ size: vectors.streams[stream].stream_bytes }}];
                 let got = 0;
@@ -315,7 +316,8 @@ def test_a_changed_chunk_is_not_saved(visitor, msg_db):
     """The page says that the file was damaged, and gives nothing to the disk."""
     link = write(visitor, [a_file("a", bytes(100_000))])
     msg_db(
-        "UPDATE chunk SET sealed = set_byte(sealed, 1000, (get_byte(sealed, 1000) + 1) %% 256) WHERE number = 0 AND octet_length(sealed) > 65000"
+        "UPDATE chunk SET sealed = set_byte(sealed, 1000, (get_byte(sealed, 1000) + 1) %% 256)"
+        " WHERE number = 0 AND octet_length(sealed) > 65000"
     )
     opened(visitor, link)
     visitor.page.get_by_label("Save a").click()

@@ -93,7 +93,11 @@ def test_a_translation_keeps_placeholders_and_markup(tag):
             continue
         original = message.id if isinstance(message.id, str) else message.id[0]
         for translation in strings(message):
-            whole = translation if isinstance(message.id, str) or "%(count)s" in translation else f"{translation}%(count)s"
+            whole = (
+                translation
+                if isinstance(message.id, str) or "%(count)s" in translation
+                else f"{translation}%(count)s"
+            )
             assert parts_of(whole) == parts_of(original), (original, translation)
             assert '"' not in re.sub("<[^>]*>", "", translation), translation
 

@@ -144,7 +144,7 @@ def test_static_files_are_compressed_beforehand(site):
     assert (plain_status, plain_body, plain["Content-Encoding"]) == (200, original, None)
     assert (status, gzip.decompress(body), headers["Content-Encoding"]) == (200, original, "gzip")
     assert plain["Content-Type"] == headers["Content-Type"] == "text/css; charset=utf-8"
-    assert plain["Vary"] == headers["Vary"] == "Accept-Encoding"
+    assert plain["Vary"] == headers["Vary"] == "Accept-Language, Accept-Encoding"
 
 
 def test_a_static_file_that_has_not_changed_is_not_sent_again(site):
@@ -161,7 +161,7 @@ def test_a_constant_page_passes_as_the_server_has_compressed_it(site):
     )
     assert gzip.decompress(packed[2]) == plain[2]
     assert (plain[1]["Content-Encoding"], packed[1]["Content-Encoding"]) == (None, "gzip")
-    assert plain[1]["Vary"] == packed[1]["Vary"] == "Accept-Encoding"
+    assert plain[1]["Vary"] == packed[1]["Vary"] == "Accept-Language, Accept-Encoding"
     assert packed[1]["Content-Length"] == str(len(packed[2]))
 
 
@@ -178,8 +178,12 @@ def test_the_first_visit_is_small(site):
     """The form and all that it loads are at most 10 answers with 34 KB, as nginx sends them."""
     gzipped = {"Accept-Encoding": "gzip, br"}
     _, _, page = site.ask("GET", "/", headers=PAGE)
-    urls = set(re.findall(r"/static/[^\"\s]+\.(?:css|js)\?v=\w+", page.decode()))
-    urls |= set(re.findall(r'<link rel="(?:icon|manifest)"[^>]* href="([^"]+)"', page.decode()))
+    urls = set(
+        re.findall(
+            r'<(?:link rel="(?:stylesheet|modulepreload|icon|manifest)"|script)[^>]* (?:href|src)="([^"]+)"',
+            page.decode(),
+        )
+    )
     sizes = {url: len(site.ask("GET", url, headers=gzipped)[2]) for url in urls}
     sizes["/"] = len(site.ask("GET", "/", headers={**PAGE, **gzipped})[2])
     assert len(sizes) <= 10, sizes

@@ -38,7 +38,7 @@ async def test_a_constant_page_is_compressed(site, row):
         assert gzip.decompress(packed.body) == plain.body
         assert packed.headers["Content-Encoding"] == "gzip"
         assert packed.headers["Content-Length"] == str(len(packed.body))
-        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Language, Accept-Encoding"
         assert packed.headers["Cache-Control"] == "no-store"
         assert "Content-Encoding" not in plain.headers
     head = await site.ask("HEAD", path, {**BROWSER, **GZIP}, as_sent=True)

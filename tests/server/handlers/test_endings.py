@@ -123,9 +123,7 @@ async def test_the_status_of_an_unread_note(site, row, by):
     key, token, keys = await site.put_sealed(has_passphrase=True)
     fields = {"token": token} if by == "token" else link_of(keys)
 
-    for wrong, words in enumerate(
-        ("", " 1 wrong passphrase was tried.", " 2 wrong passphrases were tried.")
-    ):
+    for wrong, words in enumerate(("", " 1 wrong passphrase was tried.", " 2 wrong passphrases were tried.")):
         answer = await site.ask("POST", f"/{key}/status", headers, urlencode(fields))
 
         assert answer.code == 200

@@ -119,7 +119,9 @@ async def test_the_page_after_a_plain_form_can_be_reloaded(site, row):
     """It has the link and the receipt, says whether a passphrase is needed, and puts and reveals nothing."""
     path = await _sent(site, message="hello", passphrase=row)
 
-    answers = [await site.ask("GET", path, {**headers, "Accept-Encoding": "gzip"}) for headers in (BROWSER, CURL)]
+    answers = [
+        await site.ask("GET", path, {**headers, "Accept-Encoding": "gzip"}) for headers in (BROWSER, CURL)
+    ]
 
     key, token = re.fullmatch(r"/([\w-]{5})/(\w{24})/sent/[\w-]{43}", path).groups()
     stretched = sealing.stretch(token, row) if row else b""
