@@ -16,7 +16,7 @@ PAGE = REPOSITORY / "docs" / "operating.md"
 
 # Blocks by the words that they begin with.
 RUN = {
-    "apt-get install nginx-light": "install",
+    "apt-get install git nginx-light": "install",
     "PUBLIC_URL=https://notes.example.org": "settings",
     "cp docs/systemd/*.service": "units",
     "token=$(openssl rand": "tokens",
@@ -48,7 +48,7 @@ REPLACED = {
 }
 
 # What the page asks for in words: two databases with owners, five files with URLs, a certificate.
-PACKAGES = "postgresql curl openssl procps gettext-base iproute2"
+PACKAGES = "postgresql curl openssl procps iproute2"
 PREPARE = r"""
 ip link set lo up
 mkdir -p /etc/note-whisperer
@@ -163,8 +163,7 @@ def main():
         f" mkdir {root}/run/postgresql && chmod 1777 {root}/run/postgresql && export {settings} &&"
         f" chroot {root} sh /install.sh && exec unshare --net chroot {root} sh /walk.sh"
     )
-    # In a namespace of its own, all that it has started and mounted ends with it. The service
-    # runs on a network of its own, too.
+    # In a namespace of its own, all that it has started and mounted ends with it. The service has its own network, too.
     done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside])
     sys.exit(done.returncode)
 
