@@ -139,8 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds",
         metavar="N",
         type=_rounds,
-        default=8,
-        help="fetch everything N times as each kind of client (1 to 1000; 8 if you do not say)",
+        default=1,
+        help="fetch everything N times as each kind of client, in each language (1 to 1000; 1 if you do not say)",
     )
 
 
