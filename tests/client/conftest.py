@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -143,9 +144,14 @@ class Terminal:
             env={**environment, "TERM": "xterm"},
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0),
+            preexec_fn=self._log_in,
         )
         os.close(self._slave)
+
+    def _log_in(self):
+        """Take the terminal, and listen to Ctrl+C: a shell lets its background jobs ignore it."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
 
     def wait_for(self, text):
         """Until the text is on the screen, behind what was waited for before."""
