@@ -149,7 +149,7 @@ class Language:
         return both.replace("'", "").replace("{1}", day).replace("{0}", f"{hour} UTC")
 
 
-LANGUAGES = {tag: Language(tag) for tag in NAMES if tag == DEFAULT or (LOCALES / f"{tag}.mo").exists()}
+LANGUAGES = {tag: Language(tag) for tag in NAMES}
 _BY_TAG = {tag.lower(): language for tag, language in LANGUAGES.items()}
 
 

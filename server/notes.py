@@ -371,7 +371,8 @@ class Notes:
                     AS requested(key, link_verifier, reveal_verifier, without_passphrase, delivery, ordinal)
                 ORDER BY key, ordinal
             ) AS requested, LATERAL (
-                SELECT reveal_verifier, has_passphrase, expires_at, tries, next_try_at, files
+                SELECT note.reveal_verifier, note.has_passphrase, note.expires_at, note.tries, note.next_try_at,
+                    note.files
                 FROM note
                 WHERE note.key = requested.key AND note.link_verifier = requested.link_verifier
                 FOR UPDATE OF note

@@ -1,9 +1,11 @@
 """Takes the screenshots in docs/screens, of each page in light and dark: `make screens`. Not a test."""
 
+import base64
 from pathlib import Path
 
 import pytest
 
+from server.languages import LANGUAGES
 from tests.browser import test_accessibility as states
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screens"
@@ -60,3 +62,22 @@ def test_screens_of_a_phone(visit, scheme):
     for state in (form, confirm):
         state(visitor)
         visitor.page.screenshot(path=FOLDER / f"{state.__name__}-phone-{scheme}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width, height", [(320, 640), (1366, 657)])
+def test_contact_sheet_of_the_languages(visit, width, height):
+    """Each page in each language on one picture: what is too wide or cut off can be seen at a glance."""
+    rows = []
+    for tag in LANGUAGES:
+        visitor = visit(viewport={"width": width, "height": height}, locale=tag)
+        page, pictures = visitor.page, []
+        for show in (form, share, confirm, revealed, states.receipt, states.how_it_works, states.gone):
+            show(visitor)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (tag, show.__name__)
+            picture = base64.b64encode(page.screenshot(type="jpeg", quality=70, full_page=True)).decode()
+            pictures.append(f'<img src="data:image/jpeg;base64,{picture}">')
+        rows.append(f"<tr><th>{tag}<td>{'<td>'.join(pictures)}")
+    style = "img { width: 170px } td, th { vertical-align: top; padding: 4px; font: 14px sans-serif }"
+    sheet = visit(viewport={"width": 1340, "height": 900}).page
+    sheet.set_content(f"<style>{style}</style><table>{''.join(rows)}</table>")
+    sheet.screenshot(path=FOLDER / f"languages-{width}.jpg", type="jpeg", quality=55, full_page=True)

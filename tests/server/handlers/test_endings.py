@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 
 from server import sealing
+from server.languages import LANGUAGES
 from server.notes import Notes
-from server.pages import utc
 from tests.server.handlers.askers import (
     BROWSER,
     COMPLAINANTS,
@@ -86,7 +86,7 @@ async def test_a_note_that_ended_otherwise_cannot_be_destroyed(site, service, ro
     problem = json.loads(answer.body)
     assert problem["ending"] == ending
     assert problem["detail"].startswith("It is too late. The message ")
-    assert utc(datetime.fromisoformat(ending["at"])) in problem["detail"]
+    assert LANGUAGES["en"].utc(datetime.fromisoformat(ending["at"])) in problem["detail"]
     assert stranger.code == 404
 
 
@@ -245,7 +245,7 @@ async def test_a_404_tells_the_holder_of_the_link_how_the_note_ended(site, servi
 
         assert answer.code == 404
         assert answer.headers["Content-Type"] == content_type
-        assert utc(datetime.fromisoformat(ending["at"])) in answer.body.decode()
+        assert LANGUAGES["en"].utc(datetime.fromisoformat(ending["at"])) in answer.body.decode()
         assert ENDINGS[how] in answer.body.decode()
         if content_type == PROBLEM_TYPE:
             assert json.loads(answer.body)["ending"] == ending
@@ -269,7 +269,7 @@ async def test_a_page_tells_the_holder_of_the_link_how_the_note_ended(site, serv
         page = answer.body.decode()
         # For a script, the page without an ending has all three, hidden.
         assert re.findall(r'data-when="(\w+)"', page) == [ENDINGS[how]]
-        assert utc(datetime.fromisoformat(ending["at"])) in page
+        assert LANGUAGES["en"].utc(datetime.fromisoformat(ending["at"])) in page
         assert ("<html" in page) == ("HX-Request" not in row)
 
 

@@ -49,7 +49,7 @@ PATHS = {
     "/manifest.webmanifest": ("GET", "HEAD"),
     "/how-it-works": ("GET", "HEAD"),
 }
-REDIRECTS = {"/{key}/": 308, "/{key}%23{token}": 303}
+REDIRECTS = {"/{key}/": 308, "/{key}%23{token}": 303, "/{key}/receipt%23{token}": 303}
 
 
 @table({path: (path, allowed) for path, allowed in PATHS.items()})

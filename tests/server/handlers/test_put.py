@@ -43,7 +43,7 @@ async def test_the_form_is_a_page(site, row):
 
     assert answer.code == 200
     assert answer.headers["Content-Type"] == PAGE_TYPE
-    assert b'<form class="sheet" action="/post" method="post"' in answer.body
+    assert b'<form class="sheet" action="/post?lang=en" method="post"' in answer.body
 
 
 async def test_htmx_gets_the_form_alone(site):

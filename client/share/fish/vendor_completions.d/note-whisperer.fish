@@ -44,6 +44,6 @@ complete -c note-whisperer -n '__fish_seen_subcommand_from run' -l insecure-http
 complete -c note-whisperer -n __fish_use_subcommand -a verify -d 'check that a service sends browsers the code of a release'
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -s h -l help -d 'show this help message and exit'
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l manifest -r -F -d 'compare with this manifest, not with the installed one'
-complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l rounds -x -d 'fetch everything N times as each kind of client (1 to 1000; 8 if you do not say)'
+complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l rounds -x -d 'fetch everything N times as each kind of client, in each language (1 to 1000; 1 if you do not say)'
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l json -d 'print results and errors as JSON, for programs'
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l insecure-http -d 'allow a service without https that is not on this computer'
