@@ -170,7 +170,7 @@ def post_json(link):
 
 def follow_every_link(link):
     """A crawler that follows all links of the page."""
-    for path in re.findall(r'(?:href|src)="(/[^"]*)"', send("GET", link)):
+    for path in re.findall(r'(?:href|src)="([/?][^"]*)"', send("GET", link)):
         send("GET", urljoin(link, unescape(path)))
 
 
@@ -215,7 +215,7 @@ def look(page):
 
 def scroll_and_hover(page):
     """Moves the mouse over everything and scrolls to the end."""
-    for element in page.query_selector_all("a, button, input:visible"):
+    for element in page.query_selector_all("a:visible, button:visible, input:visible"):
         element.hover()
     page.mouse.wheel(0, 5000)
 

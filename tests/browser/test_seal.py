@@ -13,7 +13,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "sealing-v2.json")
 REPRODUCE = """async ([url, vector]) => {
     const sealing = await import(url);
     const token = await sealing.tokenOf(vector.secret);
-    const {sealKey, ...keys} = await sealing.deriveKeys(token, vector.passphrase ?? "");
+    const {sealKey, fileRoot, ...keys} = await sealing.deriveKeys(token, vector.passphrase ?? "");
     return {
         ...keys,
         token,
