@@ -194,6 +194,7 @@ class Files:
         upload: bytes,
         key: str,
         columns: tuple[str, ...],
+        deadline: float,
     ) -> tuple[str, datetime] | None:
         """Put a note with the files of an upload, whose chunks are its own from then on.
 
@@ -202,16 +203,23 @@ class Files:
         Args:
             columns: link verifier, reveal verifier and sealed bytes in base64, whether it has a passphrase,
                 and its lifetime in seconds.
+            deadline: for each statement, on the loop's clock.
 
         Returns:
             The note's key and when it expires; None if another note has the key.
 
         Raises:
             Incomplete: chunks are missing; nothing is put.
-            NoSuchUpload, Unavailable: as for `begin`.
+            NoSuchUpload, Unavailable: as for `begin`; a standby may not have the note yet.
         """
         id_ = id_of(upload)
-        rows = await self._run(self.PUT_NOTE, id_, key, *columns)
+        link_verifier, _, sealed, *_ = columns
+        async with self._database.connection(deadline) as connection:
+            rows = await connection.query(self.PUT_NOTE, (id_, key, *columns))
+            if not rows:
+                rows = await connection.query(self.FIND_NOTE, (id_, link_verifier, sealed))
+            if connection.notices:
+                raise Unavailable("the database did not wait for its standby")
         if rows:
             return rows[0][0], rows[0][1]
         state = await self._state(id_)
@@ -244,13 +252,22 @@ class Files:
             WHERE id = (SELECT files FROM placed)
         )
         SELECT key, expires_at FROM placed
-        UNION ALL
-        SELECT key, expires_at
-        FROM note
-        WHERE files = decode($1, 'base64')
-            AND link_verifier = decode($3, 'base64')
-            AND sealed = decode($5, 'base64')
         """,  # nosec B608 # a constant of this package
+    )
+
+    # A later statement than the one that may have waited for an earlier put, which it would not see. It writes
+    # the row, so that its COMMIT waits for a standby, and covers the COMMIT of that put.
+    FIND_NOTE = PreparedStatement(
+        "find_note_with_files",
+        "text, text, text",
+        """
+        UPDATE note
+        SET key = key
+        WHERE files = decode($1, 'base64')
+            AND link_verifier = decode($2, 'base64')
+            AND sealed = decode($3, 'base64')
+        RETURNING key, expires_at
+        """,
     )
 
     async def fetch(self, delivery: bytes, first: int) -> bytes:

@@ -16,6 +16,7 @@ import time
 from binascii import b2a_base64, unhexlify
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import psycopg2
@@ -183,8 +184,10 @@ class Notes:
         )
         while True:
             key = await self._keys.take()
+            put = partial(self.files.put_note, upload, key, columns)
             try:
-                placed = await self.files.put_note(upload, key, columns)
+                # Shielded: a client that hangs up in the middle would cost the pool a connection.
+                placed = await asyncio.shield(self._retry(put))
             except (Incomplete, NoSuchUpload):
                 self._keys.give_back(key)
                 raise

@@ -95,6 +95,13 @@ MUTANTS = (
         "faults/test_failover.py",
     ),
     Mutant(
+        "standby: a put with files that it was not waited for is taken for safe",
+        "files.py",
+        "if connection.notices:",
+        "if False:",
+        "faults/test_failover.py",
+    ),
+    Mutant(
         "readers who leave: their group goes on",
         "notes.py",
         "if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):",
