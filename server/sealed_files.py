@@ -132,7 +132,7 @@ def padded_length(length: int) -> int:
 
 
 def chunk_count(stream_bytes: int) -> int:
-    """How many chunks a stream of so many bytes has."""
+    """The number of chunks of a stream of this many bytes."""
     return -(-stream_bytes // CHUNK_BYTES)
 
 
