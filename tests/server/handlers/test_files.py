@@ -223,7 +223,7 @@ async def test_files_expire(site, service):
     assert (await ask(site, "/upload/chunks", begun.body(0, *begun.chunks)))[0] == 404
     assert (await ask(site, "/post", begun.note))[0] == 404
 
-    await service.messages._notes.purge_files()
+    await service.messages._notes.purge.files()
 
     assert [rows_of(service, letter) for letter in (unread, revealed, begun, fresh)] == [0, 0, 0, 1]
     assert (await site.status(keys[0], unread.keys))["status"] == "expired"
