@@ -57,7 +57,7 @@ class Files:
             file_bytes: of all files together, padded and not yet sealed.
 
         Raises:
-            NoSuchUpload: its hour is over, or it was begun with another length.
+            NoSuchUpload: its hour is over, a note has its files, or it was begun with another length.
             Unavailable: the msg-db cannot be reached.
         """
         id_ = id_of(upload)
@@ -67,12 +67,15 @@ class Files:
             raise NoSuchUpload()
         return found
 
+    # Chunks without an upload are those of a note: they would go with a second upload.
     BEGIN = PreparedStatement(
         "begin_upload",
         "text, text",
         """
         INSERT INTO upload (id, file_bytes)
-        VALUES (decode($1, 'base64'), $2::bigint)
+        SELECT id, $2::bigint
+        FROM decode($1, 'base64') AS id
+        WHERE NOT EXISTS (SELECT FROM chunk WHERE files = id)
         ON CONFLICT (id) DO NOTHING
         """,
     )

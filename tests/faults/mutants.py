@@ -115,6 +115,13 @@ MUTANTS = (
         "faults/test_failover.py",
     ),
     Mutant(
+        "uploads: one that became a note can be begun again",
+        "files.py",
+        "WHERE NOT EXISTS (SELECT FROM chunk WHERE files = id)",
+        "WHERE true",
+        "server/handlers/test_files.py",
+    ),
+    Mutant(
         "readers who leave: their group goes on",
         "notes.py",
         "if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):",

@@ -245,6 +245,18 @@ async def test_a_cancelled_upload_leaves_nothing(site, service):
     assert await site.holds(key)
 
 
+async def test_an_upload_that_became_a_note_is_not_begun_again(site, service):
+    """404: a second upload with its chunks would take them along when it is cancelled or purged."""
+    letter = Letter(10)
+    key = await sent(site, letter)
+
+    assert (await ask(site, "/upload", letter.begin))[0] == 404
+    await ask(site, "/upload", {"upload": sealing.to_text(letter.upload)}, method="DELETE")
+    await ask(site, f"/{key}/reveal", letter.claim)
+    assert (await ask(site, "/upload", letter.begin))[0] == 404
+    assert letter.opened((await fetch(site, key, letter))[1]) == letter.plain
+
+
 BIG = Letter(3 * CHUNK_BYTES)
 
 
