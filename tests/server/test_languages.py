@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
+from babel import localedata
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -68,6 +69,17 @@ def test_times_and_durations_are_written_as_in_the_language():
         "0 seconds", "1 second", "90 seconds", "5 minutes", "1 hour", "2 hours", "1 day",
     ]  # fmt: skip
     assert LANGUAGES["pl"].duration(timedelta(minutes=5)) == "5 minut"
+
+
+@pytest.mark.parametrize("tag", NAMES)
+def test_babel_keeps_what_a_language_needs_and_no_more(tag):
+    """Every month and hour is written in its own way; the names of currencies take no memory."""
+    language, start = LANGUAGES[tag], datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert len({language.utc(start + timedelta(days=31 * month)) for month in range(12)}) == 12
+    assert len({language.utc(start + timedelta(hours=hour)) for hour in range(24)}) == 24
+    assert len({language.number(10**digits) for digits in range(10)}) == 10
+    assert "currency_names" not in localedata.load(tag.replace("-", "_"))
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)
