@@ -203,7 +203,6 @@ class Settings:
     log_level: str = _setting(
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
     )
-
     audit_log: bool = _setting(
         False,
         setting_values.boolean,
