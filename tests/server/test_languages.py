@@ -68,6 +68,9 @@ def test_times_and_durations_are_written_as_in_the_language():
         "0 seconds", "1 second", "90 seconds", "5 minutes", "1 hour", "2 hours", "1 day",
     ]  # fmt: skip
     assert LANGUAGES["pl"].duration(timedelta(minutes=5)) == "5 minut"
+    assert [LANGUAGES["ar"].duration(timedelta(days=days)) for days in (1, 2, 3, 11, 100)] == [
+        "يوم واحد", "يومين", "3 أيام", "11 يومًا", "100 يوم",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)
