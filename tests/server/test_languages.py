@@ -9,6 +9,7 @@ import pytest
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from nginx import texts
 from server.languages import LANGUAGES, LOCALES, NAMES, chosen, preferred, text
 
 TRANSLATED = [tag for tag in NAMES if tag != "en"]
@@ -83,6 +84,11 @@ def test_a_catalogue_has_every_sentence(tag):
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     assert (LOCALES / f"{tag}.mo").read_bytes() == compiled.getvalue(), "run `make messages`"
+
+
+def test_nginx_says_what_the_catalogues_say():
+    """The sentences of its own error pages are made from these catalogues."""
+    assert texts.FILE.read_text(encoding="utf-8") == texts.texts(), "run `make messages`"
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)
