@@ -121,12 +121,15 @@ def test_the_operations_port_tells_health_and_readiness(site):
 
 
 def test_a_static_file_is_kept_for_ever_only_under_its_own_fingerprint(site):
-    """With the fingerprint of what is served for ever, with another not at all, and without one for an hour."""
+    """With its fingerprint for ever, and without one for an hour. Under another one there is no style, but an icon."""
     path = asset("css/note-whisperer.css")
     for_ever = "public, max-age=31536000, immutable"
     assert site.ask("GET", path)[1]["Cache-Control"] == for_ever
     for other in (path[:-1], path.replace("v=", "v=0")):
-        assert site.ask("GET", other)[1]["Cache-Control"] == "no-store"
+        status, headers, _ = site.ask("GET", other)
+        assert (status, headers["Cache-Control"]) == (404, "no-store")
+    status, headers, _ = site.ask("GET", "/static/favicon.svg?v=0123456789abcdef")
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
     assert site.ask("GET", path.partition("?")[0])[1]["Cache-Control"] == "public, max-age=3600"
 
 
