@@ -70,7 +70,7 @@ messages: $(VENV)/dev.installed  ## collect the sentences of pages and problems,
 	$(BIN)/python -m nginx.texts
 	$(BIN)/python -m pytest -q tests/server/test_languages.py
 
-LOCKS := build server kgs local dev deploy helm bench
+LOCKS := build server kgs local dev client deploy helm bench
 lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
