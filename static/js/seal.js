@@ -1,5 +1,4 @@
 // The sealed format, version 2, with WebCrypto: the same as server/sealing.py, held to the same vectors.
-// Secret to token; token to link proof; token and passphrase to keys; keys and message to sealed and back.
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LENGTH = 22;
@@ -51,9 +50,8 @@ export async function linkProofOf(token) {
 }
 
 /**
- * What follows from a token and its passphrase ("" for none): the seal key, and the root of the keys of files,
- * as CryptoKeys; as base64url the proofs and their verifiers, the mark that only somebody who can open the note
- * can send, and the receipt.
+ * What follows from a token and its passphrase ("" for none): the seal key and the root of the keys of files, as
+ * CryptoKeys; the proofs, their verifiers, the mark and the receipt, as base64url.
  */
 export async function deriveKeys(token, passphrase = "") {
   const secret = secretOf(token);
