@@ -755,6 +755,10 @@ class Notes:
     WHERE at < %s - interval '10 minutes' AND files IS NULL
     """
 
+    async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
+        """Some chunks of the files that this reader revealed. Returns and raises what `Files.fetch` does."""
+        return await self.files.fetch(delivery_id(key, reader), first, self._expected_now())
+
     async def purge_files(self) -> int:
         """Delete what `Files.purge` says. Returns the number of expired notes. Raises Unavailable."""
         return await self.files.purge(await self._careful_now())

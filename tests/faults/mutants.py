@@ -102,6 +102,27 @@ MUTANTS = (
         "faults/test_failover.py",
     ),
     Mutant(
+        "files: an upload begins again after its note was put",
+        "files.py",
+        '"ROLLBACK" if taken else "COMMIT"',
+        '"COMMIT"',
+        "server/test_files.py",
+    ),
+    Mutant(
+        "files: a purge is over before chunks that are being stored are there",
+        "files.py",
+        "FOR SHARE OF upload",
+        "FOR KEY SHARE OF upload",
+        "server/test_files.py",
+    ),
+    Mutant(
+        "files: an hour of the database's clock alone",
+        "files.py",
+        "least(clock_timestamp(), $3) - at < interval '1 hour'",
+        "clock_timestamp() - at < interval '1 hour' AND $3 IS NOT NULL",
+        "server/test_files.py",
+    ),
+    Mutant(
         "readers who leave: their group goes on",
         "notes.py",
         "if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):",
