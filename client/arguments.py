@@ -17,6 +17,10 @@ DESCRIPTION = """\
 Send and read messages that destroy themselves. They are sealed and opened on this computer: the
 service never sees a message, a passphrase or a whole link."""
 EPILOG = """\
+example:
+  export NOTE_WHISPERER_URL=https://notes.example.org
+  printf %s "$password" | note-whisperer send
+
 "note-whisperer COMMAND --help" describes a command. The manual has all exit codes: man note-whisperer."""
 
 
@@ -81,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    commands = top.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(
             name,

@@ -116,7 +116,9 @@ def origin_of(url: str) -> str:
         host, port, parts = "", None, urlsplit("")
     is_origin = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username is not None)
     if parts.scheme not in ("http", "https") or not host or not is_origin:
-        raise UsageError("The address of the service has the form https://HOST, without a name or a path.")
+        raise UsageError(
+            "The address of the service has the form https://HOST, without a user name and without a path."
+        )
     host = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, default) else "")

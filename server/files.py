@@ -252,8 +252,6 @@ class Files:
             rows = await connection.query(self.PUT_NOTE, (id_, key, *columns))
             if not rows:
                 rows = await connection.query(self.FIND_NOTE, (id_, link_verifier, sealed))
-            if connection.notices:
-                raise Unavailable("the database did not wait for its standby")
         if rows:
             return rows[0][0], rows[0][1]
         state = await self._state(id_)

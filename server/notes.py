@@ -228,10 +228,7 @@ class Notes:
 
         async def put(deadline: float) -> dict[str, datetime]:
             async with self._database.connection(deadline) as connection:
-                rows = await connection.query(self.PUT, columns)
-                if connection.notices:
-                    raise Unavailable("the database did not wait for its standby")
-                return dict(rows)
+                return dict(await connection.query(self.PUT, columns))
 
         expires_at = await self._retry(put)
         return [expires_at.get(key) for key, _ in group]
@@ -546,9 +543,8 @@ class Notes:
                 attempts = [unconfirmed[id_] for id_ in unconfirmed if (id_,) in found] + attempts
             unconfirmed[receipt] = outcomes
             await connection.query(self.COMMIT)
-            # A failed transaction answers ROLLBACK; a warning says that the standby was not waited for.
-            if connection.status != "COMMIT" or connection.notices:
-                raise Unavailable("the reveal may not be durable")
+            if connection.status != "COMMIT":  # a failed transaction answers ROLLBACK
+                raise Unavailable("the reveal was rolled back")
         return _of_all(attempts)
 
     DESTROY = PreparedStatement(
@@ -586,7 +582,21 @@ class Notes:
         status = await self.status(key, link_verifier)
         if isinstance(status, Ending) and status.how != "destroyed":
             raise Ended(status)
-        return status is not None
+        return status is not None and bool(
+            await self._select(self.FIND_DESTROYED, key, base64_of(link_verifier))
+        )
+
+    # It writes the row, so that its COMMIT waits for a standby, and covers the COMMIT that destroyed the note.
+    FIND_DESTROYED = PreparedStatement(
+        "find_destroyed",
+        "text, text",
+        """
+        UPDATE ending
+        SET how = how
+        WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64') AND how = 'destroyed'
+        RETURNING at
+        """,
+    )
 
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         """Forget the sealed bytes of a delivery, and keep the reader's mark with the note's ending.

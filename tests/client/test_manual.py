@@ -67,6 +67,12 @@ def test_the_man_page_is_well_formed():
         (["read", "--y"], {"--yes"}),
         (["send", "--lifetime", ""], set()),
         (["send", "--file", "client/ser"], {"client/service.py"}),
+        (["send", "client/ser"], {"client/service.py"}),
+        (["status", "client/ser"], set()),
+        (["read", "--output", "client/sh"], {"client/share"}),
+        (["run", "--secret", "A=link", "--", "mapfi"], {"mapfile"}),
+        (["run", "--", "cat", "client/ser"], {"client/service.py"}),
+        (["run", "--", "cat", "--js"], set()),
     ],
 )
 def test_bash(words, offered):
@@ -90,11 +96,19 @@ def test_zsh():
 @needs("fish")
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("s", {"send", "status"}), ("send --cop", {"--copies"}), ("read --y", {"--yes"}), ("send --raw", set())],
+    [
+        ("s", {"send", "status"}),
+        ("send --cop", {"--copies"}),
+        ("read --y", {"--yes"}),
+        ("send --raw", set()),
+        ("send client/ser", {"client/service.py"}),
+        ("status client/ser", set()),
+        ("read --output client/sh", {"client/share/"}),
+    ],
 )
 def test_fish(words, offered, tmp_path):
     """What fish offers for the last word."""
-    script = f"source {FISH}; complete -C 'note-whisperer {words}'"
+    script = f"cd {ROOT}; source {FISH}; complete -C 'note-whisperer {words}'"
     lines = output("fish", "--no-config", "-c", script, HOME=str(tmp_path)).splitlines()
 
     assert {line.partition("\t")[0] for line in lines} == offered

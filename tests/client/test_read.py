@@ -165,6 +165,18 @@ def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     assert b"sesame" not in person.screen
 
 
+def test_ctrl_c_at_the_passphrase_opens_nothing(terminal, nw, sent, tmp_path):
+    """Exit code 130, without a try, and the terminal shows again what is typed."""
+    (tmp_path / "words").write_text("sesame")
+    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
+    person = terminal("read", "--yes", link)
+    person.wait_for("Passphrase: ")
+    person.type("\x03")
+
+    assert (person.end(), person.echoes()) == (130, True)
+    assert nw("status", link).stdout.endswith(b" It needs a passphrase.\n")
+
+
 def test_an_empty_passphrase_is_asked_for_again(terminal, sent, tmp_path):
     """It is not sent, and costs no try."""
     (tmp_path / "words").write_text("sesame")
@@ -255,6 +267,20 @@ class Always(dict):
 
     def __init__(self, words):
         super().__init__({words: 0})
+
+
+def test_interrupted_as_json(terminal, sent):
+    """It is an error like others, for programs that read standard error."""
+    link, _ = sent()
+    reading, writing = os.pipe()
+    person = terminal("read", "--json", link, stderr=writing)
+    os.close(writing)
+    person.wait_for("Open it now?")
+    person.type("\x03")
+
+    assert person.end() == 130
+    with open(reading) as pipe:
+        assert json.load(pipe) == {"error": "interrupted", "exit": 130, "detail": "Interrupted."}
 
 
 def test_control_characters_are_shown_on_a_terminal(terminal, sent):

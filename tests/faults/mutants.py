@@ -83,22 +83,35 @@ MUTANTS = (
     Mutant(
         "COMMIT: an answer that is not COMMIT is taken for one",
         "notes.py",
-        'if connection.status != "COMMIT" or connection.notices:',
+        'if connection.status != "COMMIT":',
+        "if False:",
+        NOTES,
+    ),
+    Mutant(
+        "standby: a COMMIT that did not wait for it is taken for safe",
+        "database/connection.py",
+        "if self.connection.notices:",
         "if False:",
         "faults/test_failover.py",
     ),
     Mutant(
-        "standby: a put that it was not waited for is taken for safe",
-        "notes.py",
-        "if connection.notices:",
-        "if False:",
-        "faults/test_failover.py",
-    ),
-    Mutant(
-        "standby: a put with files that it was not waited for is taken for safe",
+        "standby: a repeated put with files does not wait for it",
         "files.py",
-        "if connection.notices:",
-        "if False:",
+        """UPDATE note
+        SET key = key
+        WHERE files = decode($1, 'base64')
+            AND link_verifier = decode($2, 'base64')
+            AND sealed = decode($3, 'base64')
+        RETURNING key, expires_at
+""",
+        "SELECT key, expires_at FROM note WHERE files = decode($1, 'base64')",
+        "faults/test_failover.py",
+    ),
+    Mutant(
+        "standby: a repeated destroy does not wait for it",
+        "notes.py",
+        "return status is not None and bool(",
+        "return status is not None or bool(",
         "faults/test_failover.py",
     ),
     Mutant(

@@ -9,6 +9,7 @@ import pytest
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from nginx import texts
 from server.languages import LANGUAGES, LOCALES, NAMES, chosen, preferred, text
 
 TRANSLATED = [tag for tag in NAMES if tag != "en"]
@@ -68,6 +69,9 @@ def test_times_and_durations_are_written_as_in_the_language():
         "0 seconds", "1 second", "90 seconds", "5 minutes", "1 hour", "2 hours", "1 day",
     ]  # fmt: skip
     assert LANGUAGES["pl"].duration(timedelta(minutes=5)) == "5 minut"
+    assert [LANGUAGES["ar"].duration(timedelta(days=days)) for days in (1, 2, 3, 11, 100)] == [
+        "يوم واحد", "يومين", "3 أيام", "11 يومًا", "100 يوم",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)
@@ -80,6 +84,11 @@ def test_a_catalogue_has_every_sentence(tag):
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     assert (LOCALES / f"{tag}.mo").read_bytes() == compiled.getvalue(), "run `make messages`"
+
+
+def test_nginx_says_what_the_catalogues_say():
+    """The sentences of its own error pages are made from these catalogues."""
+    assert texts.FILE.read_text(encoding="utf-8") == texts.texts(), "run `make messages`"
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)
