@@ -1,4 +1,4 @@
-"""The sealed chunks of notes with files, and their SQL: upload, put with a note, fetch, purge.
+"""The sealed chunks of notes with files, and their SQL: upload, put with a note, fetch. `purge.py` purges them.
 
 A writer begins an upload, puts its chunks in any order, and puts the note with it: only then is there a note.
 A reveal hands the chunks over to the reader's delivery in the statement that deletes the note (`notes.py`);
@@ -10,20 +10,13 @@ client knows.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-from binascii import b2a_base64
-from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from server.database import Database, PreparedStatement, Row, Unavailable
+from server.database import Database, PreparedStatement, Row, base64_of
+from server.places import MAX_FETCHES, MAX_PUTS, Places
 from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, chunk_count
-
-# Requests with chunks that are at work; further ones are refused, and their clients repeat them.
-MAX_PUTS = 8
-MAX_FETCHES = 32  # an answer counts until its client has taken it
-PURGED_AT_ONCE = 4  # notes with files: at the default limit up to 400 MB
 
 
 class NoSuchUpload(Exception):
@@ -47,28 +40,6 @@ class Upload(NamedTuple):
 
     chunks: int
     next: int
-
-
-class Busy(Unavailable):
-    """Too many requests with chunks are at work."""
-
-
-class Places:
-    """Bounds how many requests are at work, and so their bytes in memory."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """One place, for a `with`. Raises Busy if none is free."""
-        if not self._free:
-            raise Busy("too many requests with chunks of files are at work")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
 
 
 class Files:
@@ -158,7 +129,7 @@ class Files:
         """
         count = -(-len(chunks) // SEALED_CHUNK_BYTES)
         with self.puts.taken():
-            rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), _text(chunks))
+            rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), base64_of(chunks))
         if not rows:
             raise NoSuchUpload()
         if rows != [(True,)]:
@@ -315,7 +286,7 @@ class Files:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        rows = await self._run(self.FETCH, _text(delivery), str(first), now)
+        rows = await self._run(self.FETCH, base64_of(delivery), str(first), now)
         return b"".join([sealed for sealed, in rows])
 
     FETCH = PreparedStatement(
@@ -338,7 +309,7 @@ class Files:
 
     async def received(self, delivery: bytes) -> None:
         """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
-        await self._run(self.RECEIVED, _text(delivery))
+        await self._run(self.RECEIVED, base64_of(delivery))
 
     RECEIVED = PreparedStatement(
         "received_chunks",
@@ -349,105 +320,6 @@ class Files:
         """,
     )
 
-    async def purge(self, now: datetime) -> int:
-        """Delete files whose time is over: expired notes, deliveries and uploads after an hour.
-
-        Args:
-            now: by the earlier of two clocks; see `Notes.purge`.
-
-        Returns:
-            The number of expired notes.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        await self._database.execute(self.END_UPLOADS, (now,))
-        statements = (
-            (self.PURGE_NOTES, (now, PURGED_AT_ONCE)),
-            (self.PURGE_DELIVERIES, (now, PURGED_AT_ONCE)),
-            (self.PURGE_UPLOADS, (PURGED_AT_ONCE,)),
-        )
-        expired, more = 0, True
-        while more:
-            counts = []
-            for statement, parameters in statements:
-                ((count,),) = await self._database.execute(statement, parameters)
-                counts.append(int(count))
-            expired += counts[0]
-            more = PURGED_AT_ONCE in counts
-        return expired
-
-    # As END does; those that chunks are being put to have to wait for the next purge.
-    END_UPLOADS = """
-    UPDATE upload
-    SET at = '-infinity'
-    WHERE id IN (
-        SELECT id
-        FROM upload
-        WHERE at > '-infinity' AND at < %s - interval '1 hour'
-        FOR UPDATE SKIP LOCKED
-    )
-    """
-
-    PURGE_NOTES = """
-    WITH deleted AS (
-        DELETE FROM note
-        WHERE key IN (
-            SELECT key
-            FROM note
-            WHERE files IS NOT NULL AND expires_at <= least(now(), %s)
-            ORDER BY expires_at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING key, link_verifier, expires_at, files
-    ), ended AS (
-        INSERT INTO ending (key, link_verifier, how, at)
-        SELECT key, link_verifier, 'expired', expires_at FROM deleted
-    ), emptied AS (
-        DELETE FROM chunk
-        WHERE files IN (SELECT files FROM deleted)
-    )
-    SELECT count(*) FROM deleted
-    """
-
-    PURGE_DELIVERIES = """
-    WITH deleted AS (
-        DELETE FROM delivery
-        WHERE id IN (
-            SELECT id
-            FROM delivery
-            WHERE files IS NOT NULL AND at < %s - interval '1 hour'
-            ORDER BY at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING files
-    ), emptied AS (
-        DELETE FROM chunk
-        WHERE files IN (SELECT files FROM deleted)
-    )
-    SELECT count(*) FROM deleted
-    """
-
-    PURGE_UPLOADS = """
-    WITH deleted AS (
-        DELETE FROM upload
-        WHERE id IN (
-            SELECT id
-            FROM upload
-            WHERE at = '-infinity'
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING id
-    ), emptied AS (
-        DELETE FROM chunk
-        WHERE files IN (SELECT id FROM deleted)
-    )
-    SELECT count(*) FROM deleted
-    """
-
     async def _run(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
         # Shielded: a client that hangs up in the middle would cost the pool a connection.
         return await asyncio.shield(self._database.execute(statement, parameters))
@@ -455,8 +327,4 @@ class Files:
 
 def id_of(upload: bytes) -> str:
     """The id of an upload, as base64: the SHA-256 of its writer's nonce."""
-    return _text(hashlib.sha256(upload).digest())
-
-
-def _text(data: bytes | memoryview) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
+    return base64_of(hashlib.sha256(upload).digest())

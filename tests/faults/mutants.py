@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.server_process import ROOT
 
-NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py"
+NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py server/test_purge.py"
 COPIED = ("server", "kgs", "templates", "static", "tests", "setup.cfg")
 
 
@@ -172,7 +172,7 @@ MUTANTS = (
     ),
     Mutant(
         "clock: deliveries and endings are purged by the database's clock alone",
-        "notes.py",
+        "purge.py",
         "return min(now, self._clock_offset",
         "return max(now, self._clock_offset",
         NOTES,
@@ -288,7 +288,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: nobody removes its bytes",
-        "notes.py",
+        "purge.py",
         "WHERE sealed IS NOT NULL\n        AND at >=",
         "WHERE false\n        AND at >=",
         NOTES,
@@ -326,7 +326,7 @@ MUTANTS = (
     ),
     Mutant(
         "endings: the purge leaves none",
-        "notes.py",
+        "purge.py",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted WHERE false",
         NOTES,

@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from server.database import base64_of
 from server.files import Files, NoSuchUpload, id_of
-from server.notes import base64_of
+from server.purge import Purge
 from tests.server.test_notes import SEALED, a_note, count, nonce, opened, reveal, until_waiting
 
 pytestmark = pytest.mark.gen_test
 
 UPLOAD = b"u" * 32
 CHUNK = bytes(256 + 16)
-LATER = datetime.now(UTC) + timedelta(hours=2)
+TWO_HOURS_LATER = "SELECT now() + interval '2 hours'"
 
 
 @contextlib.asynccontextmanager
@@ -50,12 +51,13 @@ async def test_a_cancelled_upload_loses_the_chunk_that_is_being_stored(msg_db_ur
 async def test_a_purge_leaves_an_upload_in_use_to_the_next_one(msg_db_url):
     """It neither waits for a chunk that is being stored nor forgets it."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        other.purge.NOW = TWO_HOURS_LATER
         await notes.files.begin(UPLOAD, 256)
         async with storing(database):
-            await other.files.purge(LATER)
+            await other.purge.files()
         assert (await count(database, "upload"), await count(database, "chunk")) == (1, 1)
 
-        await other.files.purge(LATER)
+        await other.purge.files()
 
         assert (await count(database, "upload"), await count(database, "chunk")) == (0, 0)
 
@@ -64,7 +66,7 @@ async def test_an_upload_that_has_ended_takes_nothing(msg_db_url):
     """Between the two statements of a purge, no chunk is stored and no note is put."""
     async with opened(msg_db_url) as (notes, database):
         await uploaded(notes)
-        await database.execute(Files.END_UPLOADS, (LATER,))
+        await database.execute(Purge.END_UPLOADS, (datetime.now(UTC) + timedelta(hours=2),))
 
         for request in (
             notes.files.begin(UPLOAD, 256),
@@ -110,7 +112,8 @@ async def test_an_upload_does_not_begin_again_while_its_note_is_being_put(msg_db
             await beginning
 
         assert (await count(database, "upload"), await count(database)) == (0, 1)
-        await other.files.purge(LATER)
+        other.purge.NOW = TWO_HOURS_LATER
+        await other.purge.files()
         assert await count(database, "chunk") == 1
 
 
@@ -123,7 +126,7 @@ async def test_chunks_are_fetched_for_an_hour_by_the_slower_of_two_clocks(msg_db
         await database.execute("UPDATE delivery SET at = at - interval '61 minutes'")
         assert await notes.chunks(placed.key, nonce(b"reader"), 0) == b""
 
-        notes.NOW = "SELECT now() - interval '61 minutes'"
-        await notes.purge_files()
+        notes.purge.NOW = "SELECT now() - interval '61 minutes'"
+        await notes.purge.files()
 
         assert await notes.chunks(placed.key, nonce(b"reader"), 0) == CHUNK
