@@ -63,7 +63,9 @@ class Parser(argparse.ArgumentParser):
         )
         missing = re.fullmatch(r"the following arguments are required: ([\w, -]+)", message)
         flag = re.fullmatch(r"argument (-[\w-]+).*: ignored explicit argument .*", message)
-        if about:
+        if message.startswith("argument COMMAND: invalid choice"):
+            detail = "There is no such command."
+        elif about:
             detail = f"{about[1]} {about[2]}.".replace("expected one argument", "needs a value")
             detail = detail.replace("not allowed with argument", "cannot be used together with")
         elif missing:
@@ -71,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         elif flag:
             detail = f"{flag[1]} takes no value."
         else:
-            detail = "There is an argument too many, or a command or an option that does not exist."
+            detail = "The arguments are not right."
         raise UsageError(f"{detail} See {self.prog} --help.")
 
 
@@ -114,10 +116,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                 "Secrets do not belong on the command line: other people on this computer can see them there, and the"
                 f" shell keeps them in its history. Instead of {name}=…, {_SECRET_OPTIONS[name]}."
             )
-    options = parser().parse_args(arguments[:at])
+    options, unknown = parser().parse_known_args(arguments[:at])
     options.command = arguments[at + 1 :]
-    if options.command and options.name != "run":
-        raise UsageError(f"There is an argument too many. See {PROGRAM} {options.name} --help.")
+    if unknown and options.name == "run" and not options.command:
+        raise UsageError(run.NO_COMMAND)
+    if unknown or options.command and options.name != "run":
+        raise UsageError(
+            f"There is an argument too many, or an option that does not exist. See {PROGRAM} {options.name} --help."
+        )
     return options
 
 

@@ -47,12 +47,12 @@ def sources(paths: Sequence[str]) -> Iterator[list[Source]]:
         found = []
         for path in paths:
             try:
+                if not Path(path).is_file():  # opening a pipe might wait for ever
+                    raise UsageError(
+                        "Only plain files can be sent. For a folder or a device, make an archive. Nothing was sent."
+                    )
                 opened = stack.enter_context(open(path, "rb"))
                 size = os.fstat(opened.fileno()).st_size
-                if not Path(path).is_file():
-                    raise UsageError(
-                        "Only plain files can be sent. For a folder or a device, make an archive."
-                    )
             except OSError as error:
                 raise UsageError(f"A file could not be read: {error.strerror}. Nothing was sent.") from None
             kind = mimetypes.guess_type(path)[0] or ""

@@ -288,7 +288,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(cause, socket.gaierror):
         return "Its name is not known here."
     if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
-        return "The encrypted connection failed."
+        return "The encrypted connection failed. Does the service use https at this address?"
     if isinstance(cause, OSError) and cause.strerror:
         return f"{cause.strerror}."
     return "There was no answer in time." if isinstance(error, TimeoutError) else "The connection broke off."

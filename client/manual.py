@@ -205,11 +205,11 @@ def zsh() -> str:
 #compdef {PROGRAM}
 # Completion of {PROGRAM} for zsh, made by client/manual.py.
 _note_whisperer() {{
-    local -a commands=(
+    local -a ours=(
 {commands}
     )
     if (( CURRENT == 2 )); then
-        _describe command commands
+        _describe command ours
         return
     fi
     shift words
@@ -223,7 +223,16 @@ _note_whisperer "$@"
 
 
 def _zsh_case(part: Part) -> str:
-    lines = [f"        {part.name})", "            _arguments \\"]
+    lines = [f"        {part.name})"]
+    if part.name == "run":  # what follows -- is a command of its own
+        lines.append("            local at=${words[(ie)--]}")
+        lines.append("            if (( at < CURRENT )); then")
+        lines.append("                shift $at words")
+        lines.append("                (( CURRENT -= at ))")
+        lines.append("                _normal")
+        lines.append("                return")
+        lines.append("            fi")
+    lines.append("            _arguments \\")
     for option in part.options:
         value = f":{option.value}:{_zsh_action(option)}" if option.value else ""
         repeated = "*" if option.is_repeated else ""
@@ -234,8 +243,6 @@ def _zsh_case(part: Part) -> str:
                 option.help.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
             )
             lines.append(f"                {_quoted(f'{repeated}{flag}[{words}]{value}')} \\")
-    if part.name == "run":
-        lines.append("                '*::command:_normal' \\")
     lines[-1] = lines[-1].removesuffix(" \\")
     return "\n".join([*lines, "            ;;", ""])
 

@@ -31,6 +31,7 @@ example:
 The environment of a process can be read by its own user, and is handed on to the processes that it starts.
 With --secret-fd, NAME is the path of a file (/dev/fd/N) that the command can read as often as it likes."""
 USAGE = "note-whisperer run --secret NAME=LINK … [--secret-fd NAME=LINK …] [options] -- COMMAND …"
+NO_COMMAND = f"Which command? Put it behind two hyphens: {USAGE}"
 
 LONGEST_VARIABLE = 131072 - 1024  # bytes: Linux takes 128 KiB for each, with its name
 
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, settings: Settings) -> NoReturn:
     """Start the command in place of this one. Raises Failure."""
     if not options.command:
-        raise UsageError(f"Which command? Put it behind two hyphens: {USAGE}")
+        raise UsageError(NO_COMMAND)
     secrets = _secrets(options)
     if shutil.which(options.command[0]) is None:
         raise Failure(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import select
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -226,6 +227,11 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
     def stale(self) -> bool:
         """Whether the database hung up while the connection was idle: there is something to read."""
         return self.closed or bool(self._poller.poll(0))
+
+
+def base64_of(data: bytes | memoryview) -> str:
+    """Bytes as a parameter of a prepared statement, which has to decode them."""
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def first_line(error: Exception) -> str:

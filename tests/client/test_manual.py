@@ -93,6 +93,33 @@ def test_zsh():
     assert output("zsh", "-f", "-c", f"fpath=({ZSH.parent} $fpath); {script}").strip() == "_note-whisperer"
 
 
+@needs("zsh")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("note-whisperer sta", "status"),
+        ("note-whisperer send client/ser", "client/service.py"),
+        ("note-whisperer read --output client/sh", "client/share"),
+        ("note-whisperer run --secret A=link -- printe", "printenv"),
+        ("note-whisperer run -- cat client/ser", "client/service.py"),
+    ],
+)
+def test_zsh_completes(words, completed):
+    """A terminal shows the whole word after the tabulator."""
+    script = """
+        zmodload zsh/zpty
+        zpty z zsh -f -i
+        zpty -w z "fpath=($1 \\$fpath); autoload -Uz compinit; compinit -u -D; cd $2; PS1='re''ady'"
+        zpty -r z screen '*ready*'
+        zpty -w -n z "$3"$'\\t'
+        zpty -r z screen "*$4*"
+        zpty -d z
+        print -r -- $4
+    """
+    arguments = (str(ZSH.parent), str(ROOT), words, completed)
+    assert output("zsh", "-f", "-c", script, "zsh", *arguments, TERM="xterm") == f"{completed}\n"
+
+
 @needs("fish")
 @pytest.mark.parametrize(
     ("words", "offered"),

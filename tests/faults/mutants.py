@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.server_process import ROOT
 
-NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py"
+NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py server/test_purge.py"
 COPIED = ("server", "kgs", "templates", "static", "tests", "setup.cfg")
 
 
@@ -115,6 +115,27 @@ MUTANTS = (
         "faults/test_failover.py",
     ),
     Mutant(
+        "files: an upload begins again after its note was put",
+        "files.py",
+        '"ROLLBACK" if taken else "COMMIT"',
+        '"COMMIT"',
+        "server/test_files.py",
+    ),
+    Mutant(
+        "files: a purge is over before chunks that are being stored are there",
+        "files.py",
+        "FOR SHARE OF upload",
+        "FOR KEY SHARE OF upload",
+        "server/test_files.py",
+    ),
+    Mutant(
+        "files: an hour of the database's clock alone",
+        "files.py",
+        "least(clock_timestamp(), $3) - at < interval '1 hour'",
+        "clock_timestamp() - at < interval '1 hour' AND $3 IS NOT NULL",
+        "server/test_files.py",
+    ),
+    Mutant(
         "readers who leave: their group goes on",
         "notes.py",
         "if not unconfirmed and any(group[ordinal - 1].hung_up for ordinal in revealed):",
@@ -151,7 +172,7 @@ MUTANTS = (
     ),
     Mutant(
         "clock: deliveries and endings are purged by the database's clock alone",
-        "notes.py",
+        "purge.py",
         "return min(now, self._clock_offset",
         "return max(now, self._clock_offset",
         NOTES,
@@ -267,7 +288,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: nobody removes its bytes",
-        "notes.py",
+        "purge.py",
         "WHERE sealed IS NOT NULL\n        AND at >=",
         "WHERE false\n        AND at >=",
         NOTES,
@@ -305,7 +326,7 @@ MUTANTS = (
     ),
     Mutant(
         "endings: the purge leaves none",
-        "notes.py",
+        "purge.py",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted WHERE false",
         NOTES,
