@@ -65,8 +65,9 @@ messages: $(VENV)/dev.installed  ## collect the sentences of pages and problems,
 	    --keyword Problem:2 --keyword unavailable .
 	@for file in $(LOCALES)/*.po; do \
 	    $(BIN)/pybabel --quiet update --input-file $(LOCALES)/messages.pot --output-file $$file --locale \
-	        $$(basename $$file .po | tr - _) --no-fuzzy-matching --ignore-obsolete --omit-header --width 110 && \
+	        $$(basename $$file .po | tr - _) --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 110 && \
 	    $(BIN)/pybabel --quiet compile --input-file $$file --output-file $${file%.po}.mo || exit 1; done
+	$(BIN)/python -m nginx.texts
 	$(BIN)/python -m pytest -q tests/server/test_languages.py
 
 LOCKS := build server kgs local dev client deploy helm bench
