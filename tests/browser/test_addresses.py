@@ -42,18 +42,18 @@ def wander(page, link):
     page.wait_for_function("location.hash.startsWith('#%ff')")
 
 
-def hold(page, pattern):
-    """Keep all requests that fit; returns them."""
-    held = []
-    page.route(pattern, lambda route: held.append(route))
-    return held
+class Held(list):
+    """Keeps all requests of a page that fit, until `let_go`."""
 
+    def __init__(self, page, pattern):
+        super().__init__()
+        self.over = False
+        page.route(pattern, lambda route: route.continue_() if self.over else self.append(route))
 
-def let_go(page, pattern, held):
-    """Send on what was kept, and all that follows."""
-    page.unroute(pattern)
-    for route in held:
-        route.continue_()
+    def let_go(self):
+        self.over = True
+        for route in self:
+            route.continue_()
 
 
 def wait_until(page, condition):
@@ -68,13 +68,13 @@ def test_the_link_that_is_there_in_the_end_counts(visitor, link, what):
     visitor.foresee("404")
     page = visitor.page
     pattern = "**/status" if what == "status" else f"**/js/{what}.js*"
-    held = hold(page, pattern)
+    held = Held(page, pattern)
     page.goto(link, wait_until="commit")
     wait_until(page, lambda: held)
     wander(page, link)
     change(page, token_of(link))
 
-    let_go(page, pattern, held)
+    held.let_go()
 
     page.wait_for_selector(READY)
     assert page.title() == "Someone sent you a message · note-whisperer"
@@ -136,12 +136,12 @@ def test_the_message_arrives_whatever_the_address_says_by_then(visitor, link):
     visitor.foresee("404")
     page = visitor.open(link)
     page.wait_for_selector(READY)
-    held = hold(page, "**/reveal")
+    held = Held(page, "**/reveal")
     visitor.press()
     wait_until(page, lambda: held)
     wander(page, link)
 
-    let_go(page, "**/reveal", held)
+    held.let_go()
 
     expect(page.locator("#text")).to_have_text("read me once")
     expect(page.locator("h1")).to_have_text("Your message")
