@@ -57,26 +57,42 @@ class Files:
             file_bytes: of all files together, padded and not yet sealed.
 
         Raises:
-            NoSuchUpload: its hour is over, a note has its files, or it was begun with another length.
+            NoSuchUpload: its hour is over, its note was put, or it was begun with another length.
             Unavailable: the msg-db cannot be reached.
         """
         id_ = id_of(upload)
-        await self._run(self.BEGIN, id_, str(file_bytes))
+        # Shielded: a client that hangs up in the middle would cost the pool a connection.
+        await asyncio.shield(self._begin(id_, file_bytes))
         found = await self._state(id_)
         if found.chunks != chunk_count(file_bytes):
             raise NoSuchUpload()
         return found
 
-    # Chunks without an upload are those of a note: they would go with a second upload.
+    async def _begin(self, id_: str, file_bytes: int) -> None:
+        deadline = asyncio.get_running_loop().time() + self._database.max_wait
+        async with self._database.connection(deadline) as connection:
+            await connection.query(self.BEGIN, (id_, str(file_bytes)), begin=True)
+            ((taken,),) = await connection.query(self.TAKEN, (id_,))
+            await connection.query("ROLLBACK" if taken else "COMMIT")
+
     BEGIN = PreparedStatement(
         "begin_upload",
         "text, text",
         """
         INSERT INTO upload (id, file_bytes)
-        SELECT id, $2::bigint
-        FROM decode($1, 'base64') AS id
-        WHERE NOT EXISTS (SELECT FROM chunk WHERE files = id)
+        VALUES (decode($1, 'base64'), $2::bigint)
         ON CONFLICT (id) DO NOTHING
+        """,
+    )
+
+    # If a repeated request arrives after its note was put, the end of a second upload would delete the note's
+    # chunks. A later statement than BEGIN, which may have waited for that put and does not see its note.
+    TAKEN = PreparedStatement(
+        "upload_taken",
+        "text",
+        """
+        SELECT EXISTS (SELECT FROM note WHERE files = decode($1, 'base64'))
+            OR EXISTS (SELECT FROM delivery WHERE files = decode($1, 'base64'))
         """,
     )
 
@@ -119,7 +135,8 @@ class Files:
         if rows != [(True,)]:
             raise Misfit("not the chunks that the upload's length asks for")
 
-    # The lock makes a purge or a put of the note wait, so that no chunk is left behind. `number` counts from 0.
+    # The lock makes the upload's end and the put of the note wait, so that no chunk is left behind. `number`
+    # counts from 0.
     PUT_CHUNKS = PreparedStatement(
         "put_chunks",
         "text, text, text, text",
@@ -132,7 +149,7 @@ class Files:
                     - first::bigint * {CHUNK_BYTES} + 16 * count AS fits
             FROM upload, given
             WHERE id = decode($1, 'base64') AND at > now() - interval '1 hour'
-            FOR KEY SHARE OF upload
+            FOR SHARE OF upload
         ), stored AS (
             INSERT INTO chunk (files, number, sealed)
             SELECT id, first + number,
@@ -147,7 +164,21 @@ class Files:
 
     async def cancel(self, upload: bytes) -> None:
         """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""
-        await self._run(self.CANCEL, id_of(upload))
+        id_ = id_of(upload)
+        await self._run(self.END, id_)
+        await self._run(self.CANCEL, id_)
+
+    # An upload that has ended takes no more chunks. To end it waits for those that are on their way, so only a
+    # later statement sees all of them.
+    END = PreparedStatement(
+        "end_upload",
+        "text",
+        """
+        UPDATE upload
+        SET at = '-infinity'
+        WHERE id = decode($1, 'base64')
+        """,
+    )
 
     CANCEL = PreparedStatement(
         "cancel_upload",
@@ -155,7 +186,7 @@ class Files:
         """
         WITH cancelled AS (
             DELETE FROM upload
-            WHERE id = decode($1, 'base64')
+            WHERE id = decode($1, 'base64') AND at = '-infinity'
             RETURNING id
         )
         DELETE FROM chunk
@@ -242,11 +273,12 @@ class Files:
         """,
     )
 
-    async def fetch(self, delivery: bytes, first: int) -> bytes:
+    async def fetch(self, delivery: bytes, first: int, now: str) -> bytes:
         """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
 
         Args:
             delivery: as `notes.delivery_id` makes it from the reader's nonce.
+            now: by the other of two clocks. The hour is counted by the earlier one.
 
         Returns:
             Nothing if there is no such delivery or chunk.
@@ -254,19 +286,20 @@ class Files:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        rows = await self._run(self.FETCH, base64_of(delivery), str(first))
+        rows = await self._run(self.FETCH, base64_of(delivery), str(first), now)
         return b"".join([sealed for sealed, in rows])
 
     FETCH = PreparedStatement(
         "fetch_chunks",
-        "text, text",
+        "text, text, timestamptz",
         f"""
         SELECT sealed
         FROM chunk
         WHERE files = (
                 SELECT files
                 FROM delivery
-                WHERE id = decode($1, 'base64') AND clock_timestamp() - at < interval '1 hour'
+                WHERE id = decode($1, 'base64')
+                    AND least(clock_timestamp(), $3) - at < interval '1 hour'
             )
             AND number >= $2::integer
             AND number < $2::bigint + {MAX_CHUNKS}

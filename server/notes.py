@@ -664,6 +664,10 @@ class Notes:
         found = await self._retry(receive)
         return [id_.hex() in found for id_, _ in group]
 
+    async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
+        """Some chunks of the files that this reader revealed. Returns and raises what `Files.fetch` does."""
+        return await self.files.fetch(delivery_id(key, reader), first, self.purge.expected_now())
+
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0
     ) -> Result:

@@ -111,14 +111,27 @@ class Purge:
             The number of deleted notes.
         """
         now, batch = await self._careful_now(), BATCH_WITH_FILES
+        await self._database.execute(self.END_UPLOADS, (now,))
         expired, more = 0, True
         while more:
             notes = await self._purge_notes(now, with_files=True, batch=batch)
             deliveries = await self._count(self.PURGE_DELIVERIES_WITH_FILES, now, batch)
-            uploads = await self._count(self.PURGE_UPLOADS, now, batch)
+            uploads = await self._count(self.PURGE_UPLOADS, batch)
             expired += notes
             more = batch in (notes, deliveries, uploads)
         return expired
+
+    # As `Files.END` does; those that chunks are being put to have to wait for the next purge.
+    END_UPLOADS = """
+    UPDATE upload
+    SET at = '-infinity'
+    WHERE id IN (
+        SELECT id
+        FROM upload
+        WHERE at > '-infinity' AND at < %s - interval '1 hour'
+        FOR UPDATE SKIP LOCKED
+    )
+    """
 
     PURGE_DELIVERIES_WITH_FILES = """
     WITH deleted AS (
@@ -145,8 +158,7 @@ class Purge:
         WHERE id IN (
             SELECT id
             FROM upload
-            WHERE at < %s - interval '1 hour'
-            ORDER BY at
+            WHERE at = '-infinity'
             LIMIT %s
             FOR UPDATE SKIP LOCKED
         )

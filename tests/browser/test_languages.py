@@ -67,7 +67,7 @@ def test_the_footer_changes_the_language_and_keeps_the_secret(visit, visitor):
 # One of each layout.
 LAYOUTS = [
     states.form, states.share_with_passphrase, states.receipt, states.confirm, states.revealed, states.ended,
-    states.destroyed, states.gone, states.broken, states.error, states.how_it_works,
+    states.destroyed, states.gone, states.broken, states.error, states.how_it_works, states.share_for_several,
 ]  # fmt: skip
 
 CUT = """() => [...document.querySelectorAll("button, .button")].filter((button) => {
@@ -86,3 +86,33 @@ def test_no_page_is_too_wide_for_a_phone_or_a_laptop(abroad, tag):
             visitor.page.set_viewport_size({"width": width, "height": 800})
             assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width, (state, width)
             assert visitor.page.evaluate(CUT) == [], (state, width)
+
+
+@pytest.mark.parametrize("tag", ["en", "tr", "ar"])
+def test_the_table_of_links_shows_all_its_buttons(abroad, tag):
+    """On a laptop, a tablet and a phone, no field or button is outside the sheet, which would cut it off."""
+    visitor = abroad(tag)
+    page = visitor.open("/")
+    page.wait_for_selector("[data-send]:enabled")
+    page.fill("#message", "hello")
+    page.fill("#readers", "2")
+    page.click("[data-send]")
+    visitor.wait_for_swap()
+    for width in (1366, 660, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        cut = page.evaluate("""() => {
+            const sheet = document.querySelector(".sheet").getBoundingClientRect();
+            return [...document.querySelectorAll(".links :is(input, button)")].filter((part) => {
+                const { left, right } = part.getBoundingClientRect();
+                return left < sheet.left || right > sheet.right;
+            }).length;
+        }""")
+        assert cut == 0, width
+
+
+def test_letters_without_italics_stand_upright(abroad):
+    """Arabic is not slanted as Latin letters are; the footer's names of languages are not, either."""
+    for tag, style in (("en", "italic"), ("ar", "normal")):
+        page = abroad(tag).open("/")
+        for part in ("h1 em", ".colophon"):
+            assert page.locator(part).evaluate("(part) => getComputedStyle(part).fontStyle") == style
