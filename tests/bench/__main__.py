@@ -53,7 +53,9 @@ def main() -> int:
     results: Any
     match arguments.command:
         case "throughput":
-            results = throughput.measure(arguments.quick, arguments.rounds, arguments.seconds, _say)
+            results = throughput.measure(
+                throughput.cases(arguments.quick), arguments.rounds, arguments.seconds, _say
+            )
             print(report.throughput_tables(results))
             if arguments.quick:
                 return 0
