@@ -9,12 +9,10 @@ import collections
 import contextlib
 import mimetypes
 import os
-import re
 import secrets
 import shutil
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -24,7 +22,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from client.failures import Exit, Failure, UsageError
 from client.service import Service
 from server import sealed_files
-from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File
+from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File, safe_name
 from server.sealing import DerivedKeys, SealingError, file_key_of
 
 Result = TypeVar("Result")
@@ -32,7 +30,6 @@ Result = TypeVar("Result")
 NONCE_LENGTH = 32
 AT_ONCE = 3  # requests under way
 SHOWN_EVERY = 1.0  # seconds between two lines about the progress
-LONGEST_NAME = 200  # bytes of a name on the disk
 
 
 class Source(NamedTuple):
@@ -232,25 +229,6 @@ def _named(part: Path, folder: Path, name: str) -> Path:
             return path
         except FileExistsError:
             number += 1
-
-
-# By Windows.
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
-_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def safe_name(name: str) -> str:
-    """A file name that is only a name, and that looks like what it is, on every system. As in files.js."""
-    safe = "".join(character for character in name if unicodedata.category(character) not in _INVISIBLE)
-    safe = re.sub(r'[<>:"/\\|?*]', "_", safe).strip(". ")
-    if _RESERVED.match(safe):
-        safe = f"_{safe}"
-    dot = safe.rfind(".")
-    end = safe[dot:] if dot > 0 and len(safe) - dot <= 16 else ""
-    start = safe[: len(safe) - len(end)]
-    while len((start + end).encode("utf-8")) > LONGEST_NAME:
-        start = start[:-1]
-    return start + end or "file"
 
 
 class Progress:

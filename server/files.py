@@ -138,8 +138,7 @@ class Files:
             Misfit: a chunk has another length, or there are more than the upload has.
         """
         count = -(-len(chunks) // SEALED_CHUNK_BYTES)
-        with self.puts.taken():
-            rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), _text(chunks))
+        rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), _text(chunks))
         if not rows:
             raise NoSuchUpload()
         if rows != [(True,)]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC
 
 from server import sealing
 from server.handlers import inputs
 from server.handlers.base import BaseHandler, timestamp
 from server.handlers.files import with_problems
+from server.languages import text
 from server.negotiation import Format
 from server.notes import Ending, Placed
 from server.posting import not_allowed
@@ -53,11 +55,28 @@ class PostHandler(BaseHandler):
     route = "/post"
     allow = ("POST",)
 
+    @property
+    def max_body_bytes(self) -> int:
+        has_files = inputs.media_type_of(self.request) == inputs.MULTIPART
+        return self.service.settings.max_form_bytes if has_files else super().max_body_bytes
+
+    @property
+    def too_long(self) -> Problem:
+        if inputs.media_type_of(self.request) != inputs.MULTIPART:
+            return super().too_long
+        limit = self.service.settings.max_form_file_bytes
+        return Problem(
+            413,
+            text("The files may have at most %(limit)s bytes together.", limit=limit),
+            inputs.FILE.name,
+        )
+
     async def post(self) -> None:
         self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
-        fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)
+        has_files = inputs.media_type_of(self.request) == inputs.MULTIPART
+        fields = inputs.fields_of(self.request, inputs.FORM_FIELDS if has_files else inputs.PUT_FIELDS)
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(
@@ -70,8 +89,10 @@ class PostHandler(BaseHandler):
             else:
                 placed = await with_problems(messages.put_with_files(note, upload))
             return self.answer_placed(placed, note.has_passphrase)
-        message, passphrase, lifetime = inputs.message_to_put(fields, settings)
-        placed, token, receipt = await messages.put(message, passphrase, lifetime, self.address)
+        message, passphrase, lifetime, files = inputs.message_to_put(fields, settings)
+        with messages.files.puts.taken() if files else contextlib.nullcontext():
+            put = messages.put(message, passphrase, lifetime, self.address, files)
+            placed, token, receipt = await with_problems(put)
         self.answer_placed(placed, bool(passphrase), token, receipt)
 
     def answer_placed(
@@ -109,13 +130,14 @@ class PostHandler(BaseHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        if inputs.media_type_of(self.request) != inputs.FORM or problem.status == 401:
+        media_type = inputs.media_type_of(self.request)
+        if media_type not in (inputs.FORM, inputs.MULTIPART) or problem.status == 401:
             return super().answer_error_page(problem)
         try:
-            fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS)
+            fields = inputs.fields_of(self.request, inputs.FORM_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
-        values = {name: value for name, value in fields.items() if name != inputs.PASSPHRASE.name}
+        values = {name: value for name, value in fields.items() if name in ("message", "lifetime")}
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
 
