@@ -202,10 +202,12 @@ def test_without_a_script_files_arrive_as_they_were(visit):
 
 def saved_without_script(visitor, name):
     """Save a file; returns its name on the disk and its bytes."""
-    with visitor.page.expect_popup() as tab:
-        visitor.page.get_by_label(f"Save {name}", exact=True).click()
-    download = tab.value.wait_for_event("download")
-    return download.suggested_filename, Path(download.path()).read_bytes()
+    downloads = []
+    visitor.page.context.once("page", lambda tab: tab.on("download", lambda file: downloads.append(file)))
+    visitor.page.get_by_label(f"Save {name}", exact=True).click()
+    while not downloads:
+        visitor.page.wait_for_timeout(20)  # the page has no script, and no event of its own
+    return downloads[0].suggested_filename, Path(downloads[0].path()).read_bytes()
 
 
 def test_files_without_a_text_need_no_script(visit):
@@ -272,6 +274,23 @@ def test_an_upload_goes_on_after_the_network_was_away(visitor, recorder):
     visitor.wait_for_swap()
 
     assert opened(visitor, page.input_value("#link")) == ""
+    assert saved(visitor, "a") == ("a", content)
+
+
+def test_chunks_that_the_server_lost_are_sent_again(visitor, msg_db):
+    """The put is refused, the chunks are sent from the first missing one on, and the put is repeated."""
+    visitor.foresee("409")
+    content, lost = secrets.token_bytes(2_500_000), []
+
+    def lose(route):
+        if not lost:
+            lost.append(msg_db("DELETE FROM chunk WHERE number IN (17, 30)"))
+        route.continue_()
+
+    visitor.page.route("**/post", lose)
+    link = write(visitor, [a_file("a", content)])
+    assert len([request for request in visitor.requests if request.url.endswith("/post")]) == 2
+    opened(visitor, link)
     assert saved(visitor, "a") == ("a", content)
 
 

@@ -56,9 +56,10 @@ def test_files_survive_kills_at_every_request(mortal, cluster, tmp_path):
     keys, reader, thief = sealing.derive_keys(sealing.new_token()), b"r" * 32, b"t" * 32
 
     with files.sources([str(tmp_path / "sent")]) as sources:
-        sealed, upload = files.upload(service, keys, "hello", sources)
-    key = service.put(keys, sealed, False, None, upload).key
-    assert service.reveal(key, keys, reader, lambda: None) == sealed
+        upload = files.Upload(service, keys, "hello", sources)
+        key = upload.put(has_passphrase=False).key
+    sealed = service.reveal(key, keys, reader, lambda: None)
+    assert sealed == upload.sealed
     message, index = sealed_files.open_note(keys, sealed)
     file_key = sealing.file_key_of(keys, sealed)
     (saved,) = files.save(service, key, reader, file_key, index, tmp_path)
