@@ -145,12 +145,15 @@ class Files:
             raise Misfit("not the chunks that the upload's length asks for")
 
     # The lock makes a purge or a put of the note wait, so that no chunk is left behind. `number` counts from 0.
+    # The COMMIT does not wait for the disk or a standby: that of the note does, which comes later in the same log.
+    # If the database dies in between, chunks are missing, and the writer is asked for them (Incomplete).
     PUT_CHUNKS = PreparedStatement(
         "put_chunks",
         "text, text, text, text",
         f"""
         WITH given AS MATERIALIZED (
-            SELECT $2::integer AS first, $3::integer AS count, decode($4, 'base64') AS data
+            SELECT $2::integer AS first, $3::integer AS count, decode($4, 'base64') AS data,
+                set_config('synchronous_commit', 'off', true) AS commit
         ), found AS MATERIALIZED (
             SELECT id,
                 octet_length(data) = least((first + count)::bigint * {CHUNK_BYTES}, file_bytes)
@@ -163,7 +166,7 @@ class Files:
             SELECT id, first + number,
                 substr(data, 1 + number * {SEALED_CHUNK_BYTES}, {SEALED_CHUNK_BYTES})
             FROM found, given, generate_series(0, count - 1) AS number
-            WHERE fits
+            WHERE fits AND commit = 'off'
             ON CONFLICT (files, number) DO NOTHING
         )
         SELECT fits FROM found

@@ -196,18 +196,8 @@ def test_without_a_script_files_arrive_as_they_were(visit):
 
     expect(page.locator("#text")).to_have_text("see the files")
     for name, kept in (("a.bin", content), ("_b_.html", b"<script>"), ("a.bin", content)):
-        assert saved_without_script(visitor, name) == (name, kept)
+        assert saved(visitor, name) == (name, kept)
     expect(page.locator("#text")).to_have_text("see the files")
-
-
-def saved_without_script(visitor, name):
-    """Save a file; returns its name on the disk and its bytes."""
-    downloads = []
-    visitor.page.context.once("page", lambda tab: tab.on("download", lambda file: downloads.append(file)))
-    visitor.page.get_by_label(f"Save {name}", exact=True).click()
-    while not downloads:
-        visitor.page.wait_for_timeout(20)  # the page has no script, and no event of its own
-    return downloads[0].suggested_filename, Path(downloads[0].path()).read_bytes()
 
 
 def test_files_without_a_text_need_no_script(visit):
@@ -230,7 +220,7 @@ def test_files_of_one_kind_of_browser_are_read_by_the_other(visitor, visit, scri
     if scripts:
         other.open(write(visitor, [a_file("a.bin", content)]).replace("#", "/"))
         open_without_script(other.page)
-        assert saved_without_script(other, "a.bin") == ("a.bin", content)
+        assert saved(other, "a.bin") == ("a.bin", content)
     else:
         page = other.open("/")
         page.set_input_files("#file", [a_file("a.bin", content)])
