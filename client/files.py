@@ -11,8 +11,6 @@ import mimetypes
 import os
 import secrets
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from client.failures import Exit, Failure, UsageError
+from client.progress import Progress, in_bytes
 from client.service import Incomplete, Placed, Service
 from server import sealed_files
 from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File, safe_name
@@ -30,7 +29,6 @@ Result = TypeVar("Result")
 NONCE_LENGTH = 32
 AT_ONCE = 3  # requests under way
 MOST_RESUMED = 5  # times that a service may have lost chunks
-SHOWN_EVERY = 1.0  # seconds between two lines about the progress
 
 
 class Source(NamedTuple):
@@ -47,12 +45,12 @@ def sources(paths: Sequence[str]) -> Iterator[list[Source]]:
         found = []
         for path in paths:
             try:
+                if not Path(path).is_file():  # opening a pipe might wait for ever
+                    raise UsageError(
+                        "Only plain files can be sent. For a folder or a device, make an archive. Nothing was sent."
+                    )
                 opened = stack.enter_context(open(path, "rb"))
                 size = os.fstat(opened.fileno()).st_size
-                if not Path(path).is_file():
-                    raise UsageError(
-                        "Only plain files can be sent. For a folder or a device, make an archive."
-                    )
             except OSError as error:
                 raise UsageError(f"A file could not be read: {error.strerror}. Nothing was sent.") from None
             kind = mimetypes.guess_type(path)[0] or ""
@@ -102,7 +100,7 @@ class Upload:
         raise Failure(Exit.UNREACHABLE, "The service has lost parts of the files again and again.")
 
     def _send(self, first: int) -> None:
-        progress = Progress("Sent", self._file_bytes - first * CHUNK_BYTES)
+        progress = Progress("Sending", self._file_bytes - first * CHUNK_BYTES, in_bytes)
         for size in _side_by_side(self._requests(first)):
             progress.add(size)
 
@@ -210,7 +208,7 @@ def save(
     """
     file_bytes = sealed_files.stream_length(files)
     count = sealed_files.chunk_count(file_bytes)
-    progress = Progress("Fetched", file_bytes)
+    progress = Progress("Fetching", file_bytes, in_bytes)
 
     def fetches() -> Iterator[Callable[[], bytes]]:
         for first in range(0, count, MAX_CHUNKS):
@@ -263,33 +261,3 @@ def _named(part: Path, folder: Path, name: str) -> Path:
             return path
         except FileExistsError:
             number += 1
-
-
-class Progress:
-    """Tells a person at a terminal how far an upload or a download is, on one line of standard error."""
-
-    def __init__(self, done: str, all_bytes: int) -> None:
-        self._words, self._all, self._done = done, all_bytes, 0
-        self._start = self._shown = time.monotonic()
-        self._is_there = sys.stderr is not None and sys.stderr.isatty()
-
-    def add(self, size: int) -> None:
-        self._done += size
-        now = time.monotonic()
-        over = self._done >= self._all
-        if not self._is_there or now - self._shown < SHOWN_EVERY and not (over and self._shown > self._start):
-            return
-        self._shown = now
-        left = (now - self._start) * (self._all - self._done) / self._done
-        line = f"{self._words}: {in_bytes(self._done)} of {in_bytes(self._all)}, {left:.0f} s left"
-        print(f"\r{line:<60}", end="\n" if over else "", file=sys.stderr, flush=True)
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes for a person: 3.4 MB."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit != "MB" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

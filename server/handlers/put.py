@@ -6,7 +6,7 @@ import contextlib
 from datetime import UTC
 
 from server import sealing
-from server.handlers import inputs
+from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler, timestamp
 from server.handlers.files import with_problems
 from server.languages import text
@@ -43,7 +43,7 @@ class SharedTextHandler(FormHandler):
         if not self.service.posting.may_post(self.request):
             raise not_allowed()
         settings = self.service.settings
-        fields = inputs.fields_of(self.request, inputs.SHARED_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.SHARED_FIELDS)
         parts = (inputs.TEXT.of(fields, settings), inputs.URL.of(fields, settings))
         message = "\n".join(part for part in parts if part)
         self.answer_html("form.html", values={"message": message, "shared": True}, problem=None)
@@ -56,13 +56,17 @@ class PostHandler(BaseHandler):
     allow = ("POST",)
 
     @property
+    def has_files(self) -> bool:
+        """Whether the body is a form with files, or could have some."""
+        return bodies.media_type_of(self.request) == bodies.MULTIPART
+
+    @property
     def max_body_bytes(self) -> int:
-        has_files = inputs.media_type_of(self.request) == inputs.MULTIPART
-        return self.service.settings.max_form_bytes if has_files else super().max_body_bytes
+        return self.service.settings.max_form_bytes if self.has_files else super().max_body_bytes
 
     @property
     def too_long(self) -> Problem:
-        if inputs.media_type_of(self.request) != inputs.MULTIPART:
+        if not self.has_files:
             return super().too_long
         limit = self.service.settings.max_form_file_bytes
         return Problem(
@@ -75,8 +79,7 @@ class PostHandler(BaseHandler):
         self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
-        has_files = inputs.media_type_of(self.request) == inputs.MULTIPART
-        fields = inputs.fields_of(self.request, inputs.FORM_FIELDS if has_files else inputs.PUT_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.FORM_FIELDS if self.has_files else inputs.PUT_FIELDS)
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(
@@ -130,11 +133,11 @@ class PostHandler(BaseHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        media_type = inputs.media_type_of(self.request)
-        if media_type not in (inputs.FORM, inputs.MULTIPART) or problem.status == 401:
+        is_form = bodies.media_type_of(self.request) in (bodies.FORM, bodies.MULTIPART)
+        if not is_form or problem.status == 401:
             return super().answer_error_page(problem)
         try:
-            fields = inputs.fields_of(self.request, inputs.FORM_FIELDS)
+            fields = bodies.fields_of(self.request, inputs.FORM_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
         values = {name: value for name, value in fields.items() if name in ("message", "lifetime")}
