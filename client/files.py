@@ -9,10 +9,8 @@ import collections
 import contextlib
 import mimetypes
 import os
-import re
 import secrets
 import shutil
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -21,16 +19,16 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from client.failures import Exit, Failure, UsageError
 from client.progress import Progress, in_bytes
-from client.service import Service
+from client.service import Incomplete, Placed, Service
 from server import sealed_files
-from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File
-from server.sealing import DerivedKeys, SealingError, file_key_of
+from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File, safe_name
+from server.sealing import TAG_LENGTH, DerivedKeys, SealingError, file_key_of
 
 Result = TypeVar("Result")
 
 NONCE_LENGTH = 32
 AT_ONCE = 3  # requests under way
-LONGEST_NAME = 200  # bytes of a name on the disk
+MOST_RESUMED = 5  # times that a service may have lost chunks
 
 
 class Source(NamedTuple):
@@ -68,49 +66,82 @@ def _fitting(name: str) -> str:
     return encoded[-sealed_files.MAX_NAME_BYTES :].decode("utf-8", "ignore")
 
 
-def upload(service: Service, keys: DerivedKeys, message: str, files: list[Source]) -> tuple[bytes, bytes]:
-    """Seal and upload files; returns the sealed note, and the nonce of the upload to put it with.
+class Upload:
+    """Files of one message, which are sealed as they are read, and put with the message."""
 
-    Raises:
-        Failure: a file changed, the service refuses, or it was away for too long.
-    """
-    index = [source.file for source in files]
-    try:
-        sealed = sealed_files.seal_note(keys, message, index)
-    except ValueError as error:
-        raise UsageError(f"These files cannot be sent: {error}. Nothing was sent.") from None
-    key, nonce = file_key_of(keys, sealed), secrets.token_bytes(NONCE_LENGTH)
-    file_bytes = sealed_files.stream_length(index)
-    count = sealed_files.chunk_count(file_bytes)
-    service.begin_upload(nonce, file_bytes)
-    progress = Progress("Sending", file_bytes, in_bytes)
+    def __init__(self, service: Service, keys: DerivedKeys, message: str, files: list[Source]) -> None:
+        """
+        Raises:
+            UsageError: the format does not take these files.
+        """
+        self._service, self._keys, self._files = service, keys, files
+        index = [source.file for source in files]
+        try:
+            self.sealed = sealed_files.seal_note(keys, message, index)
+        except ValueError as error:
+            raise UsageError(f"These files cannot be sent: {error}. Nothing was sent.") from None
+        self._file_key, self._nonce = file_key_of(keys, self.sealed), secrets.token_bytes(NONCE_LENGTH)
+        self._file_bytes = sealed_files.stream_length(index)
+        self._tags: list[bytes] = []  # of the chunks that were sealed
 
-    def put(first: int, chunks: bytes, size: int) -> int:
-        service.put_chunks(nonce, first, chunks)
-        return size
+    def put(self, has_passphrase: bool, lifetime: int | None = None) -> Placed:
+        """Send all chunks and put the note; chunks that the service has lost are sent again.
 
-    def bodies() -> Iterator[Callable[[], int]]:
-        stream = _stream(files, file_bytes)
-        first = 0
-        while plain := next(stream, b""):
-            # Sealed once: a request that is repeated has the same bytes.
+        Raises:
+            Failure: a file changed, the service refuses, or it was away for too long.
+        """
+        self._service.begin_upload(self._nonce, self._file_bytes)
+        self._send(0)
+        for _ in range(MOST_RESUMED):
+            try:
+                return self._service.put(self._keys, self.sealed, has_passphrase, lifetime, self._nonce)
+            except Incomplete as incomplete:
+                self._send(incomplete.next)
+        raise Failure(Exit.UNREACHABLE, "The service has lost parts of the files again and again.")
+
+    def _send(self, first: int) -> None:
+        progress = Progress("Sending", self._file_bytes - first * CHUNK_BYTES, in_bytes)
+        for size in _side_by_side(self._requests(first)):
+            progress.add(size)
+
+    def _requests(self, first: int) -> Iterator[Callable[[], int]]:
+        for plain in _stream(self._files, self._file_bytes, first * CHUNK_BYTES):
             chunks = b"".join(
-                sealed_files.seal_chunk(key, number, number == count - 1, plain[at : at + CHUNK_BYTES])
+                self._sealed(number, plain[at : at + CHUNK_BYTES])
                 for number, at in enumerate(range(0, len(plain), CHUNK_BYTES), first)
             )
-            yield partial(put, first, chunks, len(plain))
+            yield partial(self._put_chunks, first, chunks, len(plain))
             first += MAX_CHUNKS
 
-    for size in _side_by_side(bodies()):
-        progress.add(size)
-    return sealed, nonce
+    def _sealed(self, number: int, plain: bytes) -> bytes:
+        """A chunk, always the same: its nonce is its number, so other bytes under it would be a leak."""
+        last = number == sealed_files.chunk_count(self._file_bytes) - 1
+        chunk = sealed_files.seal_chunk(self._file_key, number, last, plain)
+        tag = chunk[-TAG_LENGTH:]
+        if number == len(self._tags):
+            self._tags.append(tag)
+        elif tag != self._tags[number]:
+            raise Failure(Exit.FAILED, "A file changed while it was sent. Nothing was put.")
+        return chunk
+
+    def _put_chunks(self, first: int, chunks: bytes, size: int) -> int:
+        self._service.put_chunks(self._nonce, first, chunks)
+        return size
 
 
-def _stream(files: list[Source], file_bytes: int) -> Iterator[bytes]:
-    """The files one after another, and zeros up to the padded length, in parts of MAX_CHUNKS chunks."""
+def _stream(files: list[Source], file_bytes: int, start: int = 0) -> Iterator[bytes]:
+    """The files one after another, and zeros up to the padded length, in parts of MAX_CHUNKS chunks.
+
+    Args:
+        start: how many bytes to leave out.
+    """
     part = bytearray()
+    file_bytes -= start
     for source in files:
-        left = source.file.size
+        skipped = min(start, source.file.size)
+        start -= skipped
+        source.open.seek(skipped)
+        left = source.file.size - skipped
         while left:
             try:
                 data = source.open.read(min(left, MAX_CHUNKS * CHUNK_BYTES - len(part)))
@@ -230,22 +261,3 @@ def _named(part: Path, folder: Path, name: str) -> Path:
             return path
         except FileExistsError:
             number += 1
-
-
-# By Windows.
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
-_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def safe_name(name: str) -> str:
-    """A file name that is only a name, and that looks like what it is, on every system. As in files.js."""
-    safe = "".join(character for character in name if unicodedata.category(character) not in _INVISIBLE)
-    safe = re.sub(r'[<>:"/\\|?*]', "_", safe).strip(". ")
-    if _RESERVED.match(safe):
-        safe = f"_{safe}"
-    dot = safe.rfind(".")
-    end = safe[dot:] if dot > 0 and len(safe) - dot <= 16 else ""
-    start = safe[: len(safe) - len(end)]
-    while len((start + end).encode("utf-8")) > LONGEST_NAME:
-        start = start[:-1]
-    return start + end or "file"

@@ -148,8 +148,8 @@ def _put(service: Service, message: str, passphrase: str | None, options: argpar
     keys = sealing.derive_keys(token, stretched)
     if options.attached:
         with files.sources(options.attached) as attached:
-            sealed, upload = files.upload(service, keys, message, attached)
-        placed = service.put(keys, sealed, bool(stretched), options.lifetime, upload)
+            upload = files.Upload(service, keys, message, attached)
+            placed = upload.put(bool(stretched), options.lifetime)
     else:
         placed = service.put(keys, sealing.seal(keys, message), bool(stretched), options.lifetime)
     link = Link(service.origin, placed.key, token)

@@ -55,6 +55,14 @@ class WrongPassphrase(Exception):
         self.tries_left = tries_left
 
 
+class Incomplete(Exception):
+    """Chunks of an upload are missing, from the number `next` on."""
+
+    def __init__(self, next_: int) -> None:
+        super().__init__(next_)
+        self.next = next_
+
+
 class Service:
     """One service, and the access token for it if it has one."""
 
@@ -76,6 +84,10 @@ class Service:
         Args:
             lifetime: in seconds; None leaves it to the service.
             upload: the nonce of an upload, whose files the note gets; then there is never a second note.
+
+        Raises:
+            Incomplete: chunks of the upload are missing; nothing was put.
+            Failure: no answer, or the service refuses.
         """
         fields: dict[str, Any] = {
             "sealed": to_text(sealed),
@@ -90,6 +102,9 @@ class Service:
         patience = PUT_SECONDS if upload is None else FILES_SECONDS
         answer = self._connection.post("/post", fields, self._headers, patience)
         key, expires_at = answer.member("key", str), answer.member("expires_at", str)
+        next_ = answer.member("next", int)
+        if answer.status == 409 and upload is not None and next_ is not None and next_ >= 0:
+            raise Incomplete(next_)
         if answer.status != 201:
             raise self._refusal(answer)
         if key is None or expires_at is None or not KEY.fullmatch(key):

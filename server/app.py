@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from server import logs, pages
 from server.handlers.base import NotFoundHandler
-from server.handlers.files import FetchHandler, UploadChunksHandler, UploadHandler
+from server.handlers.files import FetchHandler, SaveHandler, UploadChunksHandler, UploadHandler
 from server.handlers.notes import (
     ConfirmHandler,
     DestroyHandler,
@@ -54,6 +54,7 @@ def make_app(service: Service) -> Application:
             (rf"/({KEY_PATTERN})/destroy", DestroyHandler, with_service),
             (rf"/({KEY_PATTERN})/received", ReceivedHandler, with_service),
             (rf"/({KEY_PATTERN})/chunks", FetchHandler, with_service),
+            (rf"/({KEY_PATTERN})/file", SaveHandler, with_service),
             (rf"/({KEY_PATTERN})/status", StatusHandler, with_service),
             (rf"/({KEY_PATTERN})/receipt", ReceiptHandler, with_service),
             (rf"/({KEY_PATTERN})/receipt%23([\w-]*)", EncodedReceiptHandler, with_service),

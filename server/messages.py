@@ -7,13 +7,16 @@ token and the message while it handles their request.
 from __future__ import annotations
 
 import dataclasses
+import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from server import metrics, sealing
+from server import metrics, sealed_files, sealing
 from server.files import Files
 from server.notes import Ending, Note, Notes, Placed, ReaderNeeded, TooManyTries, Unread, delivery_id
 from server.passphrases import Stretcher
+from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +35,30 @@ class Token:
     passphrase: str = ""
 
 
+class FileClaim(NamedTuple):
+    """What a page sends for a file of a note that the server opened."""
+
+    reader: bytes
+    file_key: bytes
+    file_bytes: int  # of all files together, padded
+    start: int  # of this one among them
+    size: int
+
+
 class Revealed(NamedTuple):
     """A revealed note: its message if the server opened it, else the sealed bytes for the client to open."""
 
     message: str | None
     sealed: bytes | None
+
+
+class Opened(NamedTuple):
+    """A note that the server opened, and with what its files can be fetched and opened for an hour."""
+
+    message: str
+    files: list[File]
+    reader: bytes
+    file_key: bytes
 
 
 class PutMessage(NamedTuple):
@@ -54,23 +76,49 @@ class Messages:
         self._notes = notes
         self._stretcher = Stretcher()
 
-    async def put(self, message: str, passphrase: str, lifetime: timedelta, address: str = "") -> PutMessage:
+    async def put(
+        self,
+        message: str,
+        passphrase: str,
+        lifetime: timedelta,
+        address: str = "",
+        files: Sequence[tuple[File, bytes]] = (),
+    ) -> PutMessage:
         """Seal a message and put the note.
 
         Args:
             address: of the client; each has a share of the threads that stretch passphrases.
+            files: lines of the index, and their bytes.
 
         Raises:
             Busy: too many passphrases are being stretched.
             OutOfKeys, Unavailable: from `Notes.put`.
+            Incomplete: from `Notes.put_with_files`.
         """
         passphrase = sealing.strip_passphrase(passphrase)
         token = sealing.new_token()
         stretched = await self._stretcher.stretch(token, passphrase, address) if passphrase else b""
         keys = sealing.derive_keys(token, stretched)
-        sealed = sealing.seal(keys, message)
+        if files:
+            sealed = sealed_files.seal_note(keys, message, [file for file, _ in files])
+        else:
+            sealed = sealing.seal(keys, message)
         note = Note(keys.link_verifier, keys.reveal_verifier, sealed, bool(stretched), lifetime)
+        if files:
+            file_key = sealing.file_key_of(keys, sealed)
+            upload = await self._upload(file_key, b"".join([content for _, content in files]))
+            return PutMessage(await self.put_with_files(note, upload), token, keys.receipt)
         return PutMessage(await self.put_sealed(note), token, keys.receipt)
+
+    async def _upload(self, file_key: bytes, content: bytes) -> bytes:
+        """Seal and store the bytes of files; returns the nonce of their upload. Raises Unavailable."""
+        upload = secrets.token_bytes(sealing.DIGEST_LENGTH)
+        stream = content.ljust(sealed_files.padded_length(len(content)), b"\0")
+        await self.files.begin(upload, len(stream))
+        chunks = sealed_files.seal_stream(file_key, stream)
+        for first in range(0, len(chunks), MAX_CHUNKS):
+            await self.files.put_chunks(upload, first, b"".join(chunks[first : first + MAX_CHUNKS]))
+        return upload
 
     async def put_sealed(self, note: Note) -> Placed:
         """Put a note that the client has sealed. Raises the same errors as `Notes.put`."""
@@ -112,18 +160,13 @@ class Messages:
             link_verifier, reveal_verifier = map(sealing.verifier_of, (claim.link_proof, claim.reveal_proof))
             sealed = await self._notes.reveal(key, link_verifier, reveal_verifier, reader=reader)
             return _counted(None if sealed is None else Revealed(None, sealed))
-        stretched, passphrase = b"", sealing.strip_passphrase(claim.passphrase)
-        if reader is not None or passphrase:
-            link_verifier = sealing.verifier_of(sealing.link_proof_of(claim.token))
-            status = await self._notes.status(key, link_verifier)
-            # The server opens messages, not files: its clients could not open the chunks.
+        stretched = b""
+        if reader is not None or sealing.strip_passphrase(claim.passphrase):
+            status = await self._status(key, claim)
+            # A program could not open the chunks.
             if isinstance(status, Unread) and status.file_bytes is not None:
                 raise ReaderNeeded()
-            # Stretching is costly: only if the link fits, the note needs it, and a try is left.
-            if isinstance(status, Unread) and passphrase and status.has_passphrase:
-                if status.seconds_to_wait:
-                    raise TooManyTries(status.seconds_to_wait)
-                stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
+            stretched = await self._stretched(claim, status, address)
         keys = sealing.derive_keys(claim.token, stretched)
         sealed = await self._notes.reveal(
             key, keys.link_verifier, keys.reveal_verifier, without_passphrase=not stretched, reader=reader
@@ -139,6 +182,73 @@ class Messages:
             stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
             message = sealing.open_sealed(sealing.derive_keys(claim.token, stretched), sealed)
         return _counted(Revealed(message, None))
+
+    async def reveal_with_files(
+        self, key: str, claim: Token, max_file_bytes: int, address: str = ""
+    ) -> Opened | None:
+        """Reveal a note with files for a client that cannot open it, and take its delivery in the client's place.
+
+        Args:
+            max_file_bytes: of all files together.
+
+        Returns:
+            The message and its files; None if the link does not fit.
+
+        Raises:
+            ReaderNeeded: the files are larger; the note is untouched.
+            Refused, Busy, Unavailable, SealingError: as for `reveal`.
+        """
+        status = await self._status(key, claim)
+        if isinstance(status, Unread) and (status.file_bytes or 0) > sealed_files.padded_length(
+            max_file_bytes
+        ):
+            raise ReaderNeeded()
+        stretched = await self._stretched(claim, status, address)
+        keys, reader = sealing.derive_keys(claim.token, stretched), secrets.token_bytes(sealing.DIGEST_LENGTH)
+        sealed = await self._notes.reveal(
+            key, keys.link_verifier, keys.reveal_verifier, without_passphrase=not stretched, reader=reader
+        )
+        if sealed is None:
+            return None
+        message, files = sealed_files.open_any(keys, sealed)
+        metrics.NOTES_REVEALED.inc()
+        return Opened(message, files, reader, sealing.file_key_of(keys, sealed))
+
+    async def _status(self, key: str, claim: Token) -> Unread | Ending | None:
+        return await self.status(key, sealing.link_proof_of(claim.token))
+
+    async def _stretched(self, claim: Token, status: Unread | Ending | None, address: str) -> bytes:
+        """The stretched passphrase. It is costly: only if the link fits, the note needs it, and a try is left."""
+        if not (isinstance(status, Unread) and status.has_passphrase):
+            return b""
+        if not sealing.strip_passphrase(claim.passphrase):
+            return b""
+        if status.seconds_to_wait:
+            raise TooManyTries(status.seconds_to_wait)
+        return await self._stretcher.stretch(claim.token, claim.passphrase, address)
+
+    async def open_file(self, key: str, claim: FileClaim) -> bytes | None:
+        """One file of a note that `reveal_with_files` revealed; None if its delivery is over.
+
+        Raises:
+            SealingError: these chunks are no such file.
+            Unavailable: the msg-db cannot be reached.
+        """
+        count, pieces = sealed_files.chunk_count(claim.file_bytes), []
+        number, skipped = divmod(claim.start, CHUNK_BYTES)
+        end = -(-(claim.start + claim.size) // CHUNK_BYTES)
+        while number < end:
+            chunks = await self.chunks(key, claim.reader, number)
+            if not chunks:
+                return None
+            for at in range(0, len(chunks), SEALED_CHUNK_BYTES):
+                chunk = chunks[at : at + SEALED_CHUNK_BYTES]
+                pieces.append(sealed_files.open_chunk(claim.file_key, number, number == count - 1, chunk))
+                number += 1
+        content = b"".join(pieces)[skipped : skipped + claim.size]
+        if len(content) != claim.size:
+            raise sealing.SealingError("the files are cut off")
+        return content
 
     async def destroy(self, key: str, link_proof: bytes) -> bool:
         """Delete a note unread. Returns and raises what `Notes.destroy` does."""

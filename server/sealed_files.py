@@ -22,7 +22,9 @@ Files and Communication with PURBs", 2019 (Padmé: at most 12 % longer).
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -38,6 +40,7 @@ MAX_INDEX_BYTES = 16 << 10
 MAX_NAME_BYTES = 255
 MAX_TYPE_BYTES = 127
 LARGEST = 1 << 40  # bytes of all files; what an operator allows is far less
+LONGEST_NAME = 200  # bytes of a name on the disk
 
 CHUNK_BYTES = 64 << 10
 SEALED_CHUNK_BYTES = CHUNK_BYTES + sealing.TAG_LENGTH
@@ -146,6 +149,15 @@ def seal_chunk(file_key: bytes, number: int, last: bool, plain: bytes) -> bytes:
     return AESGCM(file_key).encrypt(_nonce(number, last), plain, None)
 
 
+def seal_stream(file_key: bytes, stream: bytes) -> list[bytes]:
+    """Encrypt a whole stream, with its padding, chunk by chunk."""
+    count = chunk_count(len(stream))
+    return [
+        seal_chunk(file_key, number, number == count - 1, stream[at : at + CHUNK_BYTES])
+        for number, at in enumerate(range(0, len(stream), CHUNK_BYTES))
+    ]
+
+
 def open_chunk(file_key: bytes, number: int, last: bool, chunk: bytes) -> bytes:
     """Decrypt one chunk of the stream.
 
@@ -179,3 +191,22 @@ def open_stream(file_key: bytes, stream_bytes: int, chunks: Iterable[bytes]) -> 
         yield plain
     if number != count:
         raise SealingError("the files are cut off")
+
+
+# By Windows.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def safe_name(name: str) -> str:
+    """A file name that is only a name, and that looks like what it is, on every system. As in files.js."""
+    safe = "".join(character for character in name if unicodedata.category(character) not in _INVISIBLE)
+    safe = re.sub(r'[<>:"/\\|?*]', "_", safe).strip(". ")
+    if _RESERVED.match(safe):
+        safe = f"_{safe}"
+    dot = safe.rfind(".")
+    end = safe[dot:] if dot > 0 and len(safe) - dot <= 16 else ""
+    start = safe[: len(safe) - len(end)]
+    while len((start + end).encode("utf-8")) > LONGEST_NAME:
+        start = start[:-1]
+    return start + end or "file"

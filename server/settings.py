@@ -281,9 +281,20 @@ class Settings:
         return 6 * self.max_message_bytes + 32768
 
     @property
+    def max_form_file_bytes(self) -> int:
+        """Of all files that the server seals or opens itself, for a browser without a script."""
+        return min(16 * self.max_message_bytes, self.max_file_bytes)
+
+    @property
+    def max_form_bytes(self) -> int:
+        """Of a form with a message and files."""
+        return self.max_message_bytes + self.max_form_file_bytes + 32768
+
+    @property
     def longest_body_bytes(self) -> int:
-        """Of any request: one with chunks of files may be longer than one with a message."""
-        return max(self.max_body_bytes, sealed_files.MAX_REQUEST_BYTES if self.max_file_bytes else 0)
+        """Of any request: one with files, or with chunks of them, may be longer than one with a message."""
+        chunks = sealed_files.MAX_REQUEST_BYTES if self.max_file_bytes else 0
+        return max(self.max_body_bytes, self.max_form_bytes, chunks)
 
     @property
     def max_sealed_bytes(self) -> int:

@@ -16,6 +16,7 @@ PROMISED = [
     r"\w+ .* \d\d:\d\d:\d\d.*\n",
     r"The message is unread\. It expires on .* UTC\.\nhelloThe message was read on .* UTC\..*\n",
     r"The message is unread\. It expires on .* UTC\.\nThe message was destroyed unread on .* UTC\.\n",
+    r"The message is unread\. It expires on .* UTC\.\n",
     r'\{"message": "hello"\}\n\{.*"status": 404.* "ending": \{"status": "read", "at": ".*Z"\}\}\n',
 ]
 

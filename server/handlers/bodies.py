@@ -7,16 +7,28 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import (
+    HTTPFile,
+    HTTPInputError,
+    HTTPServerRequest,
+    ParseBodyConfig,
+    ParseMultipartConfig,
+    parse_body_arguments,
+)
 
-from server.handlers.inputs import Field, Fields
+from server.handlers.inputs import FILE, Field, Fields
 from server.languages import text
 from server.problems import Problem
+from server.sealed_files import MAX_FILES
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+MULTIPART = "multipart/form-data"  # a form with files
 
 MAX_FORM_FIELDS = 20
+_MULTIPART = ParseBodyConfig(
+    multipart=ParseMultipartConfig(max_parts=MAX_FORM_FIELDS + MAX_FILES, max_part_header_size=4096)
+)
 LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
 
 
@@ -28,6 +40,8 @@ def media_type_of(request: HTTPServerRequest) -> str:
 def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fields:
     """The fields of the request's body, if all of them are `known`. The line ends of a form become LF.
 
+    A form may have files if FILE is known.
+
     Raises:
         Problem: 400 or 415.
     """
@@ -36,6 +50,8 @@ def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fi
         fields = from_json(request.body)
     elif media_type == FORM:
         fields = from_form(request.body, known)
+    elif media_type == MULTIPART and FILE.name in known:
+        fields = from_multipart(request, known)
     else:
         raise Problem(415, text("Content-Type must be %(json)s or %(form)s.", json=JSON, form=FORM))
     if not fields.keys() <= known.keys():
@@ -80,6 +96,30 @@ def from_form(body: bytes, known: Mapping[str, Field[Any]]) -> Fields:
         raise Problem(400, "The form is not UTF-8 in URL encoding.") from None
     except ValueError:
         raise Problem(400, "The form has too many fields.") from None
+    return _from_pairs(pairs, known)
+
+
+def from_multipart(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fields:
+    """The fields of a form with files, which are a list of HTTPFile. Raises Problem, 400."""
+    values: dict[str, list[bytes]] = {}
+    files: dict[str, list[HTTPFile]] = {}
+    try:
+        content_type = request.headers["Content-Type"]
+        parse_body_arguments(content_type, request.body, values, files, request.headers, config=_MULTIPART)
+        # If no file was chosen, a browser sends one without a name and without bytes.
+        unnamed = [
+            HTTPFile(filename="", body=body, content_type="") for body in values.pop(FILE.name, []) if body
+        ]
+        pairs = [(name, value.decode("utf-8")) for name in values for value in values[name]]
+    except (HTTPInputError, ValueError):
+        raise Problem(400, "The request is malformed.") from None
+    chosen = files.pop(FILE.name, []) + unnamed
+    if files:
+        raise Problem(400, text("There is an unknown field. The known ones are %(known)s.", known=FILE.name))
+    return {**_from_pairs(pairs, known), FILE.name: chosen}
+
+
+def _from_pairs(pairs: list[tuple[str, str]], known: Mapping[str, Field[Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
     if len(fields) != len(pairs):
         raise Problem(400, "The form has a duplicate field.")

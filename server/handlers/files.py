@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable
 from typing import TypeVar
+from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
 
@@ -13,8 +14,8 @@ from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler
 from server.languages import text
 from server.problems import Problem
-from server.sealed_files import HIGHEST_NUMBER, MAX_REQUEST_BYTES, NUMBER_BYTES
-from server.sealing import DIGEST_LENGTH
+from server.sealed_files import HIGHEST_NUMBER, MAX_REQUEST_BYTES, NUMBER_BYTES, safe_name
+from server.sealing import DIGEST_LENGTH, SealingError
 
 Result = TypeVar("Result")
 
@@ -70,7 +71,9 @@ class UploadChunksHandler(BaseHandler):
         first = int.from_bytes(number, "big")
         if not chunks or first > HIGHEST_NUMBER:
             raise Problem(400, "The body must be the nonce of an upload, the number of a chunk, and chunks.")
-        await with_problems(self.service.messages.files.put_chunks(bytes(upload), first, chunks))
+        files = self.service.messages.files
+        with files.puts.taken():
+            await with_problems(files.put_chunks(bytes(upload), first, chunks))
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -92,6 +95,36 @@ class FetchHandler(BaseHandler):
             self.set_header("Content-Type", BINARY)
             with contextlib.suppress(StreamClosedError):  # the reader left
                 await self.finish(chunks)
+
+
+class SaveHandler(BaseHandler):
+    """POST /KEY/file : a file, opened by the server for a browser without a script, by what its page has of it."""
+
+    route = "/KEY/file"
+    allow = ("POST",)
+
+    async def post(self, key: str) -> None:
+        settings, messages = self.service.settings, self.service.messages
+        fields = bodies.fields_of(self.request, inputs.FILE_FIELDS)
+        claim = inputs.file_claim(fields, settings)
+        name = safe_name(inputs.NAME.of(fields, settings))
+        with messages.files.fetches.taken():
+            try:
+                content = await messages.open_file(key, claim)
+            except SealingError:
+                raise Problem(
+                    422,
+                    "This file was damaged or changed on its way. Do not use what was saved of it.",
+                ) from None
+            if content is None:
+                raise Problem(
+                    404,
+                    "The server no longer has this file: an hour has passed, or all files were saved.",
+                )
+            self.set_header("Content-Type", BINARY)
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
+            with contextlib.suppress(StreamClosedError):  # the reader left
+                await self.finish(content)
 
 
 async def with_problems(work: Awaitable[Result]) -> Result:

@@ -6,15 +6,19 @@ same fields for programs, and a test compares the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from tornado.httputil import HTTPFile
+
 from server import sealed_files, sealing
 from server.languages import text
-from server.messages import Proofs, Token
+from server.messages import FileClaim, Proofs, Token
 from server.notes import Note
 from server.problems import Problem
+from server.sealed_files import File, safe_name
 from server.setting_values import MAX_LIFETIME
 from server.settings import Settings
 
@@ -45,13 +49,14 @@ class MessageToPut(NamedTuple):
     message: str
     passphrase: str
     lifetime: timedelta
+    files: list[tuple[File, bytes]]
 
 
 def message_to_put(fields: Fields, settings: Settings) -> MessageToPut:
     """A message that the server is to seal. Raises Problem, 400 or 413."""
-    return MessageToPut(
-        MESSAGE.of(fields, settings), PASSPHRASE.of(fields, settings), LIFETIME.of(fields, settings)
-    )
+    files = FILE.of(fields, settings)
+    message = "" if files and not fields.get(MESSAGE.name) else MESSAGE.of(fields, settings)
+    return MessageToPut(message, PASSPHRASE.of(fields, settings), LIFETIME.of(fields, settings), files)
 
 
 def sealed_note(fields: Fields, settings: Settings) -> Note:
@@ -78,6 +83,17 @@ def claim(fields: Fields, settings: Settings) -> Proofs | Token:
     if by_token:
         return Token(TOKEN.of(fields, settings), PASSPHRASE.of(fields, settings))
     return Proofs(LINK_PROOF.of(fields, settings), REVEAL_PROOF.of(fields, settings))
+
+
+def file_claim(fields: Fields, settings: Settings) -> FileClaim:
+    """What the page of a browser without a script sends for a file. Raises Problem, 400 or 413."""
+    return FileClaim(
+        READER.of(fields, settings),
+        FILE_KEY.of(fields, settings),
+        FILE_BYTES.of(fields, settings),
+        START.of(fields, settings),
+        SIZE.of(fields, settings),
+    )
 
 
 def link_proof(fields: Fields, settings: Settings) -> bytes:
@@ -154,6 +170,28 @@ def _read_sealed(name: str, value: Any, settings: Settings) -> bytes:
     return sealed
 
 
+def _read_files(name: str, value: Any, settings: Settings) -> list[tuple[File, bytes]]:
+    files: list[HTTPFile] = value or []
+    limit = settings.max_form_file_bytes
+    if files and not limit:
+        raise Problem(400, "This service takes no files.", name)
+    if len(files) > sealed_files.MAX_FILES:
+        raise Problem(400, "A message can have at most 20 files. Put more of them into an archive.", name)
+    if sum(len(file.body) for file in files) > limit:
+        raise Problem(413, text("The files may have at most %(limit)s bytes together.", limit=limit), name)
+    return [(_line_of(file), file.body) for file in files]
+
+
+def _line_of(file: HTTPFile) -> File:
+    """The line of the index: a name without its path, and a type that is one."""
+    name = safe_name(re.split(r"[/\\]", file.filename)[-1])
+    media_type = file.content_type.partition(";")[0].strip().lower()
+    if media_type == "application/unknown":  # Tornado's word for none
+        media_type = ""
+    is_one = re.fullmatch(r"[a-z]+/[a-z0-9.+-]{1,100}", media_type)
+    return File(name, media_type if is_one else "", len(file.body))
+
+
 def _read_file_bytes(name: str, value: Any, settings: Settings) -> int:
     limit = settings.max_file_bytes
     if type(value) is not int or value < 1 or sealed_files.padded_length(value) != value:
@@ -168,6 +206,12 @@ def _read_file_bytes(name: str, value: Any, settings: Settings) -> int:
 def _read_number(name: str, value: Any, settings: Settings) -> int:
     if type(value) is not int or not 0 <= value <= sealed_files.HIGHEST_NUMBER:
         raise Problem(400, text("The field %(field)s must be the number of a chunk.", field=name), name)
+    return value
+
+
+def _read_size(name: str, value: Any, settings: Settings) -> int:
+    if type(value) is not int or not 0 <= value <= settings.max_form_file_bytes:
+        raise Problem(400, "The request is malformed.", name)
     return value
 
 
@@ -255,6 +299,11 @@ FILE_BYTES = Field("file_bytes", _read_file_bytes, is_text=False)
 FIRST = Field("first", _read_number, is_text=False)
 FILES = Field("files", _read_boolean, is_text=False)
 PRESENT = Field("present", _read_present, has_place=True)  # what a person says, and no blind submitter
+FILE = Field("file", _read_files, has_place=True)
+FILE_KEY = Field("file_key", _read_digest)
+START = Field("start", _read_size, is_text=False)
+SIZE = Field("size", _read_size, is_text=False)
+NAME = Field("name", _read_text)
 TITLE = Field("title", _read_text)
 TEXT = Field("text", _read_text)
 URL = Field("url", _read_text)
@@ -266,6 +315,7 @@ def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
 
 # The bodies that there are.
 MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
+FORM_FIELDS = MESSAGE_FIELDS | _by_name(FILE)  # of a form with files
 SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME, UPLOAD)
 PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
 REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
@@ -273,9 +323,10 @@ LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
 RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
 UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
 CANCEL_FIELDS = _by_name(UPLOAD)
+FILE_FIELDS = _by_name(READER, FILE_KEY, FILE_BYTES, START, SIZE, NAME)
 CHUNKS_FIELDS = _by_name(READER, FIRST)
 SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
 CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
 # Of the two forms, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
+PLACES = tuple(field.name for field in (FORM_FIELDS | CONFIRM_FIELDS).values() if field.has_place)

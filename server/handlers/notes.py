@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server import sealing
+from server import sealed_files, sealing
 from server.clients import refuse_cross_site
 from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler
@@ -13,6 +13,7 @@ from server.messages import Revealed, Token
 from server.negotiation import Format
 from server.notes import Ended
 from server.problems import Problem, gone
+from server.sealed_files import safe_name
 
 
 class KeyHandler(BaseHandler):
@@ -46,7 +47,7 @@ class KeyHandler(BaseHandler):
         elif self.format is Format.TEXT:
             self.answer_text(revealed.message if sealed is None else sealed)  # type: ignore[arg-type]  # one is set
         else:
-            self.answer_html("revealed.html", message=revealed.message, sealed=sealed)
+            self.answer_html("revealed.html", message=revealed.message, sealed=sealed, files=None)
 
     async def destroy(self, key: str) -> None:
         """Destroy the note unread: 204, or a page for a browser."""
@@ -138,7 +139,7 @@ class TokenHandler(KeyHandler):
                 raise Problem(
                     400, "The message is untouched. To read it, choose that first.", inputs.PRESENT.name
                 )
-            await self.reveal(key, Token(token, passphrase))
+            await self.reveal_to_person(key, Token(token, passphrase))
         except Problem as problem:
             if problem.field not in inputs.CONFIRM_FIELDS or self.problem_format is not Format.PAGE:
                 raise
@@ -156,6 +157,33 @@ class TokenHandler(KeyHandler):
                 asks_passphrase=asks_passphrase,
                 present=present,
             )
+
+    async def reveal_to_person(self, key: str, claim: Token) -> None:
+        """Reveal the note; a page can also have its files, opened by the server. Raises what `reveal` does."""
+        try:
+            return await self.reveal(key, claim)
+        except Problem as problem:
+            limit = self.service.settings.max_form_file_bytes
+            if problem.kind != "files" or self.format not in (Format.PAGE, Format.FRAGMENT):
+                raise
+        work = self.service.messages.reveal_with_files(key, claim, limit, self.address)
+        opened = await with_problems(work)
+        if opened is None:
+            raise gone()
+        to_save, start = [], 0
+        for file in opened.files:
+            to_save.append({"name": safe_name(file.name), "start": start, "size": file.size})
+            start += file.size
+        self.answer_html(
+            "revealed.html",
+            message=opened.message,
+            sealed=None,
+            files=to_save,
+            key=key,
+            reader=sealing.to_text(opened.reader),
+            file_key=sealing.to_text(opened.file_key),
+            file_bytes=sealed_files.padded_length(start),
+        )
 
     def answer_error_page(self, problem: Problem) -> None:
         if problem.kind == "cut-off":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC
 
 from server import sealing
 from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler, timestamp
 from server.handlers.files import with_problems
+from server.languages import text
 from server.negotiation import Format
 from server.notes import Ending, Placed
 from server.posting import not_allowed
@@ -53,11 +55,31 @@ class PostHandler(BaseHandler):
     route = "/post"
     allow = ("POST",)
 
+    @property
+    def has_files(self) -> bool:
+        """Whether the body is a form with files, or could have some."""
+        return bodies.media_type_of(self.request) == bodies.MULTIPART
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.service.settings.max_form_bytes if self.has_files else super().max_body_bytes
+
+    @property
+    def too_long(self) -> Problem:
+        if not self.has_files:
+            return super().too_long
+        limit = self.service.settings.max_form_file_bytes
+        return Problem(
+            413,
+            text("The files may have at most %(limit)s bytes together.", limit=limit),
+            inputs.FILE.name,
+        )
+
     async def post(self) -> None:
         self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
-        fields = bodies.fields_of(self.request, inputs.PUT_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.FORM_FIELDS if self.has_files else inputs.PUT_FIELDS)
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(
@@ -70,8 +92,10 @@ class PostHandler(BaseHandler):
             else:
                 placed = await with_problems(messages.put_with_files(note, upload))
             return self.answer_placed(placed, note.has_passphrase)
-        message, passphrase, lifetime = inputs.message_to_put(fields, settings)
-        placed, token, receipt = await messages.put(message, passphrase, lifetime, self.address)
+        message, passphrase, lifetime, files = inputs.message_to_put(fields, settings)
+        with messages.files.puts.taken() if files else contextlib.nullcontext():
+            put = messages.put(message, passphrase, lifetime, self.address, files)
+            placed, token, receipt = await with_problems(put)
         self.answer_placed(placed, bool(passphrase), token, receipt)
 
     def answer_placed(
@@ -109,13 +133,14 @@ class PostHandler(BaseHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        if bodies.media_type_of(self.request) != bodies.FORM or problem.status == 401:
+        is_form = bodies.media_type_of(self.request) in (bodies.FORM, bodies.MULTIPART)
+        if not is_form or problem.status == 401:
             return super().answer_error_page(problem)
         try:
-            fields = bodies.fields_of(self.request, inputs.MESSAGE_FIELDS)
+            fields = bodies.fields_of(self.request, inputs.FORM_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
-        values = {name: value for name, value in fields.items() if name != inputs.PASSPHRASE.name}
+        values = {name: value for name, value in fields.items() if name in ("message", "lifetime")}
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
 

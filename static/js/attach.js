@@ -9,6 +9,8 @@ export function attach(form, files, tools) {
   box.attached.add(files);
 }
 
+const MOST_RESUMED = 5;
+
 class Attached {
   files = [];
 
@@ -34,11 +36,14 @@ class Attached {
   }
 
   async persistently(url, request) {
-    try {
-      return await this.tools.answerOf(url, request);
-    } catch (error) {
-      if (error instanceof this.tools.Refusal) return error.answer;
-      throw error;
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.tools.answerOf(url, request);
+      } catch (error) {
+        if (!(error instanceof this.tools.Refusal)) throw error;
+        if (error.answer.status !== 409 || tries === MOST_RESUMED) return error.answer;
+        await this.resume(); // the server has lost chunks
+      }
     }
   }
 
@@ -88,7 +93,9 @@ class Attached {
     const progress = progressOf(this.box.querySelector("[data-progress]"), () => stop.abort());
     try {
       const how = { signal: stop.signal, onProgress: progress.show, onLost: progress.lost };
-      return await upload(keys, message, this.files, how);
+      const { resume, ...fields } = await upload(keys, message, this.files, how);
+      this.resume = resume;
+      return fields;
     } catch (error) {
       this.told = true;
       if (stop.signal.aborted) this.say("cancelled");

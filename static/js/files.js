@@ -11,7 +11,8 @@ export function useSealing(sealing) {
 
 const VERSION = Uint8Array.of(3);
 const CHUNK = 65_536;
-const SEALED_CHUNK = CHUNK + 16;
+const TAG = 16;
+const SEALED_CHUNK = CHUNK + TAG;
 const SHORTEST_STREAM = 256;
 const MAX_INDEX = 16_384;
 export const MAX_FILES = 20;
@@ -106,8 +107,9 @@ function nonceOf(number, last) {
 }
 
 /**
- * Seals and uploads files, and seals the message with their index: what the note needs to be put.
- * `onProgress(done, all)` is called with bytes, `onLost()` after each request without an answer.
+ * Seals and uploads files, and seals the message with their index: what the note needs to be put, and `resume`,
+ * which sends what the server has lost. `onProgress(done, all)` is called with bytes, `onLost()` after each request
+ * without an answer.
  */
 export async function upload(keys, message, files, { signal, onProgress = () => {}, onLost = () => {} }) {
   const index = files.map(({ name, type, size }) => ({
@@ -123,11 +125,18 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
   const nonce = crypto.getRandomValues(new Uint8Array(32));
   const request = { method: "POST", signal };
   const body = new URLSearchParams({ upload: toText(nonce), file_bytes: streamBytes });
-  await answerOf("/upload", { ...request, body }, onLost);
+  const ask = () => answerOf("/upload", { ...request, body }, onLost);
+  await ask();
   signal.addEventListener("abort", () => cancel(body));
 
-  let next = 0;
-  let done = 0;
+  const tags = []; // of the chunks that were sealed
+  let next, done;
+  async function send(first) {
+    next = first;
+    done = first * CHUNK;
+    onProgress(done, streamBytes);
+    await Promise.all(Array.from({ length: REQUESTS_AT_ONCE }, work));
+  }
   async function work() {
     while (next < count) {
       const first = next;
@@ -137,6 +146,10 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
       for (let number = first; number * CHUNK < streamBytes && number < first + CHUNKS_AT_ONCE; number++) {
         const part = new Uint8Array(plain, (number - first) * CHUNK, Math.min(CHUNK, streamBytes - number * CHUNK));
         chunks.push(await sealChunk(key, number, number === count - 1, part));
+        // Other bytes under the same number would be a leak.
+        const tag = toText(chunks.at(-1).subarray(-TAG));
+        tags[number] ??= tag;
+        if (tags[number] !== tag) throw new SealingError("a file has changed");
       }
       await put(first, chunks, plain.byteLength);
     }
@@ -160,9 +173,9 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
     done += bytes;
     onProgress(done, streamBytes);
   }
-  onProgress(0, streamBytes);
-  await Promise.all(Array.from({ length: REQUESTS_AT_ONCE }, work));
-  return { sealed, upload: toText(nonce) };
+  await send(0);
+  const resume = async () => send((await (await ask()).json()).next);
+  return { sealed, upload: toText(nonce), resume };
 }
 
 // A name that the format takes: its end counts, since it says what the file is.

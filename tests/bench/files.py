@@ -91,8 +91,7 @@ def _sent(service: Service, folder: Path, path: Path, _: str) -> dict[str, float
     keys, reader = sealing.derive_keys(sealing.new_token()), secrets.token_bytes(32)
     began = time.perf_counter()
     with files.sources([str(path)]) as sources:
-        sealed, upload = files.upload(service, keys, "", sources)
-    key = service.put(keys, sealed, False, None, upload).key
+        key = files.Upload(service, keys, "", sources).put(has_passphrase=False).key
     put = time.perf_counter()
     sealed = service.reveal(key, keys, reader, lambda: None)
     _, index = sealed_files.open_note(keys, sealed)
@@ -219,8 +218,8 @@ def _put(service: Service, path: Path, folder: Path) -> Callable[[], None]:
     """Put a note with a file; what is returned reads it."""
     keys, reader = sealing.derive_keys(sealing.new_token()), secrets.token_bytes(32)
     with files.sources([str(path)]) as sources:
-        sealed, upload = files.upload(service, keys, "", sources)
-    key = service.put(keys, sealed, False, None, upload).key
+        upload = files.Upload(service, keys, "", sources)
+        key, sealed = upload.put(has_passphrase=False).key, upload.sealed
 
     def read() -> None:
         service.reveal(key, keys, reader, lambda: None)

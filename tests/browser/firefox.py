@@ -57,9 +57,11 @@ class Firefox:
     def __init__(self, profile: Path, **preferences):
         program = firefox_path()
         assert program, "firefox_path() tells whether there is one"
+        self._downloads = profile / "downloads"
+        saving = {"browser.download.folderList": 2, "browser.download.dir": str(self._downloads)}
         lines = (
             f"user_pref({json.dumps(name)}, {json.dumps(value)});"
-            for name, value in {**PREFERENCES, **preferences}.items()
+            for name, value in {**PREFERENCES, **saving, **preferences}.items()
         )
         (profile / "user.js").write_text("\n".join(lines))
         self._process = subprocess.Popen(
@@ -123,6 +125,16 @@ class Firefox:
         self._tabs[context] = Tab(self, context)
         self.call("browsingContext.activate", context=context)  # a page without the focus opens no message
         return self._tabs[context]
+
+    def downloaded(self, name):
+        """Wait until a file is saved; returns its bytes."""
+        path = self._downloads / name
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if path.exists() and path.stat().st_size and not list(self._downloads.glob("*.part")):
+                return path.read_bytes()
+            time.sleep(0.02)  # as for `find`
+        raise AssertionError(f"no {name} in time: {list(self._downloads.glob('*'))}")
 
     def close(self):
         with contextlib.suppress(BidiError):
@@ -197,6 +209,10 @@ class Tab:
         self._press(self.find(selector), let_go=False)
         self.find(until, text)
         self._act("pointer", [{"type": "pointerUp", "button": 0}])
+
+    def choose(self, selector, *paths):
+        """Choose files in a field, as its dialog would."""
+        self._call("input.setFiles", element=self.find(selector), files=[str(path) for path in paths])
 
     def _press(self, element, let_go):
         self._firefox.call(

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from server.pages import asset
-from tests.browser.conftest import status_of
+from tests.browser.conftest import open_without_script, status_of
 from tests.browser.test_reveal import ARE_LOADED
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "files-v1.json").read_text("utf-8"))
@@ -184,6 +184,65 @@ def test_files_alone_are_a_message(visitor, visit):
     assert saved(reader, "key.pem") == ("key.pem", b"secret key")
 
 
+def test_without_a_script_files_arrive_as_they_were(visit):
+    """The server seals and opens them; the page with the message stays, and each button works again."""
+    visitor = visit(java_script_enabled=False)
+    content = secrets.token_bytes(500_000)
+    page = visitor.open("/")
+    page.fill("#message", "see the files")
+    page.set_input_files("#file", [a_file("a.bin", content), a_file("<b>.html", b"<script>", "text/html")])
+    page.click("noscript button")
+    page = visitor.open(page.input_value("#link"))
+    open_without_script(page)
+
+    expect(page.locator("#text")).to_have_text("see the files")
+    for name, kept in (("a.bin", content), ("_b_.html", b"<script>"), ("a.bin", content)):
+        assert saved(visitor, name) == (name, kept)
+    expect(page.locator("#text")).to_have_text("see the files")
+
+
+def test_files_without_a_text_need_no_script(visit):
+    """The form takes them; the reader sees no empty message."""
+    visitor = visit(java_script_enabled=False)
+    page = visitor.open("/")
+    page.set_input_files("#file", [a_file("key.pem", b"secret key")])
+    page.click("noscript button")
+    page = visitor.open(page.input_value("#link"))
+    open_without_script(page)
+    expect(page.get_by_label("Save key.pem")).to_be_visible()
+    expect(page.locator("#text")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_files_of_one_kind_of_browser_are_read_by_the_other(visitor, visit, scripts):
+    """What a script has sealed, the server can open, and the other way round."""
+    content = secrets.token_bytes(200_000)
+    other = visit(java_script_enabled=False)
+    if scripts:
+        other.open(write(visitor, [a_file("a.bin", content)]).replace("#", "/"))
+        open_without_script(other.page)
+        assert saved(other, "a.bin") == ("a.bin", content)
+    else:
+        page = other.open("/")
+        page.set_input_files("#file", [a_file("a.bin", content)])
+        page.click("noscript button")
+        opened(visitor, page.input_value("#link"))
+        assert saved(visitor, "a.bin") == ("a.bin", content)
+
+
+def test_files_that_are_too_large_stay_for_a_script(visitor, visit):
+    """Without one, the page says so, and the message can still be read."""
+    content = secrets.token_bytes(1_100_000)
+    link = write(visitor, [a_file("a.bin", content)])
+    reader = visit(java_script_enabled=False)
+    reader.foresee("409")
+    reader.open(link.replace("#", "/"))
+    open_without_script(reader.page)
+    expect(reader.page.locator("main")).to_contain_text("Open it in a browser with JavaScript")
+    opened(visitor, link)
+    assert saved(visitor, "a.bin") == ("a.bin", content)
+
+
 def test_the_confirm_page_says_that_there_are_files(visitor):
     """And how large they are, before anybody opens them."""
     link = write(visitor, [a_file("a", bytes(3_000_000))])
@@ -226,6 +285,23 @@ def test_an_upload_goes_on_after_the_network_was_away(visitor, recorder):
     visitor.wait_for_swap()
 
     assert opened(visitor, page.input_value("#link")) == ""
+    assert saved(visitor, "a") == ("a", content)
+
+
+def test_chunks_that_the_server_lost_are_sent_again(visitor, msg_db):
+    """The put is refused, the chunks are sent from the first missing one on, and the put is repeated."""
+    visitor.foresee("409")
+    content, lost = secrets.token_bytes(2_500_000), []
+
+    def lose(route):
+        if not lost:
+            lost.append(msg_db("DELETE FROM chunk WHERE number IN (17, 30)"))
+        route.continue_()
+
+    visitor.page.route("**/post", lose)
+    link = write(visitor, [a_file("a", content)])
+    assert len([request for request in visitor.requests if request.url.endswith("/post")]) == 2
+    opened(visitor, link)
     assert saved(visitor, "a") == ("a", content)
 
 

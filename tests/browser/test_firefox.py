@@ -1,6 +1,7 @@
 """The main ways through the service in Debian's Firefox. How each page behaves in detail, Chromium's tests show."""
 
 import re
+import secrets
 
 import pytest
 
@@ -147,6 +148,24 @@ def test_a_message_that_the_server_sealed(front, tab):
     for link in (leave(front.url, "from curl"), hashed(leave(front.url, "from curl"))):
         tab.open(link)
         assert reveal(tab) == "from curl"
+
+
+def test_a_file_from_disk_to_disk(front, firefox, tab, tmp_path):
+    """A file that is chosen on the form arrives on the reader's disk as it was."""
+    content = secrets.token_bytes(1_300_000)
+    (tmp_path / "heron.bin").write_bytes(content)
+    tab.open(f"{front.url}/")
+    tab.find("[data-send]:enabled")
+    tab.fill("#message", MESSAGE)
+    tab.choose("#files", tmp_path / "heron.bin")
+    tab.find("[data-files] li", "heron.bin")
+    tab.click("[data-send]:enabled")
+    tab.find("h1[data-focus]", "sealed")
+    tab.open(tab.value("#link"))
+    assert reveal(tab) == MESSAGE
+    tab.click("[data-save]")
+    tab.find("[data-saved]")
+    assert firefox.downloaded("heron.bin") == content
 
 
 def test_a_dropped_file(front, tab):

@@ -9,6 +9,9 @@ import pytest
 
 from client import files
 from client.failures import Exit
+from client.http import Connection
+from client.service import Service
+from server import sealing
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "files-v1.json").read_text("utf-8"))
 
@@ -127,6 +130,58 @@ def test_a_lost_answer_costs_nothing(nw, sent, a_file, folder, way, request_, af
     link, _ = sent("", a_file("a", content))
     read(nw, link, folder)
     assert contents(folder) == {"a": content}
+
+
+class Forgetful(Service):
+    """A service whose database has lost chunks when the note is put for the first time."""
+
+    def __init__(self, url, lose):
+        super().__init__(Connection(url))
+        self._lose = lose
+
+    def put(self, *arguments):
+        lose, self._lose = self._lose, lambda: None
+        lose()
+        return super().put(*arguments)
+
+
+def test_chunks_that_the_service_lost_are_sent_again(nw, url, a_file, folder, msg_db):
+    """From the first missing one on; the note is then put, and its files are whole."""
+    content = secrets.token_bytes(2_500_000)
+    service = Forgetful(url, lambda: msg_db("DELETE FROM chunk WHERE number IN (17, 30)"))
+    token = sealing.new_token()
+    with files.sources([a_file("empty", b""), a_file("a", content)]) as sources:
+        placed = files.Upload(service, sealing.derive_keys(token), "hello", sources).put(False)
+    read(nw, f"{url}/{placed.key}#{token}", folder)
+    assert contents(folder) == {"a": content, "empty": b""}
+
+
+def test_a_file_that_has_changed_is_not_sent_again(url, a_file, msg_db):
+    """Other bytes in the place of sealed ones would tell something of both."""
+    path = Path(a_file("a", bytes(200_000)))
+
+    def lose():
+        msg_db("DELETE FROM chunk")
+        path.write_bytes(b"x" * 200_000)
+
+    with files.sources([str(path)]) as sources:
+        upload = files.Upload(Forgetful(url, lose), sealing.derive_keys(sealing.new_token()), "", sources)
+        with pytest.raises(files.Failure, match="changed while it was sent"):
+            upload.put(False)
+
+
+def test_a_service_that_loses_everything_is_given_up(url, a_file, msg_db):
+    """After a few times, the command says so."""
+
+    class Hopeless(Service):
+        def put(self, *arguments):
+            msg_db("DELETE FROM chunk")
+            return super().put(*arguments)
+
+    with files.sources([a_file("a", b"x")]) as sources:
+        keys = sealing.derive_keys(sealing.new_token())
+        with pytest.raises(files.Failure, match="again and again"):
+            files.Upload(Hopeless(Connection(url)), keys, "", sources).put(False)
 
 
 def test_a_changed_chunk_saves_nothing(nw, sent, a_file, folder, msg_db):

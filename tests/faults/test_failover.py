@@ -58,11 +58,12 @@ async def test_a_put_that_a_standby_was_not_waited_for_is_not_handed_out_yet(pri
 
 @pytest.mark.gen_test(timeout=60)
 async def test_a_put_with_files_that_a_standby_was_not_waited_for_is_not_handed_out_yet(primary_and_standby):
-    """The repeated put finds the first one, and waits for the standby as well."""
+    """The repeated put finds the first one, and waits for the standby as well. Chunks alone do not wait."""
     url = primary_and_standby.primary.url("msg_db")
     upload = b"u" * 32
     async with opened(url, 8000, PATIENT) as notes:
         await notes.files.begin(upload, FILE_BYTES)
+        primary_and_standby.standby.freeze()
         await notes.files.put_chunks(upload, 0, CHUNK)
         placed, too_soon = await while_the_standby_is_frozen(
             primary_and_standby, notes.put_with_files(a_note("proof"), upload)
@@ -70,7 +71,8 @@ async def test_a_put_with_files_that_a_standby_was_not_waited_for_is_not_handed_
         on_standby = primary_and_standby.on_standby(f"SELECT files FROM note WHERE key = '{placed.key}'")
 
         assert not too_soon
-        assert [bytes(files) for files, in on_standby] == [hashlib.sha256(upload).digest()]
+        chunks = primary_and_standby.on_standby("SELECT files FROM chunk")
+        assert [bytes(files) for files, in on_standby + chunks] == [hashlib.sha256(upload).digest()] * 2
 
 
 @pytest.mark.gen_test(timeout=60)

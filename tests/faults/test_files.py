@@ -65,9 +65,10 @@ def test_files_survive_kills_at_every_request(mortal, cluster, tmp_path, _):
     keys, reader, thief = sealing.derive_keys(sealing.new_token()), b"r" * 32, b"t" * 32
 
     with files.sources([str(tmp_path / "sent")]) as sources:
-        sealed, upload = files.upload(service, keys, "hello", sources)
-    key = service.put(keys, sealed, False, None, upload).key
-    assert service.reveal(key, keys, reader, lambda: None) == sealed
+        upload = files.Upload(service, keys, "hello", sources)
+        key = upload.put(has_passphrase=False).key
+    sealed = service.reveal(key, keys, reader, lambda: None)
+    assert sealed == upload.sealed
     message, index = sealed_files.open_note(keys, sealed)
     file_key = sealing.file_key_of(keys, sealed)
     (saved,) = files.save(service, key, reader, file_key, index, tmp_path)
@@ -87,7 +88,7 @@ def test_files_survive_kills_at_every_request(mortal, cluster, tmp_path, _):
         cursor.execute("SELECT count(*) FROM chunk")
         assert cursor.fetchall() == [(0,)]
     database.close()
-    assert len(connection.tried) == 1 + 3 + 1 + 1 + 3 + 1 + 1
+    assert len(connection.tried) >= 1 + 3 + 1 + 1 + 3 + 1 + 1  # chunks that a kill took are sent again
 
 
 class Cut(Connection):
@@ -135,8 +136,7 @@ def test_files_survive_cuts_at_any_byte(mortal, cluster, tmp_path, seed):
     service = Service(connection)
     keys = sealing.derive_keys(sealing.new_token())
     with files.sources([str(tmp_path / "sent")]) as sources:
-        sealed, upload = files.upload(service, keys, "hello", sources)
-    key = service.put(keys, sealed, False, None, upload).key
+        key = files.Upload(service, keys, "hello", sources).put(has_passphrase=False).key
     connections = [Cut(mortal, chance), Cut(mortal, chance)]
 
     def read(number):

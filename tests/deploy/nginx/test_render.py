@@ -88,7 +88,7 @@ def test_render_does_what_the_official_image_does(render):
 def test_the_body_limit_follows_the_longest_message(render):
     """nginx accepts what the server accepts: six times the longest message, and a little."""
     folder, _ = render(MAX_MESSAGE_BYTES="1000")
-    assert "client_max_body_size 38768;" in (folder / "conf.d/limits/post.conf").read_text()
+    assert "client_max_body_size 49768;" in (folder / "conf.d/limits/post.conf").read_text()
 
 
 def test_every_process_of_every_host_is_an_upstream(render):

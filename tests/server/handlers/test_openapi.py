@@ -115,6 +115,8 @@ async def test_the_document_s_fields_are_the_server_s():
         "UploadToBegin": inputs.UPLOAD_FIELDS,
         "UploadAlone": inputs.CANCEL_FIELDS,
         "ChunksToFetch": inputs.CHUNKS_FIELDS,
+        "FileToSave": inputs.FILE_FIELDS,
+        "MessageWithFiles": inputs.FORM_FIELDS,
         "Confirmed": inputs.CONFIRM_FIELDS,
         "SharedText": inputs.SHARED_FIELDS,
     }
