@@ -16,12 +16,11 @@ import threading
 import time
 import urllib.parse
 
-import psycopg2
 import pytest
 
 from server import schema
 from tests.browser.conftest import Recorder
-from tests.conftest import fresh_database
+from tests.conftest import fresh_database, statements
 from tests.server_process import ROOT, serving
 
 PATIENCE = 60  # seconds for what has to come
@@ -80,15 +79,8 @@ def url(way):
 @pytest.fixture
 def msg_db(_service):
     """Runs a statement in the service's msg-db."""
-    connection = psycopg2.connect(_service[1])
-    connection.autocommit = True
-
-    def run(statement, parameters=()):
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-
-    yield run
-    connection.close()
+    with statements(_service[1]) as run:
+        yield run
 
 
 @pytest.fixture

@@ -61,15 +61,21 @@ def test_at_a_terminal_it_says_what_to_do(terminal):
     assert person.end() == 0
 
 
-def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
-    """The prompt is on the terminal, even if the message comes from it, and shows nothing."""
+def sending(terminal, passphrase, again):
+    """A person who types a message and two passphrases."""
     person = terminal("send", "--passphrase")
     person.wait_for("Ctrl+D")
     person.type("hello\n\x04")
     person.wait_for("Passphrase: ")
-    person.type("willow bark tea\n")
+    person.type(f"{passphrase}\n")
     person.wait_for("again: ")
-    person.type("willow bark tea\n")
+    person.type(f"{again}\n")
+    return person
+
+
+def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
+    """The prompt is on the terminal, even if the message comes from it, and shows nothing."""
+    person = sending(terminal, "willow bark tea", "willow bark tea")
 
     assert person.end() == 0
     assert b"willow" not in person.screen
@@ -79,13 +85,7 @@ def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
 
 def test_two_passphrases_that_differ_send_nothing(terminal, way):
     """A slip of the fingers would lock the message for ever."""
-    person = terminal("send", "--passphrase")
-    person.wait_for("Ctrl+D")
-    person.type("hello\n\x04")
-    person.wait_for("Passphrase: ")
-    person.type("willow bark tea\n")
-    person.wait_for("again: ")
-    person.type("willow bark te\n")
+    person = sending(terminal, "willow bark tea", "willow bark te")
 
     assert person.end() == 2
     assert b"The two passphrases differ" in person.screen
