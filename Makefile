@@ -65,11 +65,12 @@ messages: $(VENV)/dev.installed  ## collect the sentences of pages and problems,
 	    --keyword Problem:2 --keyword unavailable .
 	@for file in $(LOCALES)/*.po; do \
 	    $(BIN)/pybabel --quiet update --input-file $(LOCALES)/messages.pot --output-file $$file --locale \
-	        $$(basename $$file .po | tr - _) --no-fuzzy-matching --ignore-obsolete --omit-header --width 110 && \
+	        $$(basename $$file .po | tr - _) --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 110 && \
 	    $(BIN)/pybabel --quiet compile --input-file $$file --output-file $${file%.po}.mo || exit 1; done
+	$(BIN)/python -m nginx.texts
 	$(BIN)/python -m pytest -q tests/server/test_languages.py
 
-LOCKS := build server kgs local dev deploy helm bench
+LOCKS := build server kgs local dev client deploy helm bench
 lock:  ## pin the packages of requirements/*.in, with hashes (needs uv)
 	@for name in $(LOCKS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-header --override requirements/overrides.txt \
@@ -169,8 +170,8 @@ deploy: push  ## push, then create or upgrade everything on AWS
 
 # Long runs, started by hand. They write their results into docs/reliability.md.
 .PHONY: faults faults-mutants failover soak
-faults: $(VENV)/dev.installed  ## inject each kind of fault at least 20 times, under load (15 minutes)
-	FAULTS=long $(BIN)/python -m pytest -q tests/faults/test_locks.py
+faults: $(VENV)/dev.installed  ## inject each kind of fault at least 20 times, under load (half an hour)
+	FAULTS=long $(BIN)/python -m pytest -q tests/faults/test_locks.py tests/faults/test_files.py
 	$(BIN)/python -m tests.faults faults
 
 faults-mutants: $(VENV)/dev.installed  ## remove each piece of the fault handling, and check that the tests fail

@@ -8,25 +8,27 @@ import sys
 
 from client import terminal
 from client.arguments import PROGRAM, parse, parser, run_command
-from client.failures import Exit, Failure
+from client.failures import Exit, Failure, interrupted
 from client.settings import Settings
 
 
 def main() -> int:
     arguments = sys.argv[1:]
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    as_json = "--json" in own
+    terminal.set_manner(os.environ, as_json)
     if not arguments:
-        terminal.notice(parser().format_help())
+        terminal.say(parser().format_help())
         return int(Exit.USAGE)
     try:
         options = parse(arguments)
         options.environment = os.environ
         return int(run_command(options, Settings.from_env(os.environ)))
     except Failure as failure:
-        own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        _report(failure, "--json" in own)
+        _report(failure, as_json)
         return int(failure.code)
     except KeyboardInterrupt:
-        terminal.notice("")  # the line on which the terminal has shown ^C
+        _report(interrupted(), as_json)
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:  # of the help, whose end nobody reads
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -35,9 +37,11 @@ def main() -> int:
 
 def _report(failure: Failure, as_json: bool) -> None:
     if as_json:
-        terminal.notice(json.dumps(failure.as_json()))
+        terminal.say(json.dumps(failure.as_json()))
     else:
-        terminal.notice(f"{PROGRAM}: {failure.detail}")
+        if failure.code is Exit.INTERRUPTED:
+            terminal.say("")  # the line on which the terminal has shown ^C
+        terminal.say_error(PROGRAM, failure.detail)
 
 
 if __name__ == "__main__":

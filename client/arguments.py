@@ -17,6 +17,10 @@ DESCRIPTION = """\
 Send and read messages that destroy themselves. They are sealed and opened on this computer: the
 service never sees a message, a passphrase or a whole link."""
 EPILOG = """\
+example:
+  export NOTE_WHISPERER_URL=https://notes.example.org
+  printf %s "$password" | note-whisperer send
+
 "note-whisperer COMMAND --help" describes a command. The manual has all exit codes: man note-whisperer."""
 
 
@@ -59,7 +63,9 @@ class Parser(argparse.ArgumentParser):
         )
         missing = re.fullmatch(r"the following arguments are required: ([\w, -]+)", message)
         flag = re.fullmatch(r"argument (-[\w-]+).*: ignored explicit argument .*", message)
-        if about:
+        if message.startswith("argument COMMAND: invalid choice"):
+            detail = "There is no such command."
+        elif about:
             detail = f"{about[1]} {about[2]}.".replace("expected one argument", "needs a value")
             detail = detail.replace("not allowed with argument", "cannot be used together with")
         elif missing:
@@ -67,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         elif flag:
             detail = f"{flag[1]} takes no value."
         else:
-            detail = "There is an argument too many, or a command or an option that does not exist."
+            detail = "The arguments are not right."
         raise UsageError(f"{detail} See {self.prog} --help.")
 
 
@@ -81,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    commands = top.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(
             name,
@@ -110,10 +116,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                 "Secrets do not belong on the command line: other people on this computer can see them there, and the"
                 f" shell keeps them in its history. Instead of {name}=…, {_SECRET_OPTIONS[name]}."
             )
-    options = parser().parse_args(arguments[:at])
+    options, unknown = parser().parse_known_args(arguments[:at])
     options.command = arguments[at + 1 :]
-    if options.command and options.name != "run":
-        raise UsageError(f"There is an argument too many. See {PROGRAM} {options.name} --help.")
+    if unknown and options.name == "run" and not options.command:
+        raise UsageError(run.NO_COMMAND)
+    if unknown or options.command and options.name != "run":
+        raise UsageError(
+            f"There is an argument too many, or an option that does not exist. See {PROGRAM} {options.name} --help."
+        )
     return options
 
 

@@ -20,7 +20,9 @@ EPILOG = "example:\n  note-whisperer destroy 'https://notes.example.org/Ab3_x/re
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "link", metavar="LINK-or-RECEIPT", help="@FILE or - (standard input) takes it from there"
+        "link",
+        metavar="LINK-or-RECEIPT",
+        help="the link or the receipt; @FILE or - (standard input) to take it from there",
     )
 
 

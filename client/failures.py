@@ -32,6 +32,8 @@ class Exit(enum.IntEnum):
     EXPIRED = 9, "wait: the message expired unread."
     UNREAD = 10, "wait: the message was still unread when the time was over."
     DIFFERS = 11, "verify: the service answers something else than the manifest says."
+    CANNOT_RUN = 126, "run: the command could not be started. Its messages were opened, and are gone."
+    NOT_FOUND = 127, "run: the command was not found. Nothing was opened."
     INTERRUPTED = 130, "Interrupted with Ctrl+C."
 
 
@@ -58,3 +60,8 @@ class UsageError(Failure):
 
     def __init__(self, detail: str) -> None:
         super().__init__(Exit.USAGE, detail)
+
+
+def interrupted() -> Failure:
+    """What Ctrl+C leads to."""
+    return Failure(Exit.INTERRUPTED, "Interrupted.")

@@ -12,8 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
-import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from client.failures import Exit, Failure, UsageError
+from client.progress import Progress, in_bytes
 from client.service import Service
 from server import sealed_files
 from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, File
@@ -31,7 +30,6 @@ Result = TypeVar("Result")
 
 NONCE_LENGTH = 32
 AT_ONCE = 3  # requests under way
-SHOWN_EVERY = 1.0  # seconds between two lines about the progress
 LONGEST_NAME = 200  # bytes of a name on the disk
 
 
@@ -49,12 +47,12 @@ def sources(paths: Sequence[str]) -> Iterator[list[Source]]:
         found = []
         for path in paths:
             try:
+                if not Path(path).is_file():  # opening a pipe might wait for ever
+                    raise UsageError(
+                        "Only plain files can be sent. For a folder or a device, make an archive. Nothing was sent."
+                    )
                 opened = stack.enter_context(open(path, "rb"))
                 size = os.fstat(opened.fileno()).st_size
-                if not Path(path).is_file():
-                    raise UsageError(
-                        "Only plain files can be sent. For a folder or a device, make an archive."
-                    )
             except OSError as error:
                 raise UsageError(f"A file could not be read: {error.strerror}. Nothing was sent.") from None
             kind = mimetypes.guess_type(path)[0] or ""
@@ -85,7 +83,7 @@ def upload(service: Service, keys: DerivedKeys, message: str, files: list[Source
     file_bytes = sealed_files.stream_length(index)
     count = sealed_files.chunk_count(file_bytes)
     service.begin_upload(nonce, file_bytes)
-    progress = Progress("Sent", file_bytes)
+    progress = Progress("Sending", file_bytes, in_bytes)
 
     def put(first: int, chunks: bytes, size: int) -> int:
         service.put_chunks(nonce, first, chunks)
@@ -179,7 +177,7 @@ def save(
     """
     file_bytes = sealed_files.stream_length(files)
     count = sealed_files.chunk_count(file_bytes)
-    progress = Progress("Fetched", file_bytes)
+    progress = Progress("Fetching", file_bytes, in_bytes)
 
     def fetches() -> Iterator[Callable[[], bytes]]:
         for first in range(0, count, MAX_CHUNKS):
@@ -251,33 +249,3 @@ def safe_name(name: str) -> str:
     while len((start + end).encode("utf-8")) > LONGEST_NAME:
         start = start[:-1]
     return start + end or "file"
-
-
-class Progress:
-    """Tells a person at a terminal how far an upload or a download is, on one line of standard error."""
-
-    def __init__(self, done: str, all_bytes: int) -> None:
-        self._words, self._all, self._done = done, all_bytes, 0
-        self._start = self._shown = time.monotonic()
-        self._is_there = sys.stderr is not None and sys.stderr.isatty()
-
-    def add(self, size: int) -> None:
-        self._done += size
-        now = time.monotonic()
-        over = self._done >= self._all
-        if not self._is_there or now - self._shown < SHOWN_EVERY and not (over and self._shown > self._start):
-            return
-        self._shown = now
-        left = (now - self._start) * (self._all - self._done) / self._done
-        line = f"{self._words}: {in_bytes(self._done)} of {in_bytes(self._all)}, {left:.0f} s left"
-        print(f"\r{line:<60}", end="\n" if over else "", file=sys.stderr, flush=True)
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes for a person: 3.4 MB."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit != "MB" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

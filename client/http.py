@@ -29,8 +29,10 @@ STALLED_SECONDS = 15.0  # an answer that stops arriving is as lost as one that b
 ANSWER_SECONDS = 120.0  # for the whole of it
 LARGEST_ANSWER = 64 << 20  # bytes
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0)  # seconds after each lost answer
+GETS = 3  # until a whole answer arrives
 LONGEST_DETAIL = 1000  # characters of an answer that are shown
 
+BROKEN_OFF = "The answer broke off."
 INSECURE = "--insecure-http"
 BINARY = "application/octet-stream"
 REQUESTS_AT_ONCE = 4  # to one service
@@ -108,12 +110,19 @@ class Connection:
         self._pool = _pool(url.scheme, url.hostname or "")
 
     def get(self, path: str, headers: Mapping[str, str]) -> Raw:
-        """Ask once for what is at a path, as a browser would: with these headers and no others. Raises Failure."""
+        """Ask for what is at a path, as a browser would: with these headers and no others. Raises Failure."""
         own = {"User-Agent": urllib3.util.SKIP_HEADER, "Accept-Encoding": urllib3.util.SKIP_HEADER}
-        try:
-            return self._exchange("GET", path, {**own, **headers})
-        except Lost as lost:
-            raise Failure(Exit.UNREACHABLE, f"{self.origin} cannot be reached. {lost}") from None
+        for pause in itertools.chain(PAUSES[: GETS - 1], [None]):
+            try:
+                answer = self._exchange("GET", path, {**own, **headers})
+                if not answer.body and "Content-Length" not in answer.headers:
+                    raise Lost(BROKEN_OFF)  # headers that break off look like whole ones
+                return answer
+            except Lost as lost:
+                if pause is None:
+                    raise Failure(Exit.UNREACHABLE, f"{self.origin} cannot be reached. {lost}") from None
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """End the connection; a further request makes another."""
@@ -206,13 +215,13 @@ class Connection:
                 f"{self.origin} redirects to {place}, which is not followed. If that is the service, use its address.",
             )
         if not body and status != 204:
-            raise Lost("The answer broke off.")  # headers that break off look like whole ones
+            raise Lost(BROKEN_OFF)  # headers that break off look like whole ones
         content = None
         if "json" in headers.get("Content-Type", "").lower():
             try:
                 content = json.loads(body)
             except (ValueError, RecursionError):
-                raise Lost("The answer broke off.") from None
+                raise Lost(BROKEN_OFF) from None
         is_binary = status == 200 and headers.get("Content-Type") == BINARY
         answer = Answer(status, headers, content, body if is_binary else b"")
         # A portal of a hotel, or another program at this address.
@@ -279,7 +288,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(cause, socket.gaierror):
         return "Its name is not known here."
     if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
-        return "The encrypted connection failed."
+        return "The encrypted connection failed. Does the service use https at this address?"
     if isinstance(cause, OSError) and cause.strerror:
         return f"{cause.strerror}."
     return "There was no answer in time." if isinstance(error, TimeoutError) else "The connection broke off."

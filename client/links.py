@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from client import terminal
 from client.failures import UsageError
 from server import sealing
 
@@ -58,7 +59,7 @@ def text_of(argument: str) -> str:
     """The link itself, or what a file (@FILE) or standard input (-) holds in its place. Raises UsageError."""
     try:
         if argument == "-":
-            return sys.stdin.read(LONGEST).strip()
+            return _typed()
         if argument.startswith("@"):
             with Path(argument[1:]).open(encoding="utf-8") as file:
                 return file.read(LONGEST).strip()
@@ -66,6 +67,15 @@ def text_of(argument: str) -> str:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"The link could not be read: {reason}.") from None
     return argument.strip()
+
+
+def _typed() -> str:
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed: there is no link.")
+    if not sys.stdin.isatty():
+        return sys.stdin.read(LONGEST).strip()
+    terminal.say("Paste it here, then press Enter.")
+    return sys.stdin.readline(LONGEST).strip()
 
 
 def link(argument: str) -> Link:
@@ -116,7 +126,9 @@ def origin_of(url: str) -> str:
         host, port, parts = "", None, urlsplit("")
     is_origin = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username is not None)
     if parts.scheme not in ("http", "https") or not host or not is_origin:
-        raise UsageError("The address of the service has the form https://HOST, without a name or a path.")
+        raise UsageError(
+            "The address of the service has the form https://HOST, without a user name and without a path."
+        )
     host = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, default) else "")

@@ -23,10 +23,15 @@ class Option(NamedTuple):
     flags: list[str]
     value: str | None
     help: str
+    is_repeated: bool = False
 
     @property
     def takes_file(self) -> bool:
         return self.value == "FILE"
+
+    @property
+    def takes_folder(self) -> bool:
+        return self.value == "FOLDER"
 
 
 class Part(NamedTuple):
@@ -38,6 +43,11 @@ class Part(NamedTuple):
     description: str
     epilog: str
     options: list[Option]
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether words that are no options are files."""
+        return any(option.takes_file and not option.flags for option in self.options)
 
 
 def parts() -> list[Part]:
@@ -54,6 +64,7 @@ def _part(name: str, sub: argparse.ArgumentParser) -> Part:
             list(action.option_strings),
             None if action.nargs == 0 else str(action.metavar),
             (action.help or "").replace("%%", "%"),
+            action.nargs == "*" or isinstance(action, argparse._AppendAction),
         )
         for action in sub._actions
         if action.help != argparse.SUPPRESS
@@ -63,7 +74,12 @@ def _part(name: str, sub: argparse.ArgumentParser) -> Part:
 
 
 def _arguments(options: list[Option]) -> str:
-    return " ".join(["[options]", *[str(option.value) for option in options if not option.flags]])
+    words = [
+        f"[{option.value} ...]" if option.is_repeated else str(option.value)
+        for option in options
+        if not option.flags
+    ]
+    return " ".join(["[options]", *words])
 
 
 def man_page() -> str:
@@ -98,7 +114,9 @@ def _man_lines() -> Iterator[str]:
         URL: "The address of the service that send uses, such as https://notes.example.org.",
         TOKEN: "The access token for that service, if it asks for one. It is sent to no other address.",
         "HTTPS_PROXY, NO_PROXY": "The proxy to use, http://HOST:PORT, and the names that need none.",
-        "SSL_CERT_FILE": "A file with further certificate authorities, instead of those of the system.",
+        "SSL_CERT_FILE": "A file with certificate authorities, instead of those of the system.",
+        "NO_COLOR, TERM=dumb": "No colours. With TERM=dumb, no line that shows progress either. Both are for"
+        " terminals only, and --json has neither.",
     }.items():
         yield from (".TP", f".B {_roff(name)}", _roff(meaning))
     yield ".SH FILES"
@@ -110,12 +128,11 @@ def _man_lines() -> Iterator[str]:
     yield ".SH EXIT STATUS"
     for code in Exit:
         yield from (".TP", f".B {int(code)}", _roff(code.meaning))
-    yield from (".TP", ".B 126, 127", "run: the command cannot be started, or was not found.")
     yield ".SH ERRORS"
     yield (
         "With \\-\\-json, an error is a JSON object on standard error: error (the name of the exit code), exit (its"
         " number), detail (a text for people), and what else is known, such as ending, tries_left, retry_after (in"
-        " seconds) or opened (the names of the messages that run has already opened)."
+        " seconds) or opened (the names of the messages that run has already opened). Nothing else is written there."
     )
 
 
@@ -134,9 +151,11 @@ def _roff(text: str) -> str:
 
 def bash() -> str:
     """The completion of bash."""
-    valued = [option for part in parts() for option in part.options if option.value]
-    files = sorted({flag for option in valued for flag in option.flags if option.takes_file})
-    values = sorted({flag for option in valued for flag in option.flags if not option.takes_file})
+    options = [option for part in parts() for option in part.options if option.value]
+    files = sorted({flag for option in options for flag in option.flags if option.takes_file})
+    folders = sorted({flag for option in options for flag in option.flags if option.takes_folder})
+    flags = {flag for option in options for flag in option.flags}
+    values = sorted(flags.difference(files, folders))
     cases = "\n".join(
         f"        {part.name}) options='{' '.join(flag for option in part.options for flag in option.flags)}' ;;"
         for part in parts()
@@ -145,14 +164,25 @@ def bash() -> str:
 # shellcheck shell=bash
 # Completion of {PROGRAM} for bash, made by client/manual.py.
 _note_whisperer() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} options=''
+    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} options='' at
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W '{" ".join(part.name for part in parts())} --help --version' -- "$word")
         return
     fi
+    for ((at = 2; at < COMP_CWORD; at++)); do
+        if [[ ${{COMP_WORDS[at]}} == -- ]]; then # what follows is a command of its own
+            if ((at + 1 == COMP_CWORD)); then
+                mapfile -t COMPREPLY < <(compgen -c -- "$word")
+            else
+                mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            fi
+            return
+        fi
+    done
     case $previous in
         {"|".join(files)}) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        {"|".join(folders)}) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
         {"|".join(values)}) return ;;
     esac
     case ${{COMP_WORDS[1]}} in
@@ -160,6 +190,8 @@ _note_whisperer() {{
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    elif [[ ${{COMP_WORDS[1]}} == @({"|".join(part.name for part in parts() if part.takes_files)}) ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
     fi
 }}
 complete -o filenames -F _note_whisperer {PROGRAM}
@@ -173,11 +205,11 @@ def zsh() -> str:
 #compdef {PROGRAM}
 # Completion of {PROGRAM} for zsh, made by client/manual.py.
 _note_whisperer() {{
-    local -a commands=(
+    local -a ours=(
 {commands}
     )
     if (( CURRENT == 2 )); then
-        _describe command commands
+        _describe command ours
         return
     fi
     shift words
@@ -191,21 +223,32 @@ _note_whisperer "$@"
 
 
 def _zsh_case(part: Part) -> str:
-    lines = [f"        {part.name})", "            _arguments \\"]
+    lines = [f"        {part.name})"]
+    if part.name == "run":  # what follows -- is a command of its own
+        lines.append("            local at=${words[(ie)--]}")
+        lines.append("            if (( at < CURRENT )); then")
+        lines.append("                shift $at words")
+        lines.append("                (( CURRENT -= at ))")
+        lines.append("                _normal")
+        lines.append("                return")
+        lines.append("            fi")
+    lines.append("            _arguments \\")
     for option in part.options:
+        value = f":{option.value}:{_zsh_action(option)}" if option.value else ""
+        repeated = "*" if option.is_repeated else ""
         if not option.flags:
-            lines.append(f"                {_quoted(f':{option.value}:')} \\")
+            lines.append(f"                {_quoted(f'{repeated}{value}')} \\")
         for flag in option.flags:
             words = (
                 option.help.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
             )
-            value = f":{option.value}:{'_files' if option.takes_file else ''}" if option.value else ""
-            repeated = "*" if flag.startswith("--secret") else ""
             lines.append(f"                {_quoted(f'{repeated}{flag}[{words}]{value}')} \\")
-    if part.name == "run":
-        lines.append("                '*::command:_normal' \\")
     lines[-1] = lines[-1].removesuffix(" \\")
     return "\n".join([*lines, "            ;;", ""])
+
+
+def _zsh_action(option: Option) -> str:
+    return "_files -/" if option.takes_folder else "_files" if option.takes_file else ""
 
 
 def fish() -> str:
@@ -222,12 +265,25 @@ def fish() -> str:
                 for flag in option.flags
             )
             if flags:
-                value = (" -r -F" if option.takes_file else " -x") if option.value else ""
+                value = _fish_value(option) if option.value else ""
                 words = _quoted(option.help)
                 lines.append(
                     f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {part.name}' {flags}{value} -d {words}"
                 )
+        if part.takes_files:
+            lines.append(f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {part.name}' -F")
+    # What follows -- is a command of its own.
+    lines.append(
+        f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from run; and contains -- -- (commandline -opc)' -x"
+        ' -a \'(complete -C (commandline -cp | string replace -r "^.*? -- " ""))\''
+    )
     return "\n".join(lines) + "\n"
+
+
+def _fish_value(option: Option) -> str:
+    if option.takes_folder:
+        return " -x -a '(__fish_complete_directories)'"
+    return " -r -F" if option.takes_file else " -x"
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,7 @@ import secrets
 from typing import NamedTuple
 
 from client import passphrases, terminal
-from client.failures import Exit, Failure
+from client.failures import Exit, Failure, interrupted
 from client.links import Link
 from client.service import Service, Status, WrongPassphrase
 from client.terminal import moment
@@ -65,18 +65,18 @@ def open_note(
         Failure: the detail says what became of the message.
     """
     reader = secrets.token_bytes(READER_LENGTH)
-    lost = False
+    question, lost = prompt, False
 
     def on_lost() -> None:
         nonlocal lost
         if not lost:
-            terminal.notice("No answer arrived. Asking again: the service keeps it for a minute.")
+            terminal.warn("No answer arrived. Asking again: the service keeps it for a minute.")
         lost = True
 
     while True:
         stretched = b""
         if status.has_passphrase:
-            words = passphrase if passphrase is not None else passphrases.ask(prompt)
+            words = passphrase if passphrase is not None else passphrases.ask(question)
             stretched = sealing.stretch(link.token, words)
         keys = sealing.derive_keys(link.token, stretched)
         try:
@@ -85,11 +85,11 @@ def open_note(
         except WrongPassphrase as wrong:
             if passphrase is not None or not status.has_passphrase or not wrong.tries_left:
                 raise Failure(Exit.PASSPHRASE, wrong.detail, tries_left=wrong.tries_left) from None
-            terminal.notice(wrong.detail)
+            question = f"{wrong.detail}\n{prompt}"
         except Failure as failure:
             raise _perhaps_opened(failure) if lost else failure from None
         except KeyboardInterrupt:
-            raise _perhaps_opened(Failure(Exit.INTERRUPTED, "Interrupted.")) from None
+            raise _perhaps_opened(interrupted()) from None
     try:
         message, files = sealed_files.open_any(keys, sealed)
         return Opened(link.key, message, reader, keys.mark, files, sealing.file_key_of(keys, sealed))
@@ -109,4 +109,4 @@ def acknowledge(service: Service, opened: Opened) -> None:
     try:
         service.received(opened.key, opened.reader, opened.mark, bool(opened.files))
     except Failure:
-        terminal.notice("The receipt will not say that you confirmed it: the service could not be told.")
+        terminal.warn("The receipt will not say that you confirmed it: the service could not be told.")

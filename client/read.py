@@ -10,6 +10,7 @@ from client.failures import Exit, Failure, UsageError
 from client.http import Connection
 from client.links import link as link_in
 from client.opening import Opened
+from client.progress import in_bytes
 from client.service import Service, Status
 from client.settings import Settings
 
@@ -74,7 +75,7 @@ def _folder(output: str | None, status: Status) -> Path | None:
         return None
     if output is None:
         raise UsageError(
-            f"The message has files ({files.in_bytes(status.file_bytes)}). Say where to save them: --output FOLDER."
+            f"The message has files ({in_bytes(status.file_bytes)}). Say where to save them: --output FOLDER."
             " It was not opened."
         )
     return files.prepare_folder(output, status.file_bytes)
@@ -87,7 +88,7 @@ def _save(service: Service, opened: Opened, folder: Path | None) -> list[Path]:
 
 
 def _show(message: str, saved: list[Path], options: argparse.Namespace) -> None:
-    for path in saved if not options.json else ():
+    for path in saved:
         terminal.notice(f"Saved: {path}")
     if options.json:
         members = {"files": [str(path) for path in saved]} if saved else {}

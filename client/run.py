@@ -11,7 +11,7 @@ import sys
 from typing import NamedTuple, NoReturn
 
 from client import opening, passphrases, terminal
-from client.failures import Exit, Failure, UsageError
+from client.failures import Exit, Failure, UsageError, interrupted
 from client.http import Connection
 from client.links import Link
 from client.links import link as link_in
@@ -31,10 +31,9 @@ example:
 The environment of a process can be read by its own user, and is handed on to the processes that it starts.
 With --secret-fd, NAME is the path of a file (/dev/fd/N) that the command can read as often as it likes."""
 USAGE = "note-whisperer run --secret NAME=LINK … [--secret-fd NAME=LINK …] [options] -- COMMAND …"
+NO_COMMAND = f"Which command? Put it behind two hyphens: {USAGE}"
 
 LONGEST_VARIABLE = 131072 - 1024  # bytes: Linux takes 128 KiB for each, with its name
-CANNOT_RUN = 126
-NOT_FOUND = 127
 
 
 class Secret(NamedTuple):
@@ -60,16 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     passphrases.add_arguments(parser)
 
 
-def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Start the command in place of this one. Returns only if that is impossible. Raises Failure."""
+def run(options: argparse.Namespace, settings: Settings) -> NoReturn:
+    """Start the command in place of this one. Raises Failure."""
     if not options.command:
-        raise UsageError(f"Which command? Put it behind two hyphens: {USAGE}")
+        raise UsageError(NO_COMMAND)
     secrets = _secrets(options)
     if shutil.which(options.command[0]) is None:
-        terminal.notice(
-            f"note-whisperer: the command {options.command[0]} was not found. Nothing was opened."
+        raise Failure(
+            Exit.NOT_FOUND, f"There is no program {options.command[0]}. Nothing was opened.", opened=[]
         )
-        return NOT_FOUND
     passphrase = passphrases.given(options)
     services = [Service(Connection(secret.link.origin, options.insecure_http)) for secret in secrets]
     opened = _open(secrets, services, passphrase)
@@ -79,11 +77,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             variables[secret.name] = (
                 _file(note.message) if secret.in_file else _variable(secret.name, note.message)
             )
+        for service, note in zip(services, opened, strict=True):
+            opening.acknowledge(service, note)
     except Failure as failure:
         raise _with_opened(failure, [secret.name for secret in secrets]) from None
-    for service, note in zip(services, opened, strict=True):
-        opening.acknowledge(service, note)
-    return _replace(options.command, variables, [secret.name for secret in secrets])
+    except KeyboardInterrupt:
+        raise _with_opened(interrupted(), [secret.name for secret in secrets]) from None
+    _replace(options.command, variables, [secret.name for secret in secrets])
 
 
 def _secrets(options: argparse.Namespace) -> list[Secret]:
@@ -145,6 +145,8 @@ def _open(secrets: list[Secret], services: list[Service], passphrase: str | None
     except Failure as failure:
         failure.detail = f"{current}: {failure.detail}"
         raise _with_opened(failure, names) from None
+    except KeyboardInterrupt:
+        raise _with_opened(interrupted(), names) from None
     return opened
 
 
@@ -174,7 +176,7 @@ def _file(message: str) -> str:
     return f"/dev/fd/{descriptor}"
 
 
-def _replace(command: list[str], variables: dict[str, str], names: list[str]) -> int | NoReturn:
+def _replace(command: list[str], variables: dict[str, str], names: list[str]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
@@ -183,8 +185,8 @@ def _replace(command: list[str], variables: dict[str, str], names: list[str]) ->
     try:
         os.execvpe(command[0], command, variables)  # nosec B606 # the person's own command, without a shell
     except OSError as error:
-        terminal.notice(
-            f"note-whisperer: the command could not be started: {error.strerror}."
-            f" Already opened, and now gone: {', '.join(names)}."
-        )
-    return CANNOT_RUN
+        raise Failure(
+            Exit.CANNOT_RUN,
+            f"The command could not be started: {error.strerror}. Already opened, and now gone: {', '.join(names)}.",
+            opened=names,
+        ) from None

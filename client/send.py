@@ -126,7 +126,7 @@ def _message(path: str | None) -> str:
             if sys.stdin is None:
                 raise UsageError("Standard input is closed: there is no message.")
             if sys.stdin.isatty():
-                terminal.notice("Type the message. End with Enter, then Ctrl+D.")
+                terminal.say("Type the message. End with Enter, then Ctrl+D.")
             data = sys.stdin.buffer.read(LARGEST_MESSAGE + 1)
     except OSError as error:
         raise UsageError(f"The message could not be read: {error.strerror}.") from None
@@ -156,7 +156,7 @@ def _put(service: Service, message: str, passphrase: str | None, options: argpar
     receipt = f"{link.address}/receipt#{keys.receipt}"
     if options.json:
         return terminal.write_json({"link": str(link), "receipt": receipt, "expires_at": placed.expires_at})
-    terminal.write_line(str(link))
+    terminal.write_link(str(link))
     terminal.notice(
         f"It opens once, until {terminal.moment(placed.expires_at)}."
         f" Your receipt, which shows whether it was read:\n{receipt}"
@@ -166,7 +166,7 @@ def _put(service: Service, message: str, passphrase: str | None, options: argpar
 
 def _tell_of_other_name(service: Service, placed: Placed) -> None:
     if placed.origin is not None and placed.origin != service.origin:
-        terminal.notice(
+        terminal.warn(
             f"The service calls itself {placed.origin}. If your reader knows it by that address, put it in place of"
             f" {service.origin} in the link."
         )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from client.failures import Exit, Failure
 from client.http import Answer, Connection
 from client.links import KEY
-from client.settings import TOKEN
+from client.settings import TOKEN, URL
 from server import sealed_files, sealing
 from server.sealing import DerivedKeys, to_text
 
@@ -91,7 +91,7 @@ class Service:
         answer = self._connection.post("/post", fields, self._headers, patience)
         key, expires_at = answer.member("key", str), answer.member("expires_at", str)
         if answer.status != 201:
-            raise failure_of(answer)
+            raise self._refusal(answer)
         if key is None or expires_at is None or not KEY.fullmatch(key):
             raise _not_as_agreed()
         url = answer.member("url", str) or ""
@@ -101,12 +101,24 @@ class Service:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
+    def _refusal(self, answer: Answer) -> Failure:
+        """Why nothing may be put, and what that has to do with the token."""
+        failure = failure_of(answer)
+        if answer.status == 401 and self._token:
+            failure.detail += f" The token in {TOKEN} was sent; it is not one of this service."
+        elif answer.status == 401:
+            failure.detail += (
+                f" With this command, the token is set as {TOKEN}, and is sent to the service in {URL} only:"
+                " see note-whisperer send --help."
+            )
+        return failure
+
     def begin_upload(self, upload: bytes, file_bytes: int) -> None:
         """Begin to upload files; all of them together have this many bytes, padded. Raises Failure."""
         fields = {"upload": to_text(upload), "file_bytes": file_bytes}
         answer = self._connection.post("/upload", fields, self._headers)
         if answer.status != 200:
-            raise failure_of(answer)
+            raise self._refusal(answer)
 
     def put_chunks(self, upload: bytes, first: int, chunks: bytes) -> None:
         """Upload chunks of files, from the number `first` on. Raises Failure."""
@@ -207,9 +219,6 @@ def failure_of(answer: Answer) -> Failure:
     match answer.status:
         case 404 | 409:
             return Failure(Exit.GONE, answer.detail, **members)
-        case 401:
-            hint = f" With this command, the token is set as {TOKEN}: see note-whisperer send --help."
-            return Failure(Exit.REFUSED, answer.detail + hint, **members)
         case 429 if answer.member("field", str) == "passphrase":
             return Failure(Exit.PASSPHRASE, answer.detail, **members)
         case status if status >= 500 and answer.is_passing:

@@ -27,7 +27,9 @@ EPILOG = "example:\n  note-whisperer status 'https://notes.example.org/Ab3_x/rec
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "link", metavar="LINK-or-RECEIPT", help="@FILE or - (standard input) takes it from there"
+        "link",
+        metavar="LINK-or-RECEIPT",
+        help="the link or the receipt; @FILE or - (standard input) to take it from there",
     )
 
 

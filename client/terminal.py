@@ -12,12 +12,78 @@ import os
 import select
 import sys
 import unicodedata
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 from client.failures import Exit, Failure, UsageError
 
 TERMINAL = "/dev/tty"
+
+# Legible on a dark and on a light screen.
+BOLD, WARNING, ERROR = "1", "35", "1;31"
+
+_LINE_START = "\r\x1b[K"  # of the current line, which it empties
+
+
+class _Manner:
+    """How to write to standard error, and whether a passing line is there."""
+
+    says_errors_only = False
+    has_colours = False
+    can_replace_lines = False
+    has_passing_line = False
+
+
+def set_manner(environment: Mapping[str, str], as_json: bool) -> None:
+    """With JSON, only errors are said. Otherwise, people at a terminal get colours and passing lines.
+
+    NO_COLOR turns colours off, and TERM=dumb both.
+    """
+    is_able = (environment.get("TERM") or "dumb") != "dumb"
+    _Manner.says_errors_only = as_json
+    _Manner.can_replace_lines = is_able and not as_json
+    _Manner.has_colours = is_able and not as_json and not environment.get("NO_COLOR")
+
+
+def coloured(text: str, colour: str, stream: TextIO | None) -> str:
+    """The text as this stream shows it."""
+    if stream is None or not _Manner.has_colours or not stream.isatty():
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def show_passing(parts: Sequence[str]) -> None:
+    """Show a line that the next output replaces: as many of its parts as fit, for a person at a terminal."""
+    if sys.stderr is None or not _Manner.can_replace_lines:
+        return
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:  # it is no terminal
+        return
+    line = ""
+    for part in parts:
+        if len(line) + len(part) >= columns:  # a full line would wrap
+            break
+        line += part
+    _print(_LINE_START + line)
+    _Manner.has_passing_line = True
+
+
+def _end_passing() -> None:
+    if _Manner.has_passing_line:
+        _Manner.has_passing_line = False
+        _print(_LINE_START)
+
+
+def _print(text: str) -> None:
+    """To standard error. If nobody reads it, that must not end what the command does."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def shown(text: str) -> str:
@@ -40,6 +106,7 @@ def write_result(data: bytes) -> None:
     """Write to standard output, at once and whole. Raises Failure if nobody reads it or there is no room."""
     if sys.stdout is None:
         raise Failure(Exit.FAILED, "Standard output is closed.")
+    _end_passing()
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -59,10 +126,36 @@ def write_json(members: dict[str, Any]) -> None:
     write_line(json.dumps(members))
 
 
+def write_link(link: str) -> None:
+    """Write a link to standard output, on a line of its own."""
+    write_line(coloured(link, BOLD, sys.stdout))
+
+
 def notice(text: str) -> None:
-    """Tell the person something on standard error."""
-    if sys.stderr is not None:
-        print(shown(text), file=sys.stderr, flush=True)
+    """Tell the person something on standard error. Programs that want JSON do not get it."""
+    if not _Manner.says_errors_only:
+        say(text)
+
+
+def warn(text: str) -> None:
+    """Tell the person that something is not as they expect. The same for programs."""
+    if not _Manner.says_errors_only:
+        _write_error(coloured(shown(text), WARNING, sys.stderr))
+
+
+def say(text: str) -> None:
+    """Write lines to standard error, whoever reads them."""
+    _write_error(shown(text))
+
+
+def say_error(program: str, text: str) -> None:
+    """Tell the person why the command ends."""
+    _write_error(f"{coloured(f'{program}:', ERROR, sys.stderr)} {shown(text)}")
+
+
+def _write_error(text: str) -> None:
+    _end_passing()
+    _print(text + "\n")
 
 
 def refuse_lost_output() -> None:

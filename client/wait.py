@@ -10,6 +10,7 @@ from client.failures import Exit, Failure
 from client.http import Connection
 from client.links import Receipt
 from client.links import receipt as receipt_in
+from client.progress import in_time
 from client.send import lifetime
 from client.service import DELIVERY_SECONDS, Service, Status
 from client.settings import Settings
@@ -34,12 +35,14 @@ ENDINGS = {"destroyed": Exit.DESTROYED, "expired": Exit.EXPIRED}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("receipt", metavar="RECEIPT", help="@FILE or - (standard input) takes it from there")
+    parser.add_argument(
+        "receipt", metavar="RECEIPT", help="the receipt; @FILE or - (standard input) to take it from there"
+    )
     parser.add_argument(
         "--timeout",
         metavar="TIME",
         type=lifetime,
-        help="give up after 30m, 12h or so; the default is to wait on",
+        help="give up after 30m, 12h or so (default: wait until the message ends)",
     )
 
 
@@ -56,7 +59,9 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
             end = Exit.UNREAD if status.state == "unread" else Exit.UNCONFIRMED
             break
         # Soon after it was read, the confirmation comes.
-        time.sleep(min(pause if status.state == "unread" else FIRST_PAUSE, left))
+        seconds = min(pause if status.state == "unread" else FIRST_PAUSE, left)
+        terminal.show_passing(_where(status, seconds))
+        time.sleep(seconds)
         pause = min(2 * pause, LONGEST_PAUSE)
         status = _again(service, receipt, status)
     if options.json:
@@ -64,6 +69,16 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
     else:
         terminal.write_line(in_words(receipt, status))
     return end
+
+
+def _where(status: Status, seconds: float) -> list[str]:
+    """What a person sees meanwhile."""
+    said = "Unread" if status.state == "unread" else "Read, and not yet confirmed"
+    return [
+        f"{said} at {time.strftime('%H:%M:%S')}.",
+        f" Asking again after {in_time(seconds)}.",
+        " Ctrl+C changes nothing.",
+    ]
 
 
 def _end(receipt: Receipt, status: Status) -> Exit | None:
@@ -81,6 +96,6 @@ def _again(service: Service, receipt: Receipt, status: Status) -> Status:
         return service.status(receipt.key, receipt.link_proof)
     except Failure as failure:
         if failure.code is Exit.UNREACHABLE or failure.members.get("status") == 429:
-            terminal.notice(f"{failure.detail} Waiting on.")
+            terminal.warn(f"{failure.detail} Waiting on.")
             return status
         raise

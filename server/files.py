@@ -1,4 +1,4 @@
-"""The sealed chunks of notes with files, and their SQL: upload, put with a note, fetch, purge.
+"""The sealed chunks of notes with files, and their SQL: upload, put with a note, fetch. `purge.py` purges them.
 
 A writer begins an upload, puts its chunks in any order, and puts the note with it: only then is there a note.
 A reveal hands the chunks over to the reader's delivery in the statement that deletes the note (`notes.py`);
@@ -10,20 +10,13 @@ client knows.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-from binascii import b2a_base64
-from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from server.database import Database, PreparedStatement, Row, Unavailable
+from server.database import Database, PreparedStatement, Row, base64_of
+from server.places import MAX_FETCHES, MAX_PUTS, Places
 from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, chunk_count
-
-# Requests with chunks that are at work; further ones are refused, and their clients repeat them.
-MAX_PUTS = 8
-MAX_FETCHES = 32  # an answer counts until its client has taken it
-PURGED_AT_ONCE = 4  # notes with files: at the default limit up to 400 MB
 
 
 class NoSuchUpload(Exception):
@@ -49,28 +42,6 @@ class Upload(NamedTuple):
     next: int
 
 
-class Busy(Unavailable):
-    """Too many requests with chunks are at work."""
-
-
-class Places:
-    """Bounds how many requests are at work, and so their bytes in memory."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """One place, for a `with`. Raises Busy if none is free."""
-        if not self._free:
-            raise Busy("too many requests with chunks of files are at work")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
-
-
 class Files:
     """The files of one msg-db."""
 
@@ -86,15 +57,23 @@ class Files:
             file_bytes: of all files together, padded and not yet sealed.
 
         Raises:
-            NoSuchUpload: its hour is over, or it was begun with another length.
+            NoSuchUpload: its hour is over, its note was put, or it was begun with another length.
             Unavailable: the msg-db cannot be reached.
         """
         id_ = id_of(upload)
-        await self._run(self.BEGIN, id_, str(file_bytes))
+        # Shielded: a client that hangs up in the middle would cost the pool a connection.
+        await asyncio.shield(self._begin(id_, file_bytes))
         found = await self._state(id_)
         if found.chunks != chunk_count(file_bytes):
             raise NoSuchUpload()
         return found
+
+    async def _begin(self, id_: str, file_bytes: int) -> None:
+        deadline = asyncio.get_running_loop().time() + self._database.max_wait
+        async with self._database.connection(deadline) as connection:
+            await connection.query(self.BEGIN, (id_, str(file_bytes)), begin=True)
+            ((taken,),) = await connection.query(self.TAKEN, (id_,))
+            await connection.query("ROLLBACK" if taken else "COMMIT")
 
     BEGIN = PreparedStatement(
         "begin_upload",
@@ -103,6 +82,17 @@ class Files:
         INSERT INTO upload (id, file_bytes)
         VALUES (decode($1, 'base64'), $2::bigint)
         ON CONFLICT (id) DO NOTHING
+        """,
+    )
+
+    # If a repeated request arrives after its note was put, the end of a second upload would delete the note's
+    # chunks. A later statement than BEGIN, which may have waited for that put and does not see its note.
+    TAKEN = PreparedStatement(
+        "upload_taken",
+        "text",
+        """
+        SELECT EXISTS (SELECT FROM note WHERE files = decode($1, 'base64'))
+            OR EXISTS (SELECT FROM delivery WHERE files = decode($1, 'base64'))
         """,
     )
 
@@ -139,13 +129,14 @@ class Files:
         """
         count = -(-len(chunks) // SEALED_CHUNK_BYTES)
         with self.puts.taken():
-            rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), _text(chunks))
+            rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), base64_of(chunks))
         if not rows:
             raise NoSuchUpload()
         if rows != [(True,)]:
             raise Misfit("not the chunks that the upload's length asks for")
 
-    # The lock makes a purge or a put of the note wait, so that no chunk is left behind. `number` counts from 0.
+    # The lock makes the upload's end and the put of the note wait, so that no chunk is left behind. `number`
+    # counts from 0.
     PUT_CHUNKS = PreparedStatement(
         "put_chunks",
         "text, text, text, text",
@@ -158,7 +149,7 @@ class Files:
                     - first::bigint * {CHUNK_BYTES} + 16 * count AS fits
             FROM upload, given
             WHERE id = decode($1, 'base64') AND at > now() - interval '1 hour'
-            FOR KEY SHARE OF upload
+            FOR SHARE OF upload
         ), stored AS (
             INSERT INTO chunk (files, number, sealed)
             SELECT id, first + number,
@@ -173,7 +164,21 @@ class Files:
 
     async def cancel(self, upload: bytes) -> None:
         """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""
-        await self._run(self.CANCEL, id_of(upload))
+        id_ = id_of(upload)
+        await self._run(self.END, id_)
+        await self._run(self.CANCEL, id_)
+
+    # An upload that has ended takes no more chunks. To end it waits for those that are on their way, so only a
+    # later statement sees all of them.
+    END = PreparedStatement(
+        "end_upload",
+        "text",
+        """
+        UPDATE upload
+        SET at = '-infinity'
+        WHERE id = decode($1, 'base64')
+        """,
+    )
 
     CANCEL = PreparedStatement(
         "cancel_upload",
@@ -181,7 +186,7 @@ class Files:
         """
         WITH cancelled AS (
             DELETE FROM upload
-            WHERE id = decode($1, 'base64')
+            WHERE id = decode($1, 'base64') AND at = '-infinity'
             RETURNING id
         )
         DELETE FROM chunk
@@ -218,8 +223,6 @@ class Files:
             rows = await connection.query(self.PUT_NOTE, (id_, key, *columns))
             if not rows:
                 rows = await connection.query(self.FIND_NOTE, (id_, link_verifier, sealed))
-            if connection.notices:
-                raise Unavailable("the database did not wait for its standby")
         if rows:
             return rows[0][0], rows[0][1]
         state = await self._state(id_)
@@ -270,11 +273,12 @@ class Files:
         """,
     )
 
-    async def fetch(self, delivery: bytes, first: int) -> bytes:
+    async def fetch(self, delivery: bytes, first: int, now: str) -> bytes:
         """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
 
         Args:
             delivery: as `notes.delivery_id` makes it from the reader's nonce.
+            now: by the other of two clocks. The hour is counted by the earlier one.
 
         Returns:
             Nothing if there is no such delivery or chunk.
@@ -282,19 +286,20 @@ class Files:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        rows = await self._run(self.FETCH, _text(delivery), str(first))
+        rows = await self._run(self.FETCH, base64_of(delivery), str(first), now)
         return b"".join([sealed for sealed, in rows])
 
     FETCH = PreparedStatement(
         "fetch_chunks",
-        "text, text",
+        "text, text, timestamptz",
         f"""
         SELECT sealed
         FROM chunk
         WHERE files = (
                 SELECT files
                 FROM delivery
-                WHERE id = decode($1, 'base64') AND clock_timestamp() - at < interval '1 hour'
+                WHERE id = decode($1, 'base64')
+                    AND least(clock_timestamp(), $3) - at < interval '1 hour'
             )
             AND number >= $2::integer
             AND number < $2::bigint + {MAX_CHUNKS}
@@ -304,7 +309,7 @@ class Files:
 
     async def received(self, delivery: bytes) -> None:
         """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
-        await self._run(self.RECEIVED, _text(delivery))
+        await self._run(self.RECEIVED, base64_of(delivery))
 
     RECEIVED = PreparedStatement(
         "received_chunks",
@@ -315,88 +320,6 @@ class Files:
         """,
     )
 
-    async def purge(self, now: datetime) -> int:
-        """Delete files whose time is over: expired notes, deliveries and uploads after an hour.
-
-        Args:
-            now: by the earlier of two clocks; see `Notes.purge`.
-
-        Returns:
-            The number of expired notes.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        expired, more = 0, True
-        while more:
-            counts = []
-            for statement in (self.PURGE_NOTES, self.PURGE_DELIVERIES, self.PURGE_UPLOADS):
-                ((count,),) = await self._database.execute(statement, (now, PURGED_AT_ONCE))
-                counts.append(int(count))
-            expired += counts[0]
-            more = PURGED_AT_ONCE in counts
-        return expired
-
-    PURGE_NOTES = """
-    WITH deleted AS (
-        DELETE FROM note
-        WHERE key IN (
-            SELECT key
-            FROM note
-            WHERE files IS NOT NULL AND expires_at <= least(now(), %s)
-            ORDER BY expires_at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING key, link_verifier, expires_at, files
-    ), ended AS (
-        INSERT INTO ending (key, link_verifier, how, at)
-        SELECT key, link_verifier, 'expired', expires_at FROM deleted
-    ), emptied AS (
-        DELETE FROM chunk
-        WHERE files IN (SELECT files FROM deleted)
-    )
-    SELECT count(*) FROM deleted
-    """
-
-    PURGE_DELIVERIES = """
-    WITH deleted AS (
-        DELETE FROM delivery
-        WHERE id IN (
-            SELECT id
-            FROM delivery
-            WHERE files IS NOT NULL AND at < %s - interval '1 hour'
-            ORDER BY at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING files
-    ), emptied AS (
-        DELETE FROM chunk
-        WHERE files IN (SELECT files FROM deleted)
-    )
-    SELECT count(*) FROM deleted
-    """
-
-    PURGE_UPLOADS = """
-    WITH deleted AS (
-        DELETE FROM upload
-        WHERE id IN (
-            SELECT id
-            FROM upload
-            WHERE at < %s - interval '1 hour'
-            ORDER BY at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING id
-    ), emptied AS (
-        DELETE FROM chunk
-        WHERE files IN (SELECT id FROM deleted)
-    )
-    SELECT count(*) FROM deleted
-    """
-
     async def _run(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
         # Shielded: a client that hangs up in the middle would cost the pool a connection.
         return await asyncio.shield(self._database.execute(statement, parameters))
@@ -404,8 +327,4 @@ class Files:
 
 def id_of(upload: bytes) -> str:
     """The id of an upload, as base64: the SHA-256 of its writer's nonce."""
-    return _text(hashlib.sha256(upload).digest())
-
-
-def _text(data: bytes | memoryview) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
+    return base64_of(hashlib.sha256(upload).digest())

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from babel import Locale
+from babel import Locale, localedata
 from babel.dates import format_date, format_time, get_datetime_format
 from babel.numbers import format_decimal
 
@@ -43,10 +43,25 @@ NAMES = {
     "ja": "日本語",
 }
 DEFAULT = "en"
+
+# Lists for generated passphrases, in static/: where a free one has words that are easily typed, else the English one.
+WORD_LISTS = {
+    "en": "vendor/eff-short-wordlist-1.txt",
+    "fr": "vendor/bip39-french-2.4.0.txt",
+    "es": "vendor/bip39-spanish-2.4.0.txt",
+    "pt-BR": "vendor/bip39-portuguese-2.4.0.txt",
+    "it": "vendor/bip39-italian-2.4.0.txt",
+    "cs": "vendor/bip39-czech-2.4.0.txt",
+}
 MAX_RANGES = 20  # of an Accept-Language header that are looked at; browsers send up to ten
 
 # What RFC 4647 does not say: the language that comes closest to a tag.
 _CLOSEST = {"pt": "pt-BR", "zh": "zh-Hans", "zh-cn": "zh-Hans", "zh-sg": "zh-Hans", "iw": "he"}
+# Of Babel's data, what dates, times and numbers take. All of it would be a megabyte for each language.
+_NEEDED = frozenset(
+    "character_order date_formats datetime_formats day_period_rules day_periods days decimal_formats"
+    " default_numbering_system eras months number_symbols numbering_systems time_formats".split()
+)
 _OTHER_SCRIPTS = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 _RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?")
 
@@ -87,7 +102,8 @@ class Language:
     def __init__(self, tag: str) -> None:
         self.tag = tag  # BCP 47
         self.name = NAMES[tag]
-        self._locale = Locale.parse("en-GB" if tag == DEFAULT else tag, sep="-")
+        self.word_list = WORD_LISTS.get(tag, WORD_LISTS[DEFAULT])
+        self._locale = _lean_locale("en-GB" if tag == DEFAULT else tag)
         self.direction = self._locale.text_direction  # "ltr" or "rtl"
         catalogue = gettext.NullTranslations()
         if tag != DEFAULT:
@@ -147,6 +163,16 @@ class Language:
         hour = format_time(there, "short", locale=self._locale)
         both = str(get_datetime_format("medium", locale=self._locale))
         return both.replace("'", "").replace("{1}", day).replace("{0}", f"{hour} UTC")
+
+
+def _lean_locale(tag: str) -> Locale:
+    """Babel's locale. Babel keeps its data for ever, and that of the locales that it is made from, root first."""
+    locale = Locale.parse(tag, sep="-")
+    for name in ("root", locale.language, str(locale)):
+        data = localedata.load(name)
+        for unneeded in data.keys() - _NEEDED:
+            del data[unneeded]
+    return locale
 
 
 LANGUAGES = {tag: Language(tag) for tag in NAMES}

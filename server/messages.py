@@ -155,8 +155,8 @@ class Messages:
         return await self._notes.received(key, reader, mark)
 
     async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
-        """Some chunks of the files that this reader revealed. Returns and raises what `Files.fetch` does."""
-        return await self._notes.files.fetch(delivery_id(key, reader), first)
+        """Some chunks of the files that this reader revealed. Returns and raises what `Notes.chunks` does."""
+        return await self._notes.chunks(key, reader, first)
 
     @property
     def files(self) -> Files:

@@ -1,4 +1,4 @@
-"""Sealed notes and their SQL: put, peek, reveal, destroy, purge. `sealing.py` seals and opens them.
+"""Sealed notes and their SQL: put, peek, reveal, destroy. `sealing.py` seals them, `purge.py` purges them.
 
 The promise: a note is shown to one reader. A reader that gave a nonce may fetch it again for a minute, so
 it loses nothing if its connection or this process dies. A reader without a nonce is answered once: it
@@ -13,7 +13,7 @@ import hashlib
 import math
 import secrets
 import time
-from binascii import b2a_base64, unhexlify
+from binascii import unhexlify
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,10 +21,11 @@ from typing import NamedTuple, TypeVar
 
 import psycopg2
 
-from server.database import Database, PreparedStatement, Row, Unavailable
+from server.database import Database, PreparedStatement, Row, Unavailable, base64_of
 from server.files import Files, Incomplete, NoSuchUpload
 from server.group_commit import GroupCommit, NotSent
 from server.keys import KeyLeaser
+from server.purge import Purge
 
 Result = TypeVar("Result")
 
@@ -33,7 +34,6 @@ Result = TypeVar("Result")
 MAX_COMMIT_WAIT = 45.0
 RETRY_INTERVAL = 0.2
 WORKERS = 2  # groups of puts, and groups of reveals, that are with the database at the same time
-PURGE_BATCH = 500
 MAX_REVEALED_BYTES = 32 << 20  # of sealed notes that one group of reveals may bring into memory
 
 
@@ -139,8 +139,7 @@ class Notes:
         self._database = database
         self._keys = keys
         self.files = Files(database)
-        self._clock_offset: datetime | None = None  # the msg-db's clock when the monotonic clock was 0
-        self._forgotten_at: datetime | None = None  # when deliveries were last purged, by the msg-db's clock
+        self.purge = Purge(database)
         self._max_commit_wait = min(MAX_COMMIT_WAIT, 9 * database.timeout)
         self._puts = GroupCommit(self._put_group, WORKERS, database.max_wait)
         max_members = max(1, MAX_REVEALED_BYTES // max_sealed_bytes)
@@ -228,10 +227,7 @@ class Notes:
 
         async def put(deadline: float) -> dict[str, datetime]:
             async with self._database.connection(deadline) as connection:
-                rows = await connection.query(self.PUT, columns)
-                if connection.notices:
-                    raise Unavailable("the database did not wait for its standby")
-                return dict(rows)
+                return dict(await connection.query(self.PUT, columns))
 
         expires_at = await self._retry(put)
         return [expires_at.get(key) for key, _ in group]
@@ -530,7 +526,7 @@ class Notes:
                 raise Unavailable("a reader hung up: try again without it")
             written = any(what in ("revealed", "wrong") for _, what, *_ in rows)
             if len(outcomes) < len(group):
-                past = (keys, link_verifiers, deliveries, self._expected_now())
+                past = (keys, link_verifiers, deliveries, self.purge.expected_now())
                 for ordinal, sealed, how, at in await connection.query(self.PAST, past):
                     if sealed is not None:
                         outcomes.setdefault(ordinal, unhexlify(sealed))
@@ -546,9 +542,8 @@ class Notes:
                 attempts = [unconfirmed[id_] for id_ in unconfirmed if (id_,) in found] + attempts
             unconfirmed[receipt] = outcomes
             await connection.query(self.COMMIT)
-            # A failed transaction answers ROLLBACK; a warning says that the standby was not waited for.
-            if connection.status != "COMMIT" or connection.notices:
-                raise Unavailable("the reveal may not be durable")
+            if connection.status != "COMMIT":  # a failed transaction answers ROLLBACK
+                raise Unavailable("the reveal was rolled back")
         return _of_all(attempts)
 
     DESTROY = PreparedStatement(
@@ -586,7 +581,21 @@ class Notes:
         status = await self.status(key, link_verifier)
         if isinstance(status, Ending) and status.how != "destroyed":
             raise Ended(status)
-        return status is not None
+        return status is not None and bool(
+            await self._select(self.FIND_DESTROYED, key, base64_of(link_verifier))
+        )
+
+    # It writes the row, so that its COMMIT waits for a standby, and covers the COMMIT that destroyed the note.
+    FIND_DESTROYED = PreparedStatement(
+        "find_destroyed",
+        "text, text",
+        """
+        UPDATE ending
+        SET how = how
+        WHERE key = $1::char(5) AND link_verifier = decode($2, 'base64') AND how = 'destroyed'
+        RETURNING at
+        """,
+    )
 
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         """Forget the sealed bytes of a delivery, and keep the reader's mark with the note's ending.
@@ -655,6 +664,10 @@ class Notes:
         found = await self._retry(receive)
         return [id_.hex() in found for id_, _ in group]
 
+    async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
+        """Some chunks of the files that this reader revealed. Returns and raises what `Files.fetch` does."""
+        return await self.files.fetch(delivery_id(key, reader), first, self.purge.expected_now())
+
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0
     ) -> Result:
@@ -674,109 +687,6 @@ class Notes:
             if time.monotonic() - start + RETRY_INTERVAL > max(self._database.timeout, longer()):
                 raise error from None
             await asyncio.sleep(RETRY_INTERVAL)
-
-    # One process at a time ("nwpg" in ASCII). Rows that are being revealed are skipped, not waited for.
-    PURGE_NOTES = """
-    WITH deleted AS (
-        DELETE FROM note
-        WHERE (SELECT pg_try_advisory_xact_lock(1853321319))
-            AND key IN (
-                SELECT key
-                FROM note
-                WHERE expires_at <= now() AND files IS NULL
-                ORDER BY expires_at
-                LIMIT %s
-                FOR UPDATE SKIP LOCKED
-            )
-        RETURNING key, link_verifier, expires_at
-    ), ended AS (
-        INSERT INTO ending (key, link_verifier, how, at)
-        SELECT key, link_verifier, 'expired', expires_at FROM deleted
-    )
-    SELECT count(*) FROM deleted
-    """
-
-    async def purge(self) -> tuple[int, bool]:
-        """Delete a batch of expired notes and of old endings, unless another process is purging.
-
-        Notes with files are left to `purge_files`.
-
-        Returns:
-            The number of deleted notes, and whether there may be more of either.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        now = await self._careful_now()
-        ((notes,),) = await self._database.execute(self.PURGE_NOTES, (PURGE_BATCH,))
-        ((endings,),) = await self._database.execute(self.PURGE_ENDINGS, (now, PURGE_BATCH))
-        return int(notes), PURGE_BATCH in (notes, endings)
-
-    PURGE_ENDINGS = """
-    WITH deleted AS (
-        DELETE FROM ending
-        WHERE (key, link_verifier) IN (
-            SELECT key, link_verifier
-            FROM ending
-            WHERE at < %s - interval '7 days'
-            ORDER BY at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING key
-    )
-    SELECT count(*) FROM deleted
-    """
-
-    async def purge_deliveries(self) -> None:
-        """Forget sealed bytes that were delivered more than 60 seconds ago, and deliveries after ten minutes.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        now = await self._careful_now()
-        since = self._forgotten_at
-        everything = since is None or now < since  # the first time, and after the clock was set back
-        await self._database.execute(self.FORGET_DELIVERED, ("-infinity" if everything else since, now))
-        self._forgotten_at = now
-        await self._database.execute(self.PURGE_DELIVERIES, (now,))
-
-    # Only what the last pass has not read, and a minute more: a COMMIT may come later than its row's time.
-    FORGET_DELIVERED = """
-    UPDATE delivery
-    SET sealed = NULL
-    WHERE sealed IS NOT NULL
-        AND at >= %s::timestamptz - interval '2 minutes'
-        AND at < %s - interval '60 seconds'
-    """
-
-    PURGE_DELIVERIES = """
-    DELETE FROM delivery
-    WHERE at < %s - interval '10 minutes' AND files IS NULL
-    """
-
-    async def purge_files(self) -> int:
-        """Delete what `Files.purge` says. Returns the number of expired notes. Raises Unavailable."""
-        return await self.files.purge(await self._careful_now())
-
-    async def _careful_now(self) -> datetime:
-        """The earlier of two clocks: if the database's clock jumps forward, fresh deliveries must stay."""
-        now = await self._now()
-        if self._clock_offset is None:
-            self._clock_offset = now - timedelta(seconds=time.monotonic())
-        return min(now, self._clock_offset + timedelta(seconds=time.monotonic()))
-
-    def _expected_now(self) -> str:
-        """What the database's clock should say, by the monotonic clock; "infinity" before the first purge."""
-        if self._clock_offset is None:
-            return "infinity"
-        return (self._clock_offset + timedelta(seconds=time.monotonic())).isoformat()
-
-    NOW = "SELECT now()"
-
-    async def _now(self) -> datetime:
-        ((now,),) = await self._database.execute(self.NOW)
-        return now  # type: ignore[no-any-return]  # rows are not typed
 
 
 def _outcome(what: str, sealed: str | None, tries_left: int, wait: float | None, now: datetime) -> Outcome:
@@ -812,7 +722,3 @@ def _of_all(attempts: list[dict[int, Outcome]]) -> dict[int, Outcome]:
 def delivery_id(key: str, reader: bytes) -> bytes:
     """SHA-256 of the key and the reader's nonce: the same nonce for another note is another delivery."""
     return hashlib.sha256(key.encode("ascii") + reader).digest()
-
-
-def base64_of(data: bytes) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")

@@ -6,6 +6,8 @@ import http
 from collections.abc import Mapping
 from typing import Any
 
+from server.languages import text
+
 # The kinds of problems that need no further distinction, by status. A kind never changes its meaning.
 KINDS = {
     400: "bad-request",
@@ -76,6 +78,8 @@ def gone() -> Problem:
     )
 
 
-def unavailable(detail: str = "The service cannot do this right now. Please try again soon.") -> Problem:
+def unavailable(
+    detail: str = text("The service cannot do this right now. Please try again soon."),
+) -> Problem:
     """The databases are away or overloaded. Nothing was lost."""
     return Problem(503, detail, headers={"Retry-After": "2"})

@@ -23,6 +23,7 @@ from server.messages import Messages
 from server.notes import Notes
 from server.pages import Pages
 from server.posting import Posting
+from server.purge import Purge
 from server.service import Service
 from server.settings import Settings
 
@@ -80,9 +81,9 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
         metrics.LAST_PURGE.labels(what).set_to_current_time()
     background = [
         asyncio.create_task(_check_schemas({schema.KEY_DB: key_db, schema.MSG_DB: msg_db})),
-        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge, notes))),
-        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, partial(_purge_deliveries, notes))),
-        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge_files, notes))),
+        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge_notes, notes.purge))),
+        asyncio.create_task(_every(DELIVERY_PURGE_INTERVAL, partial(_purge_deliveries, notes.purge))),
+        asyncio.create_task(_every(PURGE_INTERVAL, partial(_purge_files, notes.purge))),
         asyncio.create_task(_every(KEYS_LEFT_INTERVAL, partial(_measure_keys_left, key_db))),
         asyncio.create_task(_every(STORED_BYTES_INTERVAL, partial(_measure_stored_bytes, service))),
         asyncio.create_task(_every(FREE_MEMORY_INTERVAL, _return_free_memory)),
@@ -132,23 +133,23 @@ async def _every(interval: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(interval)
 
 
-async def _purge(notes: Notes) -> None:
+async def _purge_notes(purge: Purge) -> None:
     loop, more = asyncio.get_running_loop(), True
     while more:
         began = loop.time()
-        count, more = await notes.purge()
+        count, more = await purge.notes()
         metrics.NOTES_EXPIRED.inc(count)
         await asyncio.sleep((loop.time() - began) * (1 / PURGE_SHARE - 1))
     metrics.LAST_PURGE.labels("notes").set_to_current_time()
 
 
-async def _purge_deliveries(notes: Notes) -> None:
-    await notes.purge_deliveries()
+async def _purge_deliveries(purge: Purge) -> None:
+    await purge.deliveries()
     metrics.LAST_PURGE.labels("deliveries").set_to_current_time()
 
 
-async def _purge_files(notes: Notes) -> None:
-    metrics.NOTES_EXPIRED.inc(await notes.purge_files())
+async def _purge_files(purge: Purge) -> None:
+    metrics.NOTES_EXPIRED.inc(await purge.files())
 
 
 async def _measure_keys_left(key_db: Database) -> None:

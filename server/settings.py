@@ -203,7 +203,6 @@ class Settings:
     log_level: str = _setting(
         "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
     )
-
     audit_log: bool = _setting(
         False,
         setting_values.boolean,
@@ -298,15 +297,3 @@ def text_of(name: str, env: Mapping[str, str]) -> str:
     if name.endswith("_DB_URL") and env.get(f"{name}_FILE"):
         return Path(env[f"{name}_FILE"]).read_text().strip()
     return env.get(name, "").strip()
-
-
-def settings_table() -> str:
-    """The README's table of settings, in Markdown."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for field in dataclasses.fields(Settings):
-        shown = field.metadata["shown"]
-        if shown is None and field.default not in (None, ()):
-            shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-        default = f"`{shown}`" if shown else ""
-        rows.append(f"| `{field.name.upper()}` | {default} | {field.metadata['meaning']} |")
-    return "\n".join(rows)

@@ -67,19 +67,12 @@ def postgres():
     with _data_dir() as folder:
         with embedded.running(folder) as running:
             # Nothing here has to survive a power cut, and disks are slow.
-            _execute(running, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+            with statements(running.url("postgres")) as run:
+                run("ALTER SYSTEM SET fsync = off")
+                run("SELECT pg_reload_conf()")
             for database in (schema.KEY_DB, schema.MSG_DB):
                 schema.migrate(running.url(database), database)
             yield running
-
-
-def _execute(postgres, *statements):
-    connection = psycopg2.connect(postgres.url("postgres"))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    connection.close()
 
 
 def fresh_database(postgres, template):
@@ -89,8 +82,23 @@ def fresh_database(postgres, template):
         template: schema.KEY_DB, without keys, or schema.MSG_DB, without notes.
     """
     name = f"{template}_{next(_numbers)}"
-    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    with statements(postgres.url("postgres")) as run:
+        run(f"CREATE DATABASE {name} TEMPLATE {template}")
     return postgres.url(name)
+
+
+@contextlib.contextmanager
+def statements(url):
+    """Runs statements in a database, each by itself: `run(statement, parameters)`."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+
+    def run(statement, parameters=()):
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+
+    yield run
+    connection.close()
 
 
 @pytest.fixture

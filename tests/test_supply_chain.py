@@ -1,5 +1,6 @@
 """What others have written is what we have looked at, and what proves our promises of security is there."""
 
+import configparser
 import hashlib
 import re
 
@@ -29,6 +30,23 @@ def test_every_package_of_a_lock_has_checksums(lock):
     requirements = re.split(r"(?<!\\)\n", lock.read_text().strip())
 
     assert [line for line in requirements if "==" not in line or "--hash=sha256:" not in line] == []
+
+
+def test_the_lock_of_the_client_is_what_setup_cfg_asks_for():
+    """`pip install .` and the lock mean the same packages, and the lock has the versions that the tests use."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    asked = setup["options"]["install_requires"].split()
+    lines = (ROOT / "requirements" / "client.in").read_text().splitlines()
+    pins = {name: set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / name).read_text(), re.M))
+            for name in ("client.txt", "dev.txt")}  # fmt: skip
+
+    assert [line for line in lines if not line.startswith(("#", "-c "))] == asked
+    assert pins["client.txt"] <= pins["dev.txt"]
+    assert {pin.partition("==")[0] for pin in pins["client.txt"]} == {
+        *(re.match(r"[\w-]+", package)[0] for package in asked),
+        *("cffi", "pycparser"),  # of cryptography
+    }
 
 
 def test_what_the_threat_model_names_as_its_proof_exists():

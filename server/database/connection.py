@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import select
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -158,6 +159,9 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             self.connection.notices.clear()
             await self.execute(sql, parameters)
             self.status = self._cursor.statusmessage
+            # A COMMIT that did not wait for its standby only warns of that. No statement here causes other notices.
+            if self.connection.notices:
+                raise Unavailable(f"the database warns: {self.connection.notices[0].splitlines()[0]}")
             # The deadline may have passed after the answer came: then the connection is closed, and this raises.
             return self._cursor.fetchall() if self._cursor.description else []
         except psycopg2.Error as error:
@@ -224,10 +228,10 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         """Whether the database hung up while the connection was idle: there is something to read."""
         return self.closed or bool(self._poller.poll(0))
 
-    @property
-    def notices(self) -> list[str]:
-        """The database's messages about the last statement, such as warnings."""
-        return list(self.connection.notices)
+
+def base64_of(data: bytes | memoryview) -> str:
+    """Bytes as a parameter of a prepared statement, which has to decode them."""
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ import tornado.web
 from server import audit, pages
 from server.clients import address_of, refuse_cross_site, refuse_other_host
 from server.database import Unavailable
-from server.handlers import inputs
+from server.handlers import bodies, inputs
 from server.httpd.handler import Handler
 from server.httpd.headers import Headers
 from server.keys import OutOfKeys
@@ -113,7 +113,7 @@ class BaseHandler(Handler):
     @property
     def problem_format(self) -> Format:
         """How to answer with a problem. That reveals nothing, so robots may get any format."""
-        sent_json = inputs.media_type_of(self.request) == inputs.JSON
+        sent_json = bodies.media_type_of(self.request) == bodies.JSON
         return answer_format(self.request.headers, Format.JSON if sent_json else Format.PAGE)
 
     @property

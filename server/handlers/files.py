@@ -9,7 +9,7 @@ from typing import TypeVar
 from tornado.iostream import StreamClosedError
 
 from server.files import Incomplete, Misfit, NoSuchUpload
-from server.handlers import inputs
+from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler
 from server.languages import text
 from server.problems import Problem
@@ -31,14 +31,14 @@ class UploadHandler(BaseHandler):
         service, settings = self.service, self.service.settings
         if not settings.max_file_bytes:
             raise Problem(404, "This service takes no files.")
-        fields = inputs.fields_of(self.request, inputs.UPLOAD_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.UPLOAD_FIELDS)
         upload, file_bytes = inputs.UPLOAD.of(fields, settings), inputs.FILE_BYTES.of(fields, settings)
         service.posting.admit_upload(self.request, file_bytes)
         begun = await with_problems(service.messages.files.begin(upload, file_bytes))
         self.answer_json({"chunks": begun.chunks, "next": begun.next})
 
     async def delete(self) -> None:
-        fields = inputs.fields_of(self.request, inputs.CANCEL_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.CANCEL_FIELDS)
         await self.service.messages.files.cancel(inputs.UPLOAD.of(fields, self.service.settings))
         self.clear_header("Content-Type")
         self.set_status(204)
@@ -62,7 +62,7 @@ class UploadChunksHandler(BaseHandler):
 
     async def post(self) -> None:
         self.service.posting.admit_chunks(self.request)
-        if inputs.media_type_of(self.request) != BINARY:
+        if bodies.media_type_of(self.request) != BINARY:
             raise Problem(415, text("Content-Type must be %(binary)s.", binary=BINARY))
         body = memoryview(self.request.body)
         upload, number = body[:DIGEST_LENGTH], body[DIGEST_LENGTH : DIGEST_LENGTH + NUMBER_BYTES]
@@ -83,7 +83,7 @@ class FetchHandler(BaseHandler):
 
     async def post(self, key: str) -> None:
         settings, messages = self.service.settings, self.service.messages
-        fields = inputs.fields_of(self.request, inputs.CHUNKS_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.CHUNKS_FIELDS)
         reader, first = inputs.READER.of(fields, settings), inputs.FIRST.of(fields, settings)
         with messages.files.fetches.taken():
             chunks = await messages.chunks(key, reader, first)

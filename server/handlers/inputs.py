@@ -1,18 +1,14 @@
 """The fields of a request's body: each one is declared once, read once, and refused by name.
 
-A body is a form or a JSON object; both become a mapping from names to JSON values. `openapi.json`
-describes the same fields for programs, and a test compares the two.
+`bodies.py` makes a mapping from names to JSON values of a form or a JSON object. `openapi.json` describes the
+same fields for programs, and a test compares the two.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
-
-from tornado.httputil import HTTPServerRequest
 
 from server import sealed_files, sealing
 from server.languages import text
@@ -21,12 +17,6 @@ from server.notes import Note
 from server.problems import Problem
 from server.setting_values import MAX_LIFETIME
 from server.settings import Settings
-
-FORM = "application/x-www-form-urlencoded"
-JSON = "application/json"
-
-MAX_FORM_FIELDS = 20
-LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
 
 Fields = Mapping[str, Any]
 Value = TypeVar("Value")
@@ -38,6 +28,7 @@ class Field(NamedTuple, Generic[Value]):
     name: str
     read: Callable[[str, Any, Settings], Value]  # name and JSON value, None if it is missing; raises Problem
     has_place: bool = False  # the form has a place beside it for its problem
+    is_text: bool = True  # else the text of a form's field stands for a number or a boolean
 
     def of(self, fields: Fields, settings: Settings) -> Value:
         """Its value in a body. Raises Problem, 400 or 413, naming the field and its limit."""
@@ -249,20 +240,20 @@ def _read_text(name: str, value: Any, settings: Settings) -> str:
 
 MESSAGE = Field("message", _read_message, has_place=True)
 PASSPHRASE = Field("passphrase", _read_passphrase, has_place=True)
-LIFETIME = Field("lifetime", _read_lifetime, has_place=True)
+LIFETIME = Field("lifetime", _read_lifetime, has_place=True, is_text=False)
 SEALED = Field("sealed", _read_sealed)
 LINK_VERIFIER = Field("link_verifier", _read_digest)
 REVEAL_VERIFIER = Field("reveal_verifier", _read_digest)
-HAS_PASSPHRASE = Field("has_passphrase", _read_boolean)
+HAS_PASSPHRASE = Field("has_passphrase", _read_boolean, is_text=False)
 TOKEN = Field("token", _read_token)
 LINK_PROOF = Field("link_proof", _read_digest)
 REVEAL_PROOF = Field("reveal_proof", _read_digest)
 READER = Field("reader", _read_digest)
 MARK = Field("mark", _read_digest)
 UPLOAD = Field("upload", _read_digest)
-FILE_BYTES = Field("file_bytes", _read_file_bytes)
-FIRST = Field("first", _read_number)
-FILES = Field("files", _read_boolean)
+FILE_BYTES = Field("file_bytes", _read_file_bytes, is_text=False)
+FIRST = Field("first", _read_number, is_text=False)
+FILES = Field("files", _read_boolean, is_text=False)
 PRESENT = Field("present", _read_present, has_place=True)  # what a person says, and no blind submitter
 TITLE = Field("title", _read_text)
 TEXT = Field("text", _read_text)
@@ -288,79 +279,3 @@ CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in 
 
 # Of the two forms, those that have a place for their problem beside them.
 PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
-
-
-def media_type_of(request: HTTPServerRequest) -> str:
-    """The body's media type, in lower case, without parameters."""
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fields:
-    """The fields of the request's body, if all of them are `known`. The line ends of a form become LF.
-
-    Raises:
-        Problem: 400 or 415.
-    """
-    media_type = media_type_of(request)
-    if media_type == JSON:
-        fields = from_json(request.body)
-    elif media_type == FORM:
-        fields = from_form(request.body)
-    else:
-        raise Problem(415, text("Content-Type must be %(json)s or %(form)s.", json=JSON, form=FORM))
-    if not fields.keys() <= known.keys():
-        raise Problem(
-            400, text("There is an unknown field. The known ones are %(known)s.", known=", ".join(known))
-        )
-    return fields
-
-
-def from_json(body: bytes) -> Fields:
-    """The members of a JSON object. Raises Problem, 400."""
-    try:
-        fields = _FROM_JSON.decode(body.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Problem(400, "The body is not UTF-8.") from None
-    except (ValueError, RecursionError):
-        raise Problem(400, "The body is not JSON.") from None
-    if not isinstance(fields, dict):
-        raise Problem(400, "The body must be a JSON object.")
-    return fields
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise Problem(400, "The JSON has a duplicate member.")
-    return members
-
-
-_FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loads makes one for each call
-
-
-def from_form(body: bytes) -> Fields:
-    """A form's fields as JSON would have them: numbers and booleans if the text is one. Raises Problem, 400 or 415."""
-    if body.lstrip().startswith(b"{"):
-        raise Problem(415, text("The body looks like JSON: send it with Content-Type: %(json)s.", json=JSON))
-    try:
-        pairs = parse_qsl(
-            body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS
-        )
-    except UnicodeDecodeError:
-        raise Problem(400, "The form is not UTF-8 in URL encoding.") from None
-    except ValueError:
-        raise Problem(400, "The form has too many fields.") from None
-    fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
-    if len(fields) != len(pairs):
-        raise Problem(400, "The form has a duplicate field.")
-    for name in (LIFETIME.name, HAS_PASSPHRASE.name, FILE_BYTES.name, FIRST.name, FILES.name):
-        if name in fields:
-            fields[name] = _from_text(fields[name])
-    return fields
-
-
-def _from_text(text: str) -> Any:
-    """The number or boolean that a form's field stands for, or the text, which its reader refuses."""
-    if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER:
-        return int(text)
-    return {"true": True, "false": False}.get(text, text)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from server import sealing
 from server.clients import refuse_cross_site
-from server.handlers import inputs
-from server.handlers.base import BaseHandler, timestamp
-from server.languages import Text, counted, text
+from server.handlers import bodies, inputs
+from server.handlers.base import BaseHandler
+from server.handlers.outcomes import as_json, in_words, too_late, with_problems
 from server.messages import Revealed, Token
 from server.negotiation import Format
-from server.notes import (
-    Ended,
-    Ending,
-    PassphraseNeeded,
-    ReaderNeeded,
-    TooManyTries,
-    Unread,
-    WrongPassphrase,
-)
+from server.notes import Ended
 from server.problems import Problem, gone
-
-Result = TypeVar("Result")
 
 
 class KeyHandler(BaseHandler):
@@ -63,13 +51,13 @@ class KeyHandler(BaseHandler):
     async def destroy(self, key: str) -> None:
         """Destroy the note unread: 204, or a page for a browser."""
         self.act = "destroy"
-        fields = inputs.fields_of(self.request, inputs.LINK_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.LINK_FIELDS)
         proof = inputs.link_proof(fields, self.service.settings)
         try:
             destroyed = await self.service.messages.destroy(key, proof)
         except Ended as ended:
             ending = ended.ending
-            raise Problem(409, _too_late(ending), kind="too-late", ending=_as_json(ending)) from None
+            raise Problem(409, too_late(ending), kind="too-late", ending=as_json(ending)) from None
         if not destroyed:
             raise gone()
         if self.format in (Format.PAGE, Format.FRAGMENT):
@@ -142,7 +130,7 @@ class TokenHandler(KeyHandler):
     async def post(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
             raise inputs.cut_off(404)
-        fields = inputs.fields_of(self.request, inputs.CONFIRM_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.CONFIRM_FIELDS)
         passphrase = inputs.PASSPHRASE.of(fields, self.service.settings)
         present = inputs.PRESENT.of(fields, self.service.settings)
         try:
@@ -216,7 +204,7 @@ class RevealHandler(KeyHandler):
 
     async def post(self, key: str) -> None:
         settings = self.service.settings
-        fields = inputs.fields_of(self.request, inputs.REVEAL_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.REVEAL_FIELDS)
         reader = inputs.optional(inputs.READER, fields, settings)
         await self.reveal(key, inputs.claim(fields, settings), reader)
 
@@ -229,7 +217,7 @@ class ReceivedHandler(KeyHandler):
 
     async def post(self, key: str) -> None:
         settings = self.service.settings
-        fields = inputs.fields_of(self.request, inputs.RECEIVED_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.RECEIVED_FIELDS)
         reader, mark = inputs.READER.of(fields, settings), inputs.optional(inputs.MARK, fields, settings)
         files = inputs.FILES.of(fields, settings)
         if not await self.service.messages.received(key, reader, mark, files):
@@ -244,14 +232,14 @@ class StatusHandler(KeyHandler):
     allow = ("POST",)
 
     async def post(self, key: str) -> None:
-        fields = inputs.fields_of(self.request, inputs.LINK_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.LINK_FIELDS)
         status = await self.service.messages.status(key, inputs.link_proof(fields, self.service.settings))
         if status is None:
             raise gone()
         if self.format is Format.TEXT:
             self.answer_text(in_words(status) + "\n")
         else:
-            self.answer_json(_as_json(status))
+            self.answer_json(as_json(status))
 
 
 class ReceiptHandler(BaseHandler):
@@ -263,118 +251,3 @@ class ReceiptHandler(BaseHandler):
         self.answer_constant("receipt.html")
 
     head = get
-
-
-async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -> Result:
-    """The result of `work`; its refusals become problems.
-
-    Args:
-        passphrase_status: the status if the note needs a passphrase and none was given.
-
-    Raises:
-        Problem: 401, 403, 404, 422 or 429.
-    """
-    try:
-        return await work
-    except PassphraseNeeded:
-        headers = {"WWW-Authenticate": 'Passphrase realm="note"'} if passphrase_status == 401 else {}
-        raise Problem(
-            passphrase_status,
-            "This message needs a passphrase. It is untouched. To read it, POST its token and passphrase"
-            " to /KEY/reveal.",
-            inputs.PASSPHRASE.name,
-            headers,
-            kind="passphrase-needed",
-        ) from None
-    except ReaderNeeded:
-        raise Problem(
-            409,
-            "This note has files. It is untouched. Open it in a browser with JavaScript, over HTTPS, or with the"
-            " command `note-whisperer read`.",
-            kind="files",
-        ) from None
-    except WrongPassphrase as wrong:
-        raise Problem(
-            403,
-            _wrong(wrong.tries_left),
-            inputs.PASSPHRASE.name,
-            kind="wrong-passphrase",
-            tries_left=wrong.tries_left,
-        ) from None
-    except TooManyTries as tries:
-        raise Problem(
-            429,
-            text(
-                "Too many wrong passphrases. The message is untouched. Try again in %(wait)s.",
-                wait=timedelta(seconds=tries.seconds),
-            ),
-            inputs.PASSPHRASE.name,
-            {"Retry-After": str(tries.seconds)},
-            kind="too-many-tries",
-        ) from None
-    except Ended as ended:
-        raise Problem(404, in_words(ended.ending), kind="ended", ending=_as_json(ended.ending)) from None
-    except sealing.SealingError:
-        raise Problem(
-            422, "This message was sealed wrongly. Nobody can open it, and it is now gone."
-        ) from None
-
-
-def in_words(status: Unread | Ending) -> Text:
-    """What became of a note, in a sentence or two."""
-    match status:
-        case Unread(wrong_passphrases=0):
-            return text("The message is unread. It expires on %(at)s.", at=status.expires_at)
-        case Unread():
-            return counted(
-                "The message is unread. It expires on %(at)s. %(count)s wrong passphrase was tried.",
-                "The message is unread. It expires on %(at)s. %(count)s wrong passphrases were tried.",
-                at=status.expires_at,
-                count=status.wrong_passphrases,
-            )
-        case Ending(how="read"):
-            return text(
-                "The message was read on %(at)s. If that was not you or your reader, somebody else opened the link.",
-                at=status.at,
-            )
-        case Ending(how="destroyed"):
-            return text("The message was destroyed unread on %(at)s.", at=status.at)
-        case _:
-            return text("The message expired unread on %(at)s.", at=status.at)
-
-
-def _too_late(ending: Ending) -> Text:
-    if ending.how == "read":
-        return text(
-            "It is too late. The message was read on %(at)s. If that was not you or your reader, somebody else"
-            " opened the link.",
-            at=ending.at,
-        )
-    return text("It is too late. The message expired unread on %(at)s.", at=ending.at)
-
-
-def _wrong(tries_left: int) -> Text:
-    if tries_left == 0:
-        return text(
-            "The passphrase is wrong. The message is untouched."
-        )  # the delay is told by the next answer
-    return counted(
-        "The passphrase is wrong. The message is untouched. %(count)s try is left.",
-        "The passphrase is wrong. The message is untouched. %(count)s tries are left.",
-        count=tries_left,
-    )
-
-
-def _as_json(status: Unread | Ending) -> dict[str, Any]:
-    if isinstance(status, Unread):
-        members: dict[str, Any] = {
-            "status": "unread",
-            "has_passphrase": status.has_passphrase,
-            "expires_at": timestamp(status.expires_at),
-            "wrong_passphrases": status.wrong_passphrases,
-        }
-        if status.file_bytes is not None:
-            members["file_bytes"] = status.file_bytes
-        return members | ({"retry_after": status.seconds_to_wait} if status.seconds_to_wait else {})
-    members = {"status": status.how, "at": timestamp(status.at)}
-    return members | ({"mark": sealing.to_text(status.mark)} if status.mark is not None else {})

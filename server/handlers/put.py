@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from server import sealing
-from server.handlers import inputs
+from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler, timestamp
 from server.handlers.files import with_problems
 from server.negotiation import Format
@@ -41,7 +41,7 @@ class SharedTextHandler(FormHandler):
         if not self.service.posting.may_post(self.request):
             raise not_allowed()
         settings = self.service.settings
-        fields = inputs.fields_of(self.request, inputs.SHARED_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.SHARED_FIELDS)
         parts = (inputs.TEXT.of(fields, settings), inputs.URL.of(fields, settings))
         message = "\n".join(part for part in parts if part)
         self.answer_html("form.html", values={"message": message, "shared": True}, problem=None)
@@ -57,7 +57,7 @@ class PostHandler(BaseHandler):
         self.act = "put"
         settings, messages = self.service.settings, self.service.messages
         self.service.posting.admit(self.request)
-        fields = inputs.fields_of(self.request, inputs.PUT_FIELDS)
+        fields = bodies.fields_of(self.request, inputs.PUT_FIELDS)
         if not fields.keys().isdisjoint(_SEALED_BY_CLIENT):
             if not fields.keys().isdisjoint(_SEALED_BY_SERVER):
                 raise Problem(
@@ -109,10 +109,10 @@ class PostHandler(BaseHandler):
             )
 
     def answer_error_page(self, problem: Problem) -> None:
-        if inputs.media_type_of(self.request) != inputs.FORM or problem.status == 401:
+        if bodies.media_type_of(self.request) != bodies.FORM or problem.status == 401:
             return super().answer_error_page(problem)
         try:
-            fields = inputs.fields_of(self.request, inputs.MESSAGE_FIELDS)
+            fields = bodies.fields_of(self.request, inputs.MESSAGE_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
         values = {name: value for name, value in fields.items() if name != inputs.PASSPHRASE.name}

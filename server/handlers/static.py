@@ -17,8 +17,8 @@ NOT_AT_ALL = "no-store"
 class StaticHandler(BaseHandler):
     """GET /static/PATH : a file, cached for ever if ?v= is its fingerprint.
 
-    If ?v= is the fingerprint of another version, the page's integrity attribute refuses the file, and a reload
-    has to fetch it again.
+    If ?v= is the fingerprint of another version, a script or style is a 404: the page would refuse this version by
+    its integrity attribute, and nginx asks a server of another version. An image of another version will do.
     """
 
     route = "/static"
@@ -34,6 +34,8 @@ class StaticHandler(BaseHandler):
             raise Problem(404, "There is nothing at this URL.")
         wanted = b"".join(self.request.query_arguments.get("v", []))
         fits = wanted == file.fingerprint.encode()
+        if wanted and not fits and file.media_type.startswith("text/"):
+            raise Problem(404, "There is nothing at this URL.")
         self.set_header("Cache-Control", FOR_EVER if fits else NOT_AT_ALL if wanted else FOR_A_WHILE)
         # Weak, since it is the same for compressed bytes (RFC 9110, section 8.8.3.3).
         self.set_header("Etag", f'W/"{file.fingerprint}"')

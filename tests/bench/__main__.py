@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.bench import files, growth, load, plot, report, startup, throughput
+from tests.bench import files, growth, load, plot, report, several, startup, throughput
 
 
 def main() -> int:
@@ -33,6 +33,9 @@ def main() -> int:
     sent.add_argument("--rounds", type=int, default=5)
     left = commands.add_parser("bloat", help="what notes of 1 MB leave in the database; writes nothing")
     left.add_argument("--notes", type=int, default=10_000)
+    spread = commands.add_parser("several", help="two msg-dbs chosen by key beside one; writes nothing")
+    spread.add_argument("--rounds", type=int, default=3)
+    spread.add_argument("--seconds", type=int, default=5)
     commands.add_parser("plot", help="draw docs/benchmarks.svg from the JSON")
     commands.add_parser("report", help="write docs/benchmarks.md again from the JSON")
     arguments = parser.parse_args()
@@ -50,7 +53,9 @@ def main() -> int:
     results: Any
     match arguments.command:
         case "throughput":
-            results = throughput.measure(arguments.quick, arguments.rounds, arguments.seconds, _say)
+            results = throughput.measure(
+                throughput.cases(arguments.quick), arguments.rounds, arguments.seconds, _say
+            )
             print(report.throughput_tables(results))
             if arguments.quick:
                 return 0
@@ -63,6 +68,9 @@ def main() -> int:
             return 0
         case "bloat":
             print(json.dumps(files.grow(arguments.notes, _say), indent=1))
+            return 0
+        case "several":
+            print(json.dumps(several.measure(arguments.rounds, arguments.seconds, _say), indent=1))
             return 0
         case _:
             results = startup.measure(arguments.rounds)

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from server import embedded, sealing
-from server.database import PreparedStatement
+from server.database import PreparedStatement, base64_of
 from server.database.dsn import with_session_settings
-from server.notes import Notes, base64_of
+from server.notes import Notes
 from tests.bench import workload
 from tests.bench.load import Run
 

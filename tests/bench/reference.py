@@ -41,12 +41,6 @@ class EmptyNotes(Notes):
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         return True
 
-    async def purge(self) -> tuple[int, bool]:
-        return 0, False
-
-    async def purge_deliveries(self) -> None:
-        pass
-
 
 SEALED = sealing.seal(workload.KEYS, workload.MESSAGE)
 

@@ -123,7 +123,7 @@ def server(
 
 @contextlib.contextmanager
 def behind_nginx(name: str, behind: System, folder: Path) -> Iterator[System]:
-    """The same processes behind nginx as the project configures it, but for the rates of one address."""
+    """The same processes behind nginx as the project configures it, but for the limits of one address."""
     folder.mkdir()
     https_port = free_port()
     settings = {
@@ -136,8 +136,7 @@ def behind_nginx(name: str, behind: System, folder: Path) -> Iterator[System]:
         "TEMP_DIR": str(folder),
         "TLS_CERTIFICATE": str(folder / "certificate.pem"),
         "TLS_CERTIFICATE_KEY": str(folder / "key.pem"),
-        # One address sends everything: its share of this is more than wrk's connections.
-        "MEMORY": "4096",
+        "MEMORY": "4096",  # enough for wrk's connections
     }
     site = {f"SITE_{name}": text for name, text in settings.items()} | {"SITE_MODE": "tls"}
     for script, environment in (("self-signed.sh", site), ("render", settings)):
@@ -148,8 +147,10 @@ def behind_nginx(name: str, behind: System, folder: Path) -> Iterator[System]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-    for limits in (folder / "conf.d" / "limits").iterdir():
-        limits.write_text("".join(line for line in open(limits) if not line.startswith("limit_req ")))
+    for limits in (*(folder / "conf.d" / "limits").iterdir(), folder / "conf.d" / "front" / "stream.conf"):
+        lines = limits.read_text().splitlines(keepends=True)
+        unlimited = [line for line in lines if not line.lstrip().startswith(("limit_req ", "limit_conn "))]
+        limits.write_text("".join(unlimited))
     user = "user nobody nogroup;" if os.geteuid() == 0 else ""
     nginx = ["nginx", "-c", str(folder / "nginx.conf"), "-g", f"daemon off; pid {folder}/nginx.pid; {user}"]
     with process(nginx, stderr=subprocess.DEVNULL) as running:

@@ -60,6 +60,15 @@ def test_an_answer_to_somebody_else_makes_the_run_void():
 
 
 @needs_wrk
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (apt-get install nginx)")
+def test_nginx_lets_the_benchmark_send_everything_from_one_address():
+    """Its limits are off, so that they are not what is measured."""
+    case = throughput.Case(throughput.NGINX, workload.KINDS[0], max(throughput.CONNECTIONS))
+    (result,) = throughput.measure([case], rounds=1, seconds=1, say=print)
+    assert result["rate"] > 0
+
+
+@needs_wrk
 def test_a_run_without_enough_notes_does_not_count():
     """Each reveal needs a note of its own."""
     with Site(Server) as site:

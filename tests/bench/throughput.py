@@ -64,11 +64,10 @@ def cases(quick: bool) -> list[Case]:
     return found
 
 
-def measure(quick: bool, rounds: int, seconds: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def measure(plan: list[Case], rounds: int, seconds: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Every case in every round, what is compared with each other together, else in an order of chance;
     medians, with the rates of all rounds.
     """
-    plan = cases(quick)
     seen: dict[Case, list[dict[str, Any]]] = {case: [] for case in plan}
     with _bench({case.system for case in plan}) as bench:
         for number in range(1, rounds + 1):

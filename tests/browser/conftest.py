@@ -13,12 +13,12 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-import psycopg2
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
 from server import schema
 from tests.browser.firefox import Firefox, firefox_path
+from tests.conftest import fresh_database, statements
 from tests.server_process import serving
 from tests.tampering import Front
 
@@ -142,16 +142,9 @@ class Recorder:
 @pytest.fixture(scope="package")
 def databases(postgres, seeded_key_db_url):
     """The settings that name the databases; all browser tests share them."""
-    connection = psycopg2.connect(postgres.url("postgres"))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE browser_msg_db")
-    connection.close()
-    msg_db_url = postgres.url("browser_msg_db")
-    schema.migrate(msg_db_url, schema.MSG_DB)
     return {
         "KEY_DB_URL": seeded_key_db_url,
-        "MSG_DB_URL": msg_db_url,
+        "MSG_DB_URL": fresh_database(postgres, schema.MSG_DB),
         "DB_TIMEOUT": str(PATIENCE // 1000),
         "LOG_LEVEL": "warning",
     }
@@ -160,15 +153,8 @@ def databases(postgres, seeded_key_db_url):
 @pytest.fixture
 def msg_db(databases):
     """Runs a statement in the msg-db: `msg_db(statement, parameters)`."""
-    connection = psycopg2.connect(databases["MSG_DB_URL"])
-    connection.autocommit = True
-
-    def run(statement, parameters=()):
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-
-    yield run
-    connection.close()
+    with statements(databases["MSG_DB_URL"]) as run:
+        yield run
 
 
 @contextlib.contextmanager

@@ -16,12 +16,11 @@ import threading
 import time
 import urllib.parse
 
-import psycopg2
 import pytest
 
 from server import schema
 from tests.browser.conftest import Recorder
-from tests.conftest import fresh_database
+from tests.conftest import fresh_database, statements
 from tests.server_process import ROOT, serving
 
 PATIENCE = 60  # seconds for what has to come
@@ -80,15 +79,8 @@ def url(way):
 @pytest.fixture
 def msg_db(_service):
     """Runs a statement in the service's msg-db."""
-    connection = psycopg2.connect(_service[1])
-    connection.autocommit = True
-
-    def run(statement, parameters=()):
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-
-    yield run
-    connection.close()
+    with statements(_service[1]) as run:
+        yield run
 
 
 @pytest.fixture
@@ -106,7 +98,7 @@ def nw(environment):
             [*COMMAND, *arguments],
             input=None if "stdin" in options else data,
             stdout=options.pop("stdout", subprocess.PIPE),
-            stderr=subprocess.PIPE,
+            stderr=options.pop("stderr", subprocess.PIPE),
             env=environment,
             cwd=ROOT,
             start_new_session=True,  # without the terminal of whoever runs the tests
@@ -133,15 +125,16 @@ def sent(nw):
 class Terminal:
     """A person at a terminal that runs the command."""
 
-    def __init__(self, arguments, environment, stdin=None, stdout=None, stderr=None):
+    def __init__(self, arguments, environment, stdin=None, stdout=None, stderr=None, columns=80):
         self._master, self._slave = pty.openpty()
+        termios.tcsetwinsize(self._slave, (24, columns))
         self.screen = b""
         self._process = subprocess.Popen(
             [*COMMAND, *arguments],
             stdin=self._slave if stdin is None else stdin,
             stdout=self._slave if stdout is None else stdout,
             stderr=self._slave if stderr is None else stderr,
-            env={**environment, "TERM": "xterm"},
+            env={"TERM": "xterm", **environment},
             cwd=ROOT,
             start_new_session=True,
             preexec_fn=self._log_in,
@@ -170,6 +163,10 @@ class Terminal:
         while self._read(deadline):
             pass
         return self._process.wait(PATIENCE)
+
+    def echoes(self):
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def _read(self, deadline):
         ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))

@@ -35,6 +35,19 @@ def test_mistakes_say_where_help_is(nw, arguments):
     assert done.stderr.count(b"\n") == 1 and b"--help" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frob"], "There is no such command. See note-whisperer --help."),
+        (["read", "a", "b"], "or an option that does not exist. See note-whisperer read --help."),
+        (["run", "--secret", "A=b", "true"], "Which command? Put it behind two hyphens: note-whisperer run "),
+    ],
+)
+def test_a_mistake_is_named(nw, arguments, said):
+    """As far as that repeats nothing that may be a secret."""
+    assert said in nw(*arguments).stderr.decode()
+
+
 def test_mistakes_as_json(nw):
     """--json is for errors, too."""
     assert nw("read", "--json").stderr.startswith(b'{"error": "usage", "exit": 2, "detail": "Missing: LINK.')

@@ -103,11 +103,13 @@ def test_run_refuses_files(nw, sent, a_file):
     )
 
 
-@pytest.mark.parametrize("what", ["a folder", "no file", "too many"])
+@pytest.mark.parametrize("what", ["a folder", "a pipe", "no file", "too many"])
 def test_what_cannot_be_sent_is_refused(nw, a_file, tmp_path, what, way):
     """Nothing is sent, and the words on the command line are not repeated."""
+    os.mkfifo(tmp_path / "pipe")
     paths = {
         "a folder": [str(tmp_path)],
+        "a pipe": [str(tmp_path / "pipe")],
         "no file": ["the heron stands"],
         "too many": [a_file(str(n), b"") for n in range(21)],
     }[what]

@@ -193,6 +193,30 @@ def certificate(tmp_path):
     return file
 
 
+def test_https_at_a_port_without_it(nw, stranger):
+    """Exit code 5, and what may be wrong."""
+    plain = stranger(200, {})
+
+    done = nw("status", f"{plain.url.replace('http:', 'https:')}/aaaaa#{TOKEN}")
+
+    assert done.returncode == 5
+    assert b"Does the service use https at this address?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [("", b"the token is set as NOTE_WHISPERER_TOKEN"), ("abc", b"it is not one of this service")],
+)
+def test_an_access_token_is_missing_or_wrong(nw, stranger, environment, token, said):
+    """Exit code 6, and whether one was sent; for files, before they are read."""
+    refusing = stranger(401, PROBLEM, problem("Only some people may.", 401))
+    environment |= {"NOTE_WHISPERER_URL": refusing.url, "NOTE_WHISPERER_TOKEN": token}
+
+    for done in (nw("send", data=b"hello"), nw("send", __file__)):
+        assert done.returncode == 6
+        assert said in done.stderr
+
+
 def test_an_unknown_certificate_is_refused(nw, stranger, certificate, environment):
     """Nothing is sent until the person names its authority."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

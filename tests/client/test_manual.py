@@ -67,6 +67,12 @@ def test_the_man_page_is_well_formed():
         (["read", "--y"], {"--yes"}),
         (["send", "--lifetime", ""], set()),
         (["send", "--file", "client/ser"], {"client/service.py"}),
+        (["send", "client/ser"], {"client/service.py"}),
+        (["status", "client/ser"], set()),
+        (["read", "--output", "client/sh"], {"client/share"}),
+        (["run", "--secret", "A=link", "--", "mapfi"], {"mapfile"}),
+        (["run", "--", "cat", "client/ser"], {"client/service.py"}),
+        (["run", "--", "cat", "--js"], set()),
     ],
 )
 def test_bash(words, offered):
@@ -87,14 +93,52 @@ def test_zsh():
     assert output("zsh", "-f", "-c", f"fpath=({ZSH.parent} $fpath); {script}").strip() == "_note-whisperer"
 
 
+@needs("zsh")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("note-whisperer sta", "status"),
+        ("note-whisperer send client/ser", "client/service.py"),
+        ("note-whisperer read --output client/sh", "client/share"),
+        ("note-whisperer run --secret A=link -- printe", "printenv"),
+        ("note-whisperer run -- cat client/ser", "client/service.py"),
+    ],
+)
+def test_zsh_completes(words, completed):
+    """A terminal shows the whole word after the tabulator."""
+    script = """
+        zmodload zsh/zpty
+        zpty z zsh -f -i
+        zpty -w z "fpath=($1 \\$fpath); autoload -Uz compinit; compinit -u -D; cd $2; PS1='re''ady'"
+        zpty -r z screen '*ready*'
+        zpty -w -n z "$3"$'\\t'
+        zpty -r z screen "*$4*"
+        zpty -d z
+        print -r -- $4
+    """
+    arguments = (str(ZSH.parent), str(ROOT), words, completed)
+    assert output("zsh", "-f", "-c", script, "zsh", *arguments, TERM="xterm") == f"{completed}\n"
+
+
 @needs("fish")
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("s", {"send", "status"}), ("send --cop", {"--copies"}), ("read --y", {"--yes"}), ("send --raw", set())],
+    [
+        ("s", {"send", "status"}),
+        ("send --cop", {"--copies"}),
+        ("read --y", {"--yes"}),
+        ("send --raw", set()),
+        ("send client/ser", {"client/service.py"}),
+        ("status client/ser", set()),
+        ("read --output client/sh", {"client/share/"}),
+        ("run -- printe", {"printenv"}),
+        ("run --secret A=link -- cat client/ser", {"client/service.py"}),
+        ("run -- cat --js", set()),
+    ],
 )
 def test_fish(words, offered, tmp_path):
     """What fish offers for the last word."""
-    script = f"source {FISH}; complete -C 'note-whisperer {words}'"
+    script = f"cd {ROOT}; source {FISH}; complete -C 'note-whisperer {words}'"
     lines = output("fish", "--no-config", "-c", script, HOME=str(tmp_path)).splitlines()
 
     assert {line.partition("\t")[0] for line in lines} == offered

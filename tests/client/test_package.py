@@ -9,34 +9,46 @@ import pytest
 from tests.server_process import ROOT
 
 # The command's own packages and what they need; what a fresh environment has is not counted.
-ALLOWED = {"note-whisperer", "cryptography", "urllib3", "cffi", "pycparser"}
+# The lock brings setuptools, which builds the command.
+ALLOWED = {"note-whisperer", "cryptography", "urllib3", "cffi", "pycparser", "setuptools"}
 OUT_OF_REACH = ("No matching distribution found for setuptools", "Could not find a version that satisfies")
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A virtual environment with the package: its folder. Skips if no package index can be reached."""
+# As the README says.
+WAYS = {
+    "from the index": [["{source}"]],
+    "from the lock": [
+        [
+            "--require-hashes",
+            "-r",
+            "{source}/requirements/build.txt",
+            "-r",
+            "{source}/requirements/client.txt",
+        ],
+        ["--no-deps", "--no-build-isolation", "{source}"],
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def installed(request, tmp_path_factory):
+    """A virtual environment with the package: its folder, and its packages. Skips if no index can be reached."""
     folder = tmp_path_factory.mktemp("package")
     source, environment = folder / "source", folder / "environment"
     source.mkdir()
-    for name in ("client", "server"):
+    for name in ("client", "server", "requirements"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     before = _packages(environment)
-    command = [
-        environment / "bin" / "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--retries",
-        "1",
-        source,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    if done.returncode and any(words in done.stderr for words in OUT_OF_REACH):
-        pytest.skip("no package index can be reached")
-    assert done.returncode == 0, done.stderr
+    for arguments in WAYS[request.param]:
+        command = [environment / "bin" / "pip", "--disable-pip-version-check", "install", "--retries", "1"]
+        command += [argument.format(source=source) for argument in arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        if done.returncode and any(words in done.stderr for words in OUT_OF_REACH):
+            pytest.skip("no package index can be reached")
+        assert done.returncode == 0, done.stderr
     yield environment, _packages(environment) - before
     shutil.rmtree(folder)
 

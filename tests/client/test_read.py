@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
 from server import sealing
 from tests.browser.conftest import ask, leave
+from tests.client.conftest import COMMAND
+from tests.server_process import ROOT
 
 
 def test_it_asks_before_it_opens(terminal, sent):
@@ -147,6 +150,32 @@ def test_a_link_from_a_file_or_standard_input(nw, sent, tmp_path):
     assert nw("read", "--yes", "-", data=f"{link}\n".encode()).stdout == b"from a pipe"
 
 
+def test_a_link_that_is_typed_ends_with_enter(terminal, sent):
+    """And the question comes after it."""
+    link, _ = sent("hello")
+    person = terminal("read", "-")
+    person.wait_for("Paste it here, then press Enter.")
+    person.type(f"{link}\n")
+    person.wait_for("Open it now?")
+    person.type("y\n")
+
+    assert person.end() == 0
+    assert person.screen.endswith(b"y\r\nhello\r\n")
+
+
+def test_a_link_from_a_closed_standard_input(environment):
+    """Exit code 2, without a traceback."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "read", "--yes", "-"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+    )
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Standard input is closed" in done.stderr
+
+
 def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     """It says how many tries are left, and asks again."""
     (tmp_path / "words").write_text("sesame")
@@ -155,14 +184,27 @@ def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     person.wait_for("Open it now?")
     person.type("y\n")
     person.wait_for("Passphrase: ")
-    person.type("simsim\n")
-    person.wait_for("9 tries are left.")
-    person.wait_for("Passphrase: ")
+    for left in (9, 8, 7):
+        person.type("simsim\n")
+        person.wait_for(f"{left} tries are left.")
+        person.wait_for("Passphrase: ")
     person.type("sesame\n")
 
     assert person.end() == 0
     assert person.screen.endswith(b"hello\r\n")
     assert b"sesame" not in person.screen
+
+
+def test_ctrl_c_at_the_passphrase_opens_nothing(terminal, nw, sent, tmp_path):
+    """Exit code 130, without a try, and the terminal shows again what is typed."""
+    (tmp_path / "words").write_text("sesame")
+    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
+    person = terminal("read", "--yes", link)
+    person.wait_for("Passphrase: ")
+    person.type("\x03")
+
+    assert (person.end(), person.echoes()) == (130, True)
+    assert nw("status", link).stdout.endswith(b" It needs a passphrase.\n")
 
 
 def test_an_empty_passphrase_is_asked_for_again(terminal, sent, tmp_path):
@@ -255,6 +297,20 @@ class Always(dict):
 
     def __init__(self, words):
         super().__init__({words: 0})
+
+
+def test_interrupted_as_json(terminal, sent):
+    """It is an error like others, for programs that read standard error."""
+    link, _ = sent()
+    reading, writing = os.pipe()
+    person = terminal("read", "--json", link, stderr=writing)
+    os.close(writing)
+    person.wait_for("Open it now?")
+    person.type("\x03")
+
+    assert person.end() == 130
+    with open(reading) as pipe:
+        assert json.load(pipe) == {"error": "interrupted", "exit": 130, "detail": "Interrupted."}
 
 
 def test_control_characters_are_shown_on_a_terminal(terminal, sent):

@@ -3,9 +3,13 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
+
+from tests.client.conftest import COMMAND
+from tests.server_process import ROOT
 
 SHOW = [sys.executable, "-c", "import os; print(repr(os.environ['A']))"]
 
@@ -35,6 +39,39 @@ def test_the_exit_code_is_that_of_the_command(nw, sent):
     assert nw("run", "--secret", f"A={sent()[0]}", "--", "sh", "-c", "exit 42").returncode == 42
     killed = nw("run", "--secret", f"A={sent()[0]}", "--", "sh", "-c", "kill -TERM $$")
     assert killed.returncode == -signal.SIGTERM
+
+
+def test_signals_reach_the_command(sent, environment):
+    """It has the process id that the shell knows."""
+    program = "import signal, sys; signal.signal(15, lambda *_: sys.exit(3)); print('ready', flush=True)"
+    program += "; signal.pause()"
+    running = subprocess.Popen(
+        [*COMMAND, "run", "--secret", f"A={sent()[0]}", "--", sys.executable, "-c", program],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    with running:
+        assert running.stdout.readline() == b"ready\n"
+        running.terminate()
+
+    assert running.returncode == 3
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="only Linux has /proc")
+@pytest.mark.parametrize("option", ["--secret", "--secret-fd"])
+def test_where_others_see_processes_there_is_no_secret(nw, sent, option):
+    """Not among the arguments, and not at the parent; with --secret-fd, the environment has no message either."""
+    link, _ = sent("the heron stands")
+    show = "cat /proc/$$/cmdline /proc/$PPID/cmdline /proc/$PPID/environ"
+    if option == "--secret-fd":
+        show += " /proc/$$/environ"
+
+    done = nw("run", option, f"A={link}", "--", "sh", "-c", show)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"PATH=" in done.stdout and b"sh\0-c\0" in done.stdout
+    assert b"heron" not in done.stdout and link.partition("#")[2].encode() not in done.stdout
 
 
 def test_signals_are_as_the_shell_left_them(nw, sent):
@@ -102,6 +139,39 @@ def test_a_command_that_does_not_exist_opens_nothing(nw, sent):
 
     assert done.returncode == 127
     assert b"is unread" in nw("status", link).stdout
+
+
+def test_a_command_that_does_not_exist_as_json(nw, sent):
+    """An error like others."""
+    done = nw("run", "--json", "--secret", f"A={sent()[0]}", "--", "no-such-command")
+
+    error = json.loads(done.stderr)
+    assert (error["error"], error["exit"], error["opened"]) == ("not_found", 127, [])
+
+
+def test_a_command_that_cannot_be_started(nw, sent, tmp_path):
+    """Exit code 126: only then is it known, and the message is gone."""
+    program = tmp_path / "program"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o700)
+    link, _ = sent()
+
+    done = nw("run", "--json", "--secret", f"A={link}", "--", str(program))
+
+    error = json.loads(done.stderr)
+    assert (done.returncode, error["error"], error["opened"]) == (126, "cannot_run", ["A"])
+
+
+def test_ctrl_c_between_two_messages_says_which_was_opened(terminal, sent, tmp_path):
+    """Exit code 130."""
+    (tmp_path / "words").write_text("sesame")
+    first, second = sent()[0], sent("hello", "--passphrase-file", str(tmp_path / "words"))[0]
+    person = terminal("run", "--secret", f"A={first}", "--secret", f"B={second}", "--", "true")
+    person.wait_for("Passphrase of B: ")
+    person.type("\x03")
+
+    assert person.end() == 130
+    assert b"Already opened, and now gone: A." in person.screen
 
 
 def test_a_message_that_no_variable_can_hold(nw, sent):

@@ -61,15 +61,21 @@ def test_at_a_terminal_it_says_what_to_do(terminal):
     assert person.end() == 0
 
 
-def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
-    """The prompt is on the terminal, even if the message comes from it, and shows nothing."""
+def sending(terminal, passphrase, again):
+    """A person who types a message and two passphrases."""
     person = terminal("send", "--passphrase")
     person.wait_for("Ctrl+D")
     person.type("hello\n\x04")
     person.wait_for("Passphrase: ")
-    person.type("willow bark tea\n")
+    person.type(f"{passphrase}\n")
     person.wait_for("again: ")
-    person.type("willow bark tea\n")
+    person.type(f"{again}\n")
+    return person
+
+
+def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
+    """The prompt is on the terminal, even if the message comes from it, and shows nothing."""
+    person = sending(terminal, "willow bark tea", "willow bark tea")
 
     assert person.end() == 0
     assert b"willow" not in person.screen
@@ -79,17 +85,28 @@ def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
 
 def test_two_passphrases_that_differ_send_nothing(terminal, way):
     """A slip of the fingers would lock the message for ever."""
-    person = terminal("send", "--passphrase")
-    person.wait_for("Ctrl+D")
-    person.type("hello\n\x04")
-    person.wait_for("Passphrase: ")
-    person.type("willow bark tea\n")
-    person.wait_for("again: ")
-    person.type("willow bark te\n")
+    person = sending(terminal, "willow bark tea", "willow bark te")
 
     assert person.end() == 2
     assert b"The two passphrases differ" in person.screen
     assert way.sent == b""
+
+
+@pytest.mark.parametrize("at", ["the message", "the passphrase", "the second passphrase"])
+def test_ctrl_c_sends_nothing(terminal, way, at):
+    """Exit code 130 at each question, and the terminal shows again what is typed."""
+    person = terminal("send", "--passphrase")
+    person.wait_for("Ctrl+D")
+    if at != "the message":
+        person.type("hello\n\x04")
+        person.wait_for("Passphrase: ")
+    if at == "the second passphrase":
+        person.type("willow bark tea\n")
+        person.wait_for("again: ")
+    person.type("\x03")
+
+    assert (person.end(), person.echoes(), way.sent) == (130, True, b"")
+    assert b"Traceback" not in person.screen
 
 
 def test_without_a_terminal_a_passphrase_comes_from_a_file(nw, way):
@@ -192,6 +209,16 @@ def test_nothing_is_sent_if_nobody_reads_the_link(nw, way):
 
     assert (done.returncode, way.sent) == (1, b"")
     assert b"Nobody reads standard output" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_link_that_cannot_be_written(nw):
+    """Exit code 1: nobody has the link, and the receipt that could destroy the message is not shown either."""
+    with open("/dev/full", "wb") as full:
+        done = nw("send", data=b"hello", stdout=full)
+
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
 
 
 def test_a_lost_answer_makes_another_note(nw, way):

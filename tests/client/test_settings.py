@@ -62,6 +62,16 @@ def test_a_file_that_others_can_read_is_refused(file, mode):
         Settings.from_env(file("NOTE_WHISPERER_URL=https://a.example", mode))
 
 
+def test_the_command_refuses_such_a_file(nw, file, environment, way):
+    """Exit code 2, before anything is sent."""
+    environment |= file("NOTE_WHISPERER_URL=https://a.example\nNOTE_WHISPERER_TOKEN=abc", 0o644)
+
+    done = nw("send", data=b"hello")
+
+    assert (done.returncode, way.sent) == (2, b"")
+    assert b"chmod 600" in done.stderr
+
+
 @pytest.mark.parametrize(
     "text",
     [

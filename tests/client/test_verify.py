@@ -45,10 +45,10 @@ def manifest(tmp_path):
 
 @pytest.fixture
 def verify(nw, front, manifest):
-    """Fetches everything once as each client: the exit code, and the differences as {what: difference}."""
+    """Fetches everything: the exit code, and the differences as {what: difference}."""
 
-    def run(content=SHORT):
-        done = nw("verify", "--json", "--rounds", "1", "--manifest", manifest(content), front.url)
+    def run(content=SHORT, rounds=1):
+        done = nw("verify", "--json", "--rounds", str(rounds), "--manifest", manifest(content), front.url)
         assert done.stderr == b""
         found = json.loads(done.stdout)["differences"]
         return done.returncode, {one["what"]: one["difference"] for one in found}
@@ -76,10 +76,10 @@ def test_an_unchanged_service(nw, front, manifest):
 
     assert (done.returncode, done.stderr) == (0, b"")
     count = len(MANIFEST["pages"]) + len(MANIFEST["files"])
-    answers = sum(len(page["sha256"]) for page in MANIFEST["pages"]) + len(MANIFEST["files"])
+    answers = sum(len(page["sha256"]) for page in MANIFEST["pages"]) + 3 * len(MANIFEST["files"])
     assert done.stdout.decode() == (
         f"{front.url} sends release {MANIFEST['version']} unchanged:"
-        f" {count} pages and files, {answers * 2 * 3} answers.\n"
+        f" {count} pages and files, {answers * 2} answers.\n"
     )
 
 
@@ -175,7 +175,51 @@ def test_each_page_is_fetched_over_a_connection_of_its_own(verify, front):
     assert verify(MANIFEST) == (0, {})
     pages = [address for path, address in connections if path in ("/", "/how-it-works")]
     languages = len(MANIFEST["pages"][0]["sha256"])
-    assert len(pages) == len(set(pages)) == 2 * 3 * languages
+    assert len(pages) == len(set(pages)) == 2 * languages
+
+
+def test_three_rounds_have_every_page_in_every_language_as_every_client(verify, front):
+    """One round has each language once, and a third of them as each client."""
+    asked = []
+
+    def change(request, answer):
+        if is_form(request):
+            asked.append((request.headers["Accept-Language"], request.headers.get("User-Agent")))
+
+    front.change = change
+    form = next(page for page in MANIFEST["pages"] if page["name"] == "form")
+    languages = set(form["sha256"])
+
+    assert verify(MANIFEST | {"pages": [form], "files": {}}, rounds=3) == (0, {})
+    first = asked[: len(languages)]
+    assert {language for language, _ in first} == languages
+    assert len({client for _, client in first}) == 3
+    assert len(asked) == len(set(asked)) == 3 * len(languages)
+
+
+def test_what_one_client_gets_in_one_language_is_found_in_three_rounds(nw, front, manifest):
+    """In one answer of sixty."""
+
+    def change(request, answer):
+        if is_form(request) and "Firefox" in request.headers.get("User-Agent", ""):
+            if request.headers["Accept-Language"] == "fr":
+                answer.edit(lambda page: page.replace(b"</body>", b"<p></p></body>"))
+
+    front.change = change
+    done = nw("verify", "--rounds", "3", "--manifest", manifest(MANIFEST | {"files": {}}), front.url)
+
+    languages = len(MANIFEST["pages"][0]["sha256"])
+    assert (done.returncode, done.stdout.decode()) == (
+        11,
+        f"form: its bytes differ (in 1 of {3 * languages} answers).\n",
+    )
+
+
+def test_each_round_has_a_note_of_its_own(verify, front):
+    """A note expires after ten minutes, and many rounds take longer."""
+    assert verify(rounds=2) == (0, {})
+    assert front.asked.count(("POST", "/post")) == 2
+    assert len({path for method, path in front.asked if path.endswith("/destroy")}) == 2
 
 
 @pytest.mark.parametrize(
@@ -250,6 +294,79 @@ def test_a_limit_is_waited_for(verify, front):
     assert front.asked.count(("GET", "/")) == 4
 
 
+def test_a_limit_that_lasts_long_is_not_waited_for(nw, front, manifest):
+    """Exit code 6, and the note is destroyed."""
+
+    def change(request, answer):
+        if is_form(request):
+            answer.status, answer.body = 429, b""
+            answer.set_header("Retry-After", "3600")
+
+    front.change = change
+    done = nw("verify", "--json", "--manifest", manifest(), front.url)
+
+    error = json.loads(done.stderr)
+    assert (done.returncode, error["status"], error["retry_after"]) == (6, 429, 3600)
+    assert front.asked[-1][1].endswith("/destroy")
+
+
+def test_a_note_that_cannot_be_destroyed_does_not_hide_what_differs(nw, front, manifest):
+    """The differences are printed all the same."""
+
+    def change(request, answer):
+        changing_byte("/static/js/page.js")(request, answer)
+        if request.path.endswith("/destroy"):
+            answer.status, answer.body = 429, b"{}"
+            answer.set_header("Content-Type", "application/problem+json")
+
+    front.change = change
+    done = nw("verify", "--manifest", manifest(), front.url)
+
+    assert (done.returncode, done.stdout) == (
+        11,
+        b"/static/js/page.js: its bytes differ (in 3 of 3 answers).\n",
+    )
+    assert b"ten minutes" in done.stderr
+
+
+@pytest.mark.parametrize("length", [0, 100, 3000], ids=["at the start", "in its headers", "in its body"])
+def test_an_answer_that_is_lost_is_fetched_again(nw, way, manifest, length):
+    """A connection that breaks says nothing about the service."""
+    way.cuts[b"GET / HTTP"] = length
+
+    done = nw("verify", "--manifest", manifest(), way.url)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_person_sees_how_far_it_is(terminal, front, manifest):
+    """On one line, which the result replaces."""
+    person = terminal("verify", "--manifest", manifest(), front.url)
+    person.wait_for("Comparing: 11 %")
+    person.wait_for("Comparing: 100 %")
+    person.wait_for("\r\x1b[K")
+
+    assert person.end() == 0
+    assert b" unchanged: 3 pages and files, 9 answers." in person.screen
+
+
+def test_a_person_sees_that_a_limit_is_waited_for(terminal, front, manifest):
+    """And for how long."""
+    refusals = itertools.count()
+
+    def change(request, answer):
+        if is_form(request) and next(refusals) == 0:
+            answer.status, answer.body = 429, b""
+            answer.set_header("Retry-After", "0")
+
+    front.change = change
+    person = terminal("verify", "--manifest", manifest(), front.url)
+    person.wait_for("The service takes no more requests for 0 s. Waiting.")
+    person.wait_for("Comparing: 100 %")
+
+    assert person.end() == 0
+
+
 def test_a_service_that_cannot_be_reached(nw, front, manifest):
     """Exit code 5: nothing is known."""
     front.close()
@@ -265,7 +382,16 @@ def test_without_a_manifest(nw, front):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"format": 2}', "\xff", json.dumps({**MANIFEST, "pages": [{}]})]
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 2}',
+        "\xff",
+        json.dumps({**MANIFEST, "pages": [{}]}),
+        json.dumps({**MANIFEST, "pages": [{**MANIFEST["pages"][0], "sha256": {}}]}),
+    ],
 )
 def test_a_file_that_is_no_manifest(nw, front, manifest, content):
     """A usage error, before anything is asked."""

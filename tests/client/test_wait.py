@@ -83,3 +83,46 @@ def test_a_link_is_no_receipt(nw, sent):
 
     assert done.returncode == 2
     assert b"This is not a receipt" in done.stderr
+
+
+def test_a_person_sees_that_it_waits(terminal, nw, sent):
+    """On a line that the end replaces."""
+    link, receipt = sent()
+    person = terminal("wait", receipt)
+    person.wait_for("Unread at ")
+    person.wait_for("Asking again after 1 s.")
+    nw("read", "--yes", link)
+
+    assert person.end() == 0
+    last = person.screen.rpartition(b"\r\x1b[K")[2]
+    assert last.startswith(b"The message was read on ") and last.endswith(b"has confirmed it.\r\n")
+
+
+def test_ctrl_c_ends_the_wait_and_nothing_else(terminal, nw, sent):
+    """Exit code 130; the message stays unread."""
+    link, receipt = sent()
+    person = terminal("wait", receipt)
+    person.wait_for("Ctrl+C")
+    person.type("\x03")
+
+    assert person.end() == 130
+    assert b"is unread" in nw("status", link).stdout
+
+
+def test_with_json_only_the_end_is_written(terminal, nw, sent, way):
+    """Neither the waiting nor a lost answer is on standard error."""
+    link, receipt = sent()
+    nw("read", "--yes", link)
+    way.cuts[b"/status"] = 0
+    person = terminal("wait", "--json", receipt)
+
+    assert person.end() == 0
+    assert json.loads(person.screen)["confirmed"] is True
+
+
+def test_a_message_that_never_existed(nw, sent):
+    """Exit code 3."""
+    start, secret = sent()[1].split("#")
+    other = sent()[1].split("#")[1]
+
+    assert nw("wait", f"{start}#{other[:43]}{secret[43:]}").returncode == 3

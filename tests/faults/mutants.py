@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.server_process import ROOT
 
-NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py"
+NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py server/test_purge.py"
 COPIED = ("server", "kgs", "templates", "static", "tests", "setup.cfg")
 
 
@@ -83,23 +83,57 @@ MUTANTS = (
     Mutant(
         "COMMIT: an answer that is not COMMIT is taken for one",
         "notes.py",
-        'if connection.status != "COMMIT" or connection.notices:',
+        'if connection.status != "COMMIT":',
+        "if False:",
+        NOTES,
+    ),
+    Mutant(
+        "standby: a COMMIT that did not wait for it is taken for safe",
+        "database/connection.py",
+        "if self.connection.notices:",
         "if False:",
         "faults/test_failover.py",
     ),
     Mutant(
-        "standby: a put that it was not waited for is taken for safe",
-        "notes.py",
-        "if connection.notices:",
-        "if False:",
-        "faults/test_failover.py",
-    ),
-    Mutant(
-        "standby: a put with files that it was not waited for is taken for safe",
+        "standby: a repeated put with files does not wait for it",
         "files.py",
-        "if connection.notices:",
-        "if False:",
+        """UPDATE note
+        SET key = key
+        WHERE files = decode($1, 'base64')
+            AND link_verifier = decode($2, 'base64')
+            AND sealed = decode($3, 'base64')
+        RETURNING key, expires_at
+""",
+        "SELECT key, expires_at FROM note WHERE files = decode($1, 'base64')",
         "faults/test_failover.py",
+    ),
+    Mutant(
+        "standby: a repeated destroy does not wait for it",
+        "notes.py",
+        "return status is not None and bool(",
+        "return status is not None or bool(",
+        "faults/test_failover.py",
+    ),
+    Mutant(
+        "files: an upload begins again after its note was put",
+        "files.py",
+        '"ROLLBACK" if taken else "COMMIT"',
+        '"COMMIT"',
+        "server/test_files.py",
+    ),
+    Mutant(
+        "files: a purge is over before chunks that are being stored are there",
+        "files.py",
+        "FOR SHARE OF upload",
+        "FOR KEY SHARE OF upload",
+        "server/test_files.py",
+    ),
+    Mutant(
+        "files: an hour of the database's clock alone",
+        "files.py",
+        "least(clock_timestamp(), $3) - at < interval '1 hour'",
+        "clock_timestamp() - at < interval '1 hour' AND $3 IS NOT NULL",
+        "server/test_files.py",
     ),
     Mutant(
         "readers who leave: their group goes on",
@@ -138,7 +172,7 @@ MUTANTS = (
     ),
     Mutant(
         "clock: deliveries and endings are purged by the database's clock alone",
-        "notes.py",
+        "purge.py",
         "return min(now, self._clock_offset",
         "return max(now, self._clock_offset",
         NOTES,
@@ -254,7 +288,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: nobody removes its bytes",
-        "notes.py",
+        "purge.py",
         "WHERE sealed IS NOT NULL\n        AND at >=",
         "WHERE false\n        AND at >=",
         NOTES,
@@ -292,7 +326,7 @@ MUTANTS = (
     ),
     Mutant(
         "endings: the purge leaves none",
-        "notes.py",
+        "purge.py",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted",
         "SELECT key, link_verifier, 'expired', expires_at FROM deleted WHERE false",
         NOTES,

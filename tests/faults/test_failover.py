@@ -5,13 +5,14 @@ import hashlib
 
 import pytest
 
-from server.notes import MAX_COMMIT_WAIT
+from server.database import Unavailable
+from server.notes import MAX_COMMIT_WAIT, delivery_id
 from tests.faults import history, stack
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.failover import fail_over, pair
 from tests.faults.load import Load, under_load
 from tests.faults.proxy import Proxy
-from tests.faults.test_conversation import SEALED, a_note, attempt, opened
+from tests.faults.test_conversation import SEALED, a_note, attempt, opened, verifier
 
 BOUND = 15 * TIMEOUT + 1
 UNKNOWN_AFTER = min(MAX_COMMIT_WAIT, 9 * TIMEOUT) - 1
@@ -23,6 +24,9 @@ def primary_and_standby(folder, programs):
     with pair(folder / "pair", programs) as made:
         yield made
 
+
+FILE_BYTES = 256
+CHUNK = bytes(FILE_BYTES + 16)
 
 WAITING = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
@@ -58,8 +62,8 @@ async def test_a_put_with_files_that_a_standby_was_not_waited_for_is_not_handed_
     url = primary_and_standby.primary.url("msg_db")
     upload = b"u" * 32
     async with opened(url, 8000, PATIENT) as notes:
-        await notes.files.begin(upload, 256)
-        await notes.files.put_chunks(upload, 0, bytes(256 + 16))
+        await notes.files.begin(upload, FILE_BYTES)
+        await notes.files.put_chunks(upload, 0, CHUNK)
         placed, too_soon = await while_the_standby_is_frozen(
             primary_and_standby, notes.put_with_files(a_note("proof"), upload)
         )
@@ -84,6 +88,65 @@ async def test_a_reveal_that_a_standby_was_not_waited_for_is_not_shown_yet(prima
         assert sealed == SEALED
         assert on_standby == [(0,)]
         assert await attempt(notes, placed.key, "proof") == "read"
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_destroyed_note_that_a_standby_still_has_is_not_called_destroyed_yet(primary_and_standby):
+    """The repeated statement finds nothing to destroy, and waits for the standby all the same."""
+    url = primary_and_standby.primary.url("msg_db")
+    async with opened(url, 9000, PATIENT) as notes:
+        placed = await notes.put(a_note("proof"))
+        destroyed, too_soon = await while_the_standby_is_frozen(
+            primary_and_standby, notes.destroy(placed.key, verifier("link"))
+        )
+        on_standby = primary_and_standby.on_standby(f"SELECT count(*) FROM note WHERE key = '{placed.key}'")
+
+        assert not too_soon
+        assert destroyed
+        assert on_standby == [(0,)]
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_received_delivery_that_a_standby_still_has_is_not_called_received_yet(primary_and_standby):
+    """The sealed bytes are gone from both databases once the reader is told so."""
+    url = primary_and_standby.primary.url("msg_db")
+    async with opened(url, 10000, PATIENT) as notes:
+        placed = await notes.put(a_note("proof"))
+        await attempt(notes, placed.key, "proof", "reader")
+        received, too_soon = await while_the_standby_is_frozen(
+            primary_and_standby, notes.received(placed.key, b"reader".ljust(32, b"-"), None)
+        )
+        on_standby = primary_and_standby.on_standby(f"SELECT sealed FROM delivery WHERE key = '{placed.key}'")
+
+        assert not too_soon
+        assert received
+        assert on_standby == [(None,)]
+
+
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("act", ["begin", "put_chunks", "cancel", "received"])
+async def test_an_act_on_files_that_a_standby_was_not_waited_for_is_refused(primary_and_standby, act):
+    """Its client repeats it."""
+    url = primary_and_standby.primary.url("msg_db")
+    upload = act.encode().ljust(32, b"-")
+    async with opened(url, 11000, PATIENT) as notes:
+        if act != "begin":
+            await notes.files.begin(upload, FILE_BYTES)
+        if act in ("cancel", "received"):
+            await notes.files.put_chunks(upload, 0, CHUNK)
+        if act == "received":
+            placed = await notes.put_with_files(a_note("proof"), upload)
+            await attempt(notes, placed.key, "proof", "reader")
+        work = {
+            "begin": lambda: notes.files.begin(upload, FILE_BYTES),
+            "put_chunks": lambda: notes.files.put_chunks(upload, 0, CHUNK),
+            "cancel": lambda: notes.files.cancel(upload),
+            "received": lambda: notes.files.received(delivery_id(placed.key, b"reader".ljust(32, b"-"))),
+        }[act]
+
+        with pytest.raises(Unavailable, match="standby|replication"):
+            await while_the_standby_is_frozen(primary_and_standby, work())
+        await work()
 
 
 @pytest.mark.gen_test(timeout=60)

@@ -88,13 +88,13 @@ async def test_a_jumping_clock_costs_no_note(folder, programs, seeded_key_db_url
     deliveries and receipts of a moment ago, which a lost answer may be waiting for, are not purged."""
     with stack.cluster(folder / "clock", programs, clock=True) as cluster:
         async with opened(cluster.url("msg_db"), timeout=PATIENT) as notes:
-            await notes.purge()
+            await notes.purge.notes()
             placed = await notes.put(a_note("proof"))
             await attempt(notes, placed.key, "proof", "reader")
             before = cluster.execute("SELECT now(), count(*) FROM delivery", "msg_db")
             cluster.set_clock(3600)
-            await notes.purge()
-            await notes.purge_deliveries()
+            await notes.purge.notes()
+            await notes.purge.deliveries()
             after = cluster.execute("SELECT now(), count(*) FROM delivery", "msg_db")
             again = await attempt(notes, placed.key, "proof", "reader")
         cluster.set_clock(0)

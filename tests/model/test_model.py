@@ -1,4 +1,4 @@
-"""The protocol of a reveal, checked by spin in every order of events: `make model`."""
+"""The protocols of a reveal and of files, checked by spin in every order of events: `make model`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-MODEL = Path(__file__).with_name("reveal.pml")
+REVEAL, FILES = (Path(__file__).with_name(f"{name}.pml") for name in ("reveal", "files"))
 MISSING = [program for program in ("spin", "gcc") if shutil.which(program) is None]
 needs_spin = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 # What breaks without a guard.
-BROKEN_WITHOUT = {
+REVEAL_BROKEN_WITHOUT = {
     "ROW_LOCK": "shown_to_two_readers",
     "EXPIRY_UNDER_LOCK": "lost_while_the_reader_stays",
     "LATER_LOOKUP": "lost_while_the_reader_stays",
@@ -42,12 +42,38 @@ BROKEN_WITHOUT = {
     "COUNT_FIRST": "more_tries_than_the_budget",
     "LINK_FIRST": "stranger_locks_out",
 }
+FILES_BROKEN_WITHOUT = {
+    "CHUNKS_LOCK": "chunks_left_behind",
+    "END_FIRST": "chunks_left_behind",
+    "PURGE_UPLOADS": "chunks_left_behind",
+    "UPLOAD_OR_NOTE": "lost_while_the_reader_stays",
+    "LATER_CHECK": "lost_while_the_reader_stays",
+    "COMPLETE": "note_lacks_a_chunk",
+    "PUT_LOCK": "note_lacks_a_chunk",
+    "UPLOAD_GOES": "lost_while_the_reader_stays",
+    "FIND_NOTE": "writer_misled",
+    "LATER_FIND": "writer_misled",
+    "PUT_STANDBY": "note_lost",
+    "FIND_WRITES": "note_lost",
+    "HANDED_OVER": "lost_while_the_reader_stays",
+    "NEEDS_NONCE": "chunks_left_behind",
+    "FETCH_NONCE": "shown_to_two_readers",
+    "FETCH_HOUR": "shown_after_the_end",
+    "KEPT_AN_HOUR": "lost_while_the_reader_stays",
+    "TEXT_RECEIVED": "lost_while_the_reader_stays",
+    "RECEIVED_REMOVES": "shown_after_the_end",
+    "RECEIVED_NONCE": "lost_while_the_reader_stays",
+    "PURGE_DELIVERIES": "chunks_left_behind",
+    "TWO_CLOCKS": "lost_while_the_reader_stays",
+    "DESTROYED_CHUNKS": "chunks_left_behind",
+    "EXPIRED_CHUNKS": "chunks_left_behind",
+}
 ABOUT_GUESSES = ("more_tries_than_the_budget", "stranger_locks_out")
 
 
-def guards() -> dict[str, int]:
-    """The guards that the model defines, by name."""
-    defined = MODEL.read_text().partition("c_decl")[0]
+def guards(source: Path) -> dict[str, int]:
+    """The guards that a model defines, by name."""
+    defined = source.read_text().partition("c_decl")[0]
     return {name: int(number) for name, number in re.findall(r"^#define ([A-Z_]+) (\d+)", defined, re.M)}
 
 
@@ -61,12 +87,12 @@ class Search:
 
 
 class Model:
-    """The model, made into a program by spin and gcc in a folder."""
+    """A model, made into a program by spin and gcc in a folder."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, source: Path, folder: Path, *options: str) -> None:
         self._folder = folder
-        shutil.copy(MODEL, folder)
-        self._run("spin", "-a", MODEL.name)
+        shutil.copy(source, folder)
+        self._run("spin", "-a", source.name)
         # No partial-order reduction: nearly every step is on what all of them share.
         self._run("gcc", "-w", "-O1", "-DNOREDUCE", "-DNOFAIR", *options, "-o", "pan", "pan.c")
 
@@ -87,15 +113,23 @@ class Model:
             return Search(None, "", states)
         run = self._run("./pan", "-r", **settings)
         run = "\n".join(
-            line for line in run.splitlines() if re.match(r"(the|server|reader|60|COMMIT) ", line)
+            line
+            for line in run.splitlines()
+            if re.match(r"(an?|the|server|reader|chunk|deliveries|60|COMMIT) ", line)
         )
         return Search((re.search(r"assertion violated +!\((\w+)\)", found) or ["", found])[1], run, states)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The model, for a search of all states."""
-    return Model(tmp_path_factory.mktemp("model"), "-DSAFETY")
+    """The model of a reveal, for a search of all states."""
+    return Model(REVEAL, tmp_path_factory.mktemp("model"), "-DSAFETY")
+
+
+@pytest.fixture(scope="module")
+def files_model(tmp_path_factory):
+    """The model of files, for a search of all states."""
+    return Model(FILES, tmp_path_factory.mktemp("model"), "-DSAFETY")
 
 
 @needs_spin
@@ -110,30 +144,58 @@ def test_no_run_breaks_a_promise(model, nonces, faults, guesses):
 
 
 @needs_spin
-def test_every_run_ends(tmp_path):
-    """No run goes round in a circle, so that every reader gets an answer."""
-    search = Model(tmp_path, "-DNP").search("-l", NONCES=2, FAULTS=1, GUESSES=3)
+@pytest.mark.parametrize("faults", [2, 5, 8])
+def test_no_run_breaks_a_promise_about_files(files_model, faults):
+    """Whatever fails, and however late a request arrives, every promise about chunks is kept."""
+    search = files_model.search(FAULTS=faults)
 
-    print(f"\n{search.states:>9,} states: every run ends")
+    print(f"\n{search.states:>9,} states, files, {faults=}: every promise is kept")
     assert search.broken is None, search.run
 
 
 @needs_spin
-@pytest.mark.parametrize("guard", BROKEN_WITHOUT)
+@pytest.mark.parametrize(
+    ("source", "settings"), [(REVEAL, {"NONCES": 2, "GUESSES": 3}), (FILES, {})], ids=["reveal", "files"]
+)
+def test_every_run_ends(tmp_path, source, settings):
+    """No run goes round in a circle, so that every reader gets an answer."""
+    search = Model(source, tmp_path, "-DNP").search("-l", FAULTS=1, **settings)
+
+    print(f"\n{search.states:>9,} states, {source.stem}: every run ends")
+    assert search.broken is None, search.run
+
+
+@needs_spin
+@pytest.mark.parametrize("guard", REVEAL_BROKEN_WITHOUT)
 def test_without_a_guard_a_promise_is_broken(model, guard):
     """Each guard is needed: without it some run breaks a promise."""
-    expected = BROKEN_WITHOUT[guard]
+    expected = REVEAL_BROKEN_WITHOUT[guard]
     guesses = 3 if expected in ABOUT_GUESSES else 0
-    search = model.search(WITHOUT=guards()[guard], NONCES=2, FAULTS=2, GUESSES=guesses)
+    search = model.search(WITHOUT=guards(REVEAL)[guard], NONCES=2, FAULTS=2, GUESSES=guesses)
 
     print(f"\n{search.states:>9,} states, without {guard}: {search.broken}")
     assert search.broken == expected, search.run
 
 
-def test_every_guard_of_the_model_is_taken_out_once():
-    """A guard that is only written down, or never taken out, would show nothing."""
-    used = re.findall(r"guard\(([A-Z_]+)\)", MODEL.read_text())
+@needs_spin
+@pytest.mark.parametrize("guard", FILES_BROKEN_WITHOUT)
+def test_without_a_guard_a_promise_about_files_is_broken(files_model, guard):
+    """Each guard is needed: without it some run breaks a promise about chunks."""
+    search = files_model.search(WITHOUT=guards(FILES)[guard], FAULTS=2)
 
-    assert guards().keys() == BROKEN_WITHOUT.keys()
-    assert sorted(guards().values()) == list(range(1, len(BROKEN_WITHOUT) + 1))
-    assert set(used) - {"NAME"} == BROKEN_WITHOUT.keys()
+    print(f"\n{search.states:>9,} states, files, without {guard}: {search.broken}")
+    assert search.broken == FILES_BROKEN_WITHOUT[guard], search.run
+
+
+@pytest.mark.parametrize(
+    ("source", "broken_without"),
+    [(REVEAL, REVEAL_BROKEN_WITHOUT), (FILES, FILES_BROKEN_WITHOUT)],
+    ids=["reveal", "files"],
+)
+def test_every_guard_of_a_model_is_taken_out_once(source, broken_without):
+    """A guard that is only written down, or never taken out, would show nothing."""
+    used = re.findall(r"guard\(([A-Z_]+)\)", source.read_text())
+
+    assert guards(source).keys() == broken_without.keys()
+    assert sorted(guards(source).values()) == list(range(1, len(broken_without) + 1))
+    assert set(used) - {"NAME"} == broken_without.keys()

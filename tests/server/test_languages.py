@@ -1,15 +1,19 @@
 """server/languages.py: which language a client gets, and that each catalogue is whole."""
 
 import io
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
+from babel import localedata
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from server.languages import LANGUAGES, LOCALES, NAMES, chosen, preferred, text
+from nginx import texts
+from server.languages import LANGUAGES, LOCALES, NAMES, WORD_LISTS, chosen, preferred, text
+from server.pages import STATIC
 
 TRANSLATED = [tag for tag in NAMES if tag != "en"]
 TEMPLATE = "messages.pot"
@@ -68,6 +72,28 @@ def test_times_and_durations_are_written_as_in_the_language():
         "0 seconds", "1 second", "90 seconds", "5 minutes", "1 hour", "2 hours", "1 day",
     ]  # fmt: skip
     assert LANGUAGES["pl"].duration(timedelta(minutes=5)) == "5 minut"
+    assert [LANGUAGES["ar"].duration(timedelta(days=days)) for days in (1, 2, 3, 11, 100)] == [
+        "يوم واحد", "يومين", "3 أيام", "11 يومًا", "100 يوم",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", NAMES)
+def test_babel_keeps_what_a_language_needs_and_no_more(tag):
+    """Every month and hour is written in its own way; the names of currencies take no memory."""
+    language, start = LANGUAGES[tag], datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert len({language.utc(start + timedelta(days=31 * month)) for month in range(12)}) == 12
+    assert len({language.utc(start + timedelta(hours=hour)) for hour in range(24)}) == 24
+    assert len({language.number(10**digits) for digits in range(10)}) == 10
+    assert "currency_names" not in localedata.load(tag.replace("-", "_"))
+
+
+@pytest.mark.parametrize("tag", WORD_LISTS)
+def test_five_words_of_a_list_are_51_bits(tag):
+    """At least; each is typed without a thought: a few letters of the Latin alphabet, none twice in the list."""
+    words = (STATIC / WORD_LISTS[tag]).read_text("ascii").split("\n")[:-1]
+    assert len(words) == len(set(words)) and 5 * math.log2(len(words)) > 51
+    assert [word for word in words if not re.fullmatch("[a-z]{3,9}|yo-yo", word)] == []
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)
@@ -80,6 +106,11 @@ def test_a_catalogue_has_every_sentence(tag):
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     assert (LOCALES / f"{tag}.mo").read_bytes() == compiled.getvalue(), "run `make messages`"
+
+
+def test_nginx_says_what_the_catalogues_say():
+    """The sentences of its own error pages are made from these catalogues."""
+    assert texts.FILE.read_text(encoding="utf-8") == texts.texts(), "run `make messages`"
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)

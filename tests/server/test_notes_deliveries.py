@@ -190,13 +190,13 @@ async def test_after_a_minute_a_delivery_is_over(msg_db_url):
         placed = await notes.put(a_note())
         await reveal(notes, placed.key, reader=b"reader")
         await database.execute("UPDATE delivery SET at = at - interval '59 seconds'")
-        await notes.purge_deliveries()
+        await notes.purge.deliveries()
         assert await reveal(notes, placed.key, reader=b"reader") == SEALED
         await database.execute("UPDATE delivery SET at = at - interval '1 second'")
 
         assert await reveal(notes, placed.key, reader=b"reader") == "read"
         assert await delivered(database) != [(None,)]
-        await notes.purge_deliveries()
+        await notes.purge.deliveries()
         assert await delivered(database) == [(None,)]
 
 
@@ -204,13 +204,13 @@ async def test_a_delivery_is_forgotten_though_its_commit_came_late_or_the_clock_
     """A later pass forgets what it did not see before: rows of the last minutes, or of any time after a jump."""
     async with opened(msg_db_url) as (notes, database):
         for clock, age in (("now()", "119 seconds"), ("now() - interval '1 minute'", "9 minutes")):
-            await notes.purge_deliveries()
+            await notes.purge.deliveries()
             placed = await notes.put(a_note())
             await reveal(notes, placed.key, reader=b"reader")
             await database.execute(f"UPDATE delivery SET at = now() - interval '{age}'")
-            notes.NOW = f"SELECT {clock}"
+            notes.purge.NOW = f"SELECT {clock}"
 
-            await notes.purge_deliveries()
+            await notes.purge.deliveries()
 
             assert set(await delivered(database)) == {(None,)}
 
@@ -277,13 +277,13 @@ async def test_a_clock_that_jumps_forward_purges_nothing_early(msg_db_url):
         notes = Notes(database, Keys())
         placed = await notes.put(a_note())
         await reveal(notes, placed.key, reader=b"reader")
-        await notes.purge()
-        notes.NOW = "SELECT now() + interval '8 days'"
-        await notes.purge()
-        await notes.purge_deliveries()
+        await notes.purge.notes()
+        notes.purge.NOW = "SELECT now() + interval '8 days'"
+        await notes.purge.notes()
+        await notes.purge.deliveries()
 
         assert await reveal(notes, placed.key, reader=b"reader") == SEALED
         assert (await count(database, "ending"), await count(database, "delivery")) == (1, 2)
-        notes.NOW = "SELECT now() - interval '8 days'"
-        await notes.purge()
+        notes.purge.NOW = "SELECT now() - interval '8 days'"
+        await notes.purge.notes()
         assert await count(database, "ending") == 1

@@ -31,5 +31,7 @@ ALTER TABLE delivery ADD COLUMN files bytea;
 
 -- An upload becomes one note, even if the request that puts it is repeated.
 CREATE UNIQUE INDEX note_files ON note (files) WHERE files IS NOT NULL;
+-- No upload begins with the id of files that a delivery has.
+CREATE INDEX delivery_files ON delivery (files) WHERE files IS NOT NULL;
 -- For the purge.
 CREATE INDEX delivery_files_at ON delivery (at) WHERE files IS NOT NULL;

@@ -8,7 +8,9 @@ import socket
 
 import pytest
 
+from nginx.texts import ADVICE
 from server.handlers.base import SECURITY_HEADERS
+from server.languages import LANGUAGES, preferred
 from server.pages import asset, integrity
 from server.sealed_files import MAX_REQUEST_BYTES
 from tests.deploy.nginx.conftest import REPOSITORY
@@ -119,12 +121,15 @@ def test_the_operations_port_tells_health_and_readiness(site):
 
 
 def test_a_static_file_is_kept_for_ever_only_under_its_own_fingerprint(site):
-    """With the fingerprint of what is served for ever, with another not at all, and without one for an hour."""
+    """With its fingerprint for ever, and without one for an hour. Under another one there is no style, but an icon."""
     path = asset("css/note-whisperer.css")
     for_ever = "public, max-age=31536000, immutable"
     assert site.ask("GET", path)[1]["Cache-Control"] == for_ever
     for other in (path[:-1], path.replace("v=", "v=0")):
-        assert site.ask("GET", other)[1]["Cache-Control"] == "no-store"
+        status, headers, _ = site.ask("GET", other)
+        assert (status, headers["Cache-Control"]) == (404, "no-store")
+    status, headers, _ = site.ask("GET", "/static/favicon.svg?v=0123456789abcdef")
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
     assert site.ask("GET", path.partition("?")[0])[1]["Cache-Control"] == "public, max-age=3600"
 
 
@@ -234,6 +239,58 @@ def test_a_problem_page_looks_like_the_servers(site):
     assert f'href="{stylesheet}?v=' in servers_page
     assert site.ask("GET", stylesheet)[0] == 200
     assert "<script" not in own_page and "style=" not in own_page
+
+
+def test_a_problem_of_nginx_is_in_the_readers_language(site):
+    """Page and fragment have the sentences of the catalogue and the language's direction; programs get English."""
+    for tag, language in LANGUAGES.items():
+        page = site.ask("GET", "/static/nothing", headers={**PAGE, "Accept-Language": tag})[2].decode()
+        assert f'<html lang="{tag}" dir="{language.direction}">' in page
+        for sentence in ("Something went wrong", "There is nothing at this URL.", "Read once, then gone."):
+            assert f">{language.gettext(sentence)}<" in page
+        assert language.gettext(ADVICE).replace("%(start)s", "/") in page
+    arabic = {**FORM, "Accept-Language": "ar"}
+    fragment = site.ask("POST", "/post", TOO_LONG, {**arabic, "HX-Request": "true"})[2].decode()
+    assert fragment == f"<p>{LANGUAGES['ar'].gettext('This message is too long.')}</p>\n"
+    answer = json.loads(site.ask("POST", "/post", TOO_LONG, {**arabic, **JSON})[2])
+    assert answer["detail"] == "The message may have at most 65,536 bytes."
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "DE-at;q=0.9",
+        "fr-CH, fr;q=0.9, en;q=0.8, de;q=0.7, *;q=0.5",
+        "xx, de;q=0.1",
+        "ca,es;q=0.5",
+        "pt-PT",
+        "iw",
+        "zh",
+        "zh-CN,en;q=0.5",
+        "zh-Hans-SG",
+        "zh-TW, ja;q=0.5",
+        "zh-Hant-HK",
+        "*",
+        "deu",
+    ],
+)
+def test_nginx_chooses_the_language_as_the_server_does(site, header):
+    """From the same header, the same language."""
+    page = site.ask("GET", "/static/nothing", headers={**PAGE, "Accept-Language": header})[2].decode()
+    assert f'<html lang="{preferred(header).tag}" ' in page
+
+
+def test_a_url_names_the_language_of_a_problem_of_nginx(site):
+    """Before what the browser prefers; then the links of the page name it, too."""
+    headers = {**PAGE, "Accept-Language": "de"}
+    page = site.ask("GET", "/static/nothing?lang=pt-BR", headers=headers)[2].decode()
+    assert '<html lang="pt-BR" ' in page
+    assert page.count('href="/?lang=pt-BR"') == 2
+    for query in ("lang=xx", "lang=pt-br", "lang=fr&x", 'lang=fr"><script>'):
+        page = site.ask("GET", f"/static/nothing?{query}", headers=headers)[2].decode()
+        assert '<html lang="de" ' in page
+        assert page.count('href="/"') == 2
 
 
 def test_a_problem_of_nginx_finds_its_place_in_the_page(site):

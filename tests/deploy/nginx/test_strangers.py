@@ -220,28 +220,47 @@ def assert_little_is_used(before, after, puts):
     assert after.nginx < 256 * MIB
 
 
-def puts_within(seconds, share=1):
+def puts_within(seconds, share):
     return share * (POST_RATE * seconds + POST_BURST) + PROBES
+
+
+def besiege(name, service, nginx, *acts, readers, share):
+    """Let strangers do all of these acts while readers come, who do not notice; little is used up.
+
+    Args:
+        readers: the addresses that they come from.
+        share: of an address's budget of puts, what the strangers may use.
+
+    Returns:
+        The strangers, and for how many seconds they were there.
+    """
+    before, start = Use(service, nginx), time.monotonic()
+    with Stranger(*acts) as stranger:
+        failures = failed_readers(nginx, itertools.cycle(readers))
+    after, seconds = Use(service, nginx), time.monotonic() - start
+    report(name, before, after, stranger, seconds)
+    assert failures == []
+    assert_little_is_used(before, after, puts_within(seconds, share))
+    return stranger, seconds
 
 
 def test_one_address(service, start_nginx):
     """It holds connections, drips bodies, and asks for everything as often as it can."""
     nginx = start_nginx([service])
     source = "127.0.0.2"
-    before, start = Use(service, nginx), time.monotonic()
-    with Stranger(
+    besiege(
+        "one address",
+        service,
+        nginx,
         holding(nginx, source),
         dripping(nginx, source),
         asking(nginx, "POST", "/post", {"message": LONGEST}, source=source),
         asking(nginx, "GET", random_key, source=source),
         asking(nginx, "POST", lambda: random_key() + "/reveal", {"token": "0" * 24}, source=source),
         asking(nginx, "GET", "/static/favicon.svg", source=source),
-    ) as stranger:
-        failures = failed_readers(nginx, itertools.cycle(NEIGHBOURS))
-    after, seconds = Use(service, nginx), time.monotonic() - start
-    report("one address", before, after, stranger, seconds)
-    assert failures == []
-    assert_little_is_used(before, after, puts_within(seconds))
+        readers=NEIGHBOURS,
+        share=1,
+    )
 
 
 def test_one_48(service, start_nginx):
@@ -251,18 +270,17 @@ def test_one_48(service, start_nginx):
     def forwarded():
         return f"2001:db8:77:{random.getrandbits(16):x}::{random.getrandbits(16):x}"
 
-    before, start = Use(service, nginx), time.monotonic()
-    with Stranger(
+    besiege(
+        "one /48",
+        service,
+        nginx,
         asking(nginx, "POST", "/post", {"message": LONGEST}, forwarded=forwarded),
         asking(nginx, "GET", random_key, forwarded=forwarded),
         asking(nginx, "POST", lambda: random_key() + "/reveal", {"token": "0" * 24}, forwarded=forwarded),
         asking(nginx, "GET", "/static/favicon.svg", forwarded=forwarded),
-    ) as stranger:
-        failures = failed_readers(nginx, itertools.cycle(OTHERS))
-    after, seconds = Use(service, nginx), time.monotonic() - start
-    report("one /48", before, after, stranger, seconds)
-    assert failures == []
-    assert_little_is_used(before, after, puts_within(seconds, SHARE_OF_A_48))
+        readers=OTHERS,
+        share=SHARE_OF_A_48,
+    )
 
 
 def test_a_stolen_link(service, start_nginx):
@@ -270,19 +288,18 @@ def test_a_stolen_link(service, start_nginx):
     nginx = start_nginx([service])
     source = "127.0.0.2"
     key, token = nginx.post_note(passphrase="tiger")
-    before, start = Use(service, nginx), time.monotonic()
-    with Stranger(
+    stranger, seconds = besiege(
+        "a stolen link",
+        service,
+        nginx,
         asking(nginx, "POST", f"/{key}/reveal", {"token": token, "passphrase": "lion"}, source=source),
         asking(nginx, "POST", f"/{key}/status", {"token": token}, source=source),
         asking(nginx, "GET", f"/{key}", source=source),
-    ) as stranger:
-        failures = failed_readers(nginx, itertools.cycle(NEIGHBOURS))
+        readers=NEIGHBOURS,
+        share=0,
+    )
     with contextlib.closing(Client(nginx)) as owner:
         status = json.loads(owner.ask("POST", f"/{key}/status", {"token": token})[1])
-    after, seconds = Use(service, nginx), time.monotonic() - start
-    report("a stolen link", before, after, stranger, seconds)
-    assert failures == []
     assert stranger.answers.keys() <= {200, 403, 429, 503}  # 503: two stretch at a time for an address
     delays = max(0, int(seconds / 60).bit_length())  # after ten tries, one after 1, 2, 4 … minutes
     assert (status["status"], status["wrong_passphrases"] <= 10 + delays) == ("unread", True)
-    assert_little_is_used(before, after, PROBES)

@@ -3,9 +3,12 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha384
 
 import pytest
 
@@ -38,6 +41,8 @@ def next_version(folders):
     described = json.loads(interface.read_text())
     described["info"]["version"] = NEXT
     interface.write_text(json.dumps(described))
+    for file in (folder / "static").rglob("*.[jc]s*"):
+        file.write_text(file.read_text() + "/* next */\n")
     for database, table in ((schema.KEY_DB, "key_lease"), (schema.MSG_DB, "note")):
         newest = schema.migrations(database)[-1][0]
         (folder / "server" / "schema" / database / f"{newest + 1:04}_next.sql").write_text(
@@ -113,12 +118,17 @@ def fresh_database_without_tables(postgres):
     return fresh_database(postgres, "template0")
 
 
-def version_of(server):
+def ask(server, path):
+    """The body of a GET from one server process itself."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request("GET", "/openapi.json", headers={"Host": "localhost"})
-    described = json.loads(connection.getresponse().read())
+    connection.request("GET", path, headers={"Host": "localhost", "Accept": "text/html"})
+    body = connection.getresponse().read()
     connection.close()
-    return described["info"]["version"]
+    return body
+
+
+def version_of(server):
+    return json.loads(ask(server, "/openapi.json"))["info"]["version"]
 
 
 def test_upgrade_and_way_back(postgres, folders, start_nginx, next_version):
@@ -135,6 +145,39 @@ def test_upgrade_and_way_back(postgres, folders, start_nginx, next_version):
             assert service.versions() == {current}
         assert load.unexpected == []
         assert set(load.statuses) == {200, 201}, service.nginx.failures()
+    finally:
+        service.stop()
+
+
+def files_of_pages(server):
+    """{URL: integrity} of the files that a server's pages name: styles, scripts, and all modules."""
+    found = {}
+    for path in ("/", "/zzzzz"):
+        page = ask(server, path).decode()
+        found |= {url: integrity for url, integrity in re.findall(r'"(/\S+)" integrity="(\S+)"', page)}
+        (modules,) = re.findall(r'<script type="importmap">(.*?)</script>', page)
+        found |= json.loads(modules)["integrity"]
+    return found
+
+
+def test_pages_of_both_versions_find_their_files(postgres, folders, start_nginx, next_version):
+    """With both versions behind one nginx, a page of either gets the scripts and styles whose hashes it has."""
+    service = Service(postgres, folders, start_nginx, REPOSITORY)
+    try:
+        service.migrate(next_version)
+        service.servers[1].stop()
+        service.servers[1].program = next_version
+        service.servers[1].revive()
+        current, following = map(files_of_pages, service.servers)
+        assert len(current) == len(following) > 20
+        assert not set(current) & set(following)
+
+        for url, integrity in (current | following).items():
+            for _ in service.servers:  # whichever nginx asks first
+                status, headers, body = service.nginx.ask("GET", url)
+                assert status == 200, url
+                assert "sha384-" + b64encode(sha384(body).digest()).decode() == integrity, url
+                assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
     finally:
         service.stop()
 

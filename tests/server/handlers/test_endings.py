@@ -102,7 +102,7 @@ async def _end(site, service, how, key, keys):
     else:
         change_row(service, "UPDATE note SET expires_at = now() WHERE key = %s", key)
         if how == "purged":
-            await Notes(service.msg_db, service.keys).purge()
+            await Notes(service.msg_db, service.keys).purge.notes()
 
 
 ENDINGS = {"read": "read", "destroyed": "destroyed", "expired": "expired", "purged": "expired"}

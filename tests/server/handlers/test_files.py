@@ -223,7 +223,7 @@ async def test_files_expire(site, service):
     assert (await ask(site, "/upload/chunks", begun.body(0, *begun.chunks)))[0] == 404
     assert (await ask(site, "/post", begun.note))[0] == 404
 
-    await service.messages._notes.purge_files()
+    await service.messages._notes.purge.files()
 
     assert [rows_of(service, letter) for letter in (unread, revealed, begun, fresh)] == [0, 0, 0, 1]
     assert (await site.status(keys[0], unread.keys))["status"] == "expired"
@@ -243,6 +243,18 @@ async def test_a_cancelled_upload_leaves_nothing(site, service):
 
     assert [rows_of(service, each) for each in (letter, done)] == [0, 1]
     assert await site.holds(key)
+
+
+async def test_an_upload_that_became_a_note_is_not_begun_again(site, service):
+    """404: a second upload with its chunks would take them along when it is cancelled or purged."""
+    letter = Letter(10)
+    key = await sent(site, letter)
+
+    assert (await ask(site, "/upload", letter.begin))[0] == 404
+    await ask(site, "/upload", {"upload": sealing.to_text(letter.upload)}, method="DELETE")
+    await ask(site, f"/{key}/reveal", letter.claim)
+    assert (await ask(site, "/upload", letter.begin))[0] == 404
+    assert letter.opened((await fetch(site, key, letter))[1]) == letter.plain
 
 
 BIG = Letter(3 * CHUNK_BYTES)

@@ -1,16 +1,14 @@
-"""The values that a field may have, and every parser of a body: any input is taken or refused in words."""
+"""The values that a field may have: any input is taken or refused in words."""
 
-import json
 import string
 from datetime import timedelta
-from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from server import sealing
-from server.handlers import inputs
+from server.handlers import bodies, inputs
 from server.messages import Proofs, Token
 from server.problems import Problem
 from server.setting_values import MAX_LIFETIME
@@ -103,7 +101,7 @@ def test_a_message_is_any_text_up_to_the_limit_in_bytes(text):
 @example(MAX_LIFETIME + 1)
 def test_a_lifetime_is_a_second_to_thirty_days(seconds):
     """As JSON's number and as a form's text."""
-    for fields in ({"lifetime": seconds}, inputs.from_form(b"lifetime=%d" % seconds)):
+    for fields in ({"lifetime": seconds}, bodies.from_form(b"lifetime=%d" % seconds, inputs.MESSAGE_FIELDS)):
         if 1 <= seconds <= MAX_LIFETIME:
             assert inputs.LIFETIME.of(fields, SETTINGS) == timedelta(seconds=seconds)
         else:
@@ -195,49 +193,6 @@ def test_a_token_with_a_changed_character_is_cut_off_or_mistyped(token, place, c
     else:
         assert sealing.is_token(mangled)
         assert claim.token == mangled
-
-
-@given(st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_json_of_an_object_or_refused(body):
-    """The parser of JSON raises problems and nothing else."""
-    try:
-        fields = inputs.from_json(body)
-    except Problem as problem:
-        assert problem.status == 400
-    else:
-        assert isinstance(fields, dict)
-        json.loads(body)
-
-
-@given(st.dictionaries(TEXTS, VALUES, max_size=5))
-def test_an_object_without_doubles_is_what_json_says(members):
-    """Refusing doubles changes nothing else."""
-    body = json.dumps(members).encode()
-    parsed = inputs.from_json(body)
-
-    assert json.dumps(parsed) == json.dumps(json.loads(body))
-
-
-@given(st.binary(max_size=200) | st.text("ab=&%+;\r\n\x00é0Fe", max_size=60).map(str.encode))
-def test_any_bytes_are_a_form_or_refused(body):
-    """The parser of forms raises problems and nothing else; what it gives is clean text."""
-    try:
-        fields = inputs.from_form(body)
-    except Problem as problem:
-        assert problem.status in (400, 415)
-    else:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True)
-        assert fields == {name: value.replace("\r\n", "\n") for name, value in pairs}
-        "".join([*fields, *fields.values()]).encode()
-
-
-@given(st.dictionaries(st.text(min_size=1, max_size=10), st.text(max_size=20), max_size=8))
-def test_a_form_says_what_was_written_with_line_feeds(fields):
-    """Every text survives URL encoding; a line end becomes LF."""
-    body = urlencode(fields).encode()
-    expected = {name: value.replace("\r\n", "\n") for name, value in fields.items()}
-
-    assert inputs.from_form(body) == expected
 
 
 @given(body=st.binary(max_size=100), content_type=st.sampled_from(["json", "x-www-form-urlencoded"]))

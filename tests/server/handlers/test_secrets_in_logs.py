@@ -11,9 +11,9 @@ import pytest
 
 from server import schema, sealing
 from server.app import make_app
+from server.database import base64_of
 from server.handlers.base import BaseHandler
 from server.handlers.static import StaticHandler
-from server.notes import base64_of
 from tests.conftest import fresh_database
 from tests.server.handlers.askers import BROWSER, CURL, HTMX, JSON_CLIENT, TEXT_CLIENT
 from tests.server.handlers.conftest import Site, link_of, listening, proofs_of, serviced, wrong_guess

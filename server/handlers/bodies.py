@@ -1,0 +1,96 @@
+"""Makes a mapping from names to JSON values of a request's body: a form or a JSON object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tornado.httputil import HTTPServerRequest
+
+from server.handlers.inputs import Field, Fields
+from server.languages import text
+from server.problems import Problem
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+MAX_FORM_FIELDS = 20
+LONGEST_NUMBER = 20  # digits in a form's field: converting thousands of them is costly
+
+
+def media_type_of(request: HTTPServerRequest) -> str:
+    """The body's media type, in lower case, without parameters."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fields:
+    """The fields of the request's body, if all of them are `known`. The line ends of a form become LF.
+
+    Raises:
+        Problem: 400 or 415.
+    """
+    media_type = media_type_of(request)
+    if media_type == JSON:
+        fields = from_json(request.body)
+    elif media_type == FORM:
+        fields = from_form(request.body, known)
+    else:
+        raise Problem(415, text("Content-Type must be %(json)s or %(form)s.", json=JSON, form=FORM))
+    if not fields.keys() <= known.keys():
+        raise Problem(
+            400, text("There is an unknown field. The known ones are %(known)s.", known=", ".join(known))
+        )
+    return fields
+
+
+def from_json(body: bytes) -> Fields:
+    """The members of a JSON object. Raises Problem, 400."""
+    try:
+        fields = _FROM_JSON.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Problem(400, "The body is not UTF-8.") from None
+    except (ValueError, RecursionError):
+        raise Problem(400, "The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise Problem(400, "The body must be a JSON object.")
+    return fields
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Problem(400, "The JSON has a duplicate member.")
+    return members
+
+
+_FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loads makes one for each call
+
+
+def from_form(body: bytes, known: Mapping[str, Field[Any]]) -> Fields:
+    """A form's fields as JSON would have them: numbers and booleans if the text is one. Raises Problem, 400 or 415."""
+    if body.lstrip().startswith(b"{"):
+        raise Problem(415, text("The body looks like JSON: send it with Content-Type: %(json)s.", json=JSON))
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS
+        )
+    except UnicodeDecodeError:
+        raise Problem(400, "The form is not UTF-8 in URL encoding.") from None
+    except ValueError:
+        raise Problem(400, "The form has too many fields.") from None
+    fields: dict[str, Any] = {name: value.replace("\r\n", "\n") for name, value in pairs}
+    if len(fields) != len(pairs):
+        raise Problem(400, "The form has a duplicate field.")
+    for name in fields.keys() & known.keys():
+        if not known[name].is_text:
+            fields[name] = _from_text(fields[name])
+    return fields
+
+
+def _from_text(text: str) -> Any:
+    """The number or boolean that a form's field stands for, or the text, which its reader refuses."""
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER:
+        return int(text)
+    return {"true": True, "false": False}.get(text, text)
