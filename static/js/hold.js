@@ -24,10 +24,15 @@ export function onPurpose(button, isShortEnough, open) {
   }
 
   function rest() {
+    disarm();
+    letGo();
+  }
+
+  function disarm() {
     clearTimeout(arming);
     arming = undefined;
     readyAt = Infinity;
-    letGo();
+    see();
   }
 
   function letGo() {
@@ -55,7 +60,7 @@ export function onPurpose(button, isShortEnough, open) {
     rest();
     arming = setTimeout(() => {
       readyAt = performance.now();
-      arming = setTimeout(rest, ARMED);
+      arming = setTimeout(disarm, ARMED); // a press that has begun by then goes on
       see();
       const { textContent } = section.querySelector("[data-step=ready]");
       document.getElementById("status").textContent = textContent;

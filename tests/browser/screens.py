@@ -75,23 +75,24 @@ IN_WEBP = """async (png) => {
 }"""
 
 
-# The middle of a wide window is enough.
+# The middle of a wide window is enough. A picture in WebP has at most 16,383 pixels each way.
 @pytest.mark.parametrize("width, height, middle", [(320, 640, 320), (1366, 657, 800)])
 def test_contact_sheet_of_the_languages(visit, width, height, middle):
-    """A message's way in each language on one picture: what is too wide or cut off can be seen at a glance."""
+    """The main pages in each language on one picture: what is too wide or cut off can be seen at a glance."""
     rows = []
     for tag in LANGUAGES:
         visitor = visit(viewport={"width": width, "height": height}, locale=tag)
         page, pictures = visitor.page, []
-        for show in (form, share, confirm, revealed, states.gone):
+        for show in (form, share, confirm, states.gone):
             show(visitor)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (tag, show.__name__)
             whole = page.evaluate("document.documentElement.scrollHeight")
             clip = {"x": (width - middle) / 2, "y": 0, "width": middle, "height": whole}
             picture = base64.b64encode(page.screenshot(clip=clip, full_page=True)).decode()
             pictures.append(f'<img src="data:image/png;base64,{picture}">')
+        visitor.context.close()
         rows.append(f"<tr><th>{tag}<td>{'<td>'.join(pictures)}")
-    style = "img { width: 180px } td, th { vertical-align: top; padding: 4px; font: 14px sans-serif }"
+    style = "img { width: 150px } td, th { vertical-align: top; padding: 4px; font: 14px sans-serif }"
     sheet = visit(viewport={"width": 1400, "height": 900}).page
     sheet.set_content(f"<style>{style}</style><table>{''.join(rows)}</table>")
     png = base64.b64encode(sheet.screenshot(full_page=True)).decode()

@@ -650,6 +650,21 @@ def test_a_person_lets_go(person, way):
     assert page.is_enabled(SEND)
 
 
+def test_a_person_holds_it_while_the_first_press_expires(person):
+    """The second press began in time, so it opens the message."""
+    page = person()
+    page.hover(SEND)
+    stop_time(page)
+    page.mouse.down()
+    page.mouse.up()
+    page.clock.run_for(30_900)  # of the 31 seconds
+    page.mouse.down()
+    page.clock.run_for(300)
+    assert page.get_attribute("section", "data-press") == "held"
+    page.clock.resume()
+    assert_read(page)
+
+
 @pytest.mark.parametrize("way", ["mouse", "mouse that comes back", "finger", "key"])
 def test_a_person_who_slid_off_holds_it_again(person, way):
     """Nothing is left of the first press: the next one opens the message as if it were the first."""
