@@ -24,6 +24,7 @@ from server import embedded, logs, process, schema
 from server.database import Database
 from server.keys import KeyLeaser
 from server.notes import Ending, Note, Notes, Placed, Unread
+from server.purge import Purge
 from server.settings import Settings
 from tests.bench import systems, workload
 from tests.bench.load import drive
@@ -71,6 +72,7 @@ class SpreadNotes:
             Notes(database, share, max_sealed_bytes)  # type: ignore[arg-type]
             for database, share in zip(databases, shares, strict=True)
         ]
+        self.purge = SpreadPurge([part.purge for part in self.parts])
         self._turns = itertools.cycle(self.parts)
 
     def _at(self, key: str) -> Notes:
@@ -85,7 +87,7 @@ class SpreadNotes:
     async def status(self, key: str, link_verifier: bytes) -> Unread | Ending | None:
         return await self._at(key).status(key, link_verifier)
 
-    async def reveal(self, key: str, *claim: bytes, **how: Any) -> bytes | None:
+    async def reveal(self, key: str, *claim: Any, **how: Any) -> bytes | None:
         return await self._at(key).reveal(key, *claim, **how)
 
     async def destroy(self, key: str, link_verifier: bytes) -> bool:
@@ -94,16 +96,23 @@ class SpreadNotes:
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         return await self._at(key).received(key, reader, mark)
 
-    async def purge(self) -> tuple[int, bool]:
-        counts, more = zip(*[await part.purge() for part in self.parts])
+
+class SpreadPurge:
+    """The purges of several msg-dbs."""
+
+    def __init__(self, parts: Sequence[Purge]) -> None:
+        self._parts = parts
+
+    async def notes(self) -> tuple[int, bool]:
+        counts, more = zip(*[await part.notes() for part in self._parts])
         return sum(counts), any(more)
 
-    async def purge_deliveries(self) -> None:
-        for part in self.parts:
-            await part.purge_deliveries()
+    async def deliveries(self) -> None:
+        for part in self._parts:
+            await part.deliveries()
 
-    async def purge_files(self) -> int:
-        return sum([await part.purge_files() for part in self.parts])
+    async def files(self) -> int:
+        return sum([await part.files() for part in self._parts])
 
 
 def serve(further_urls: Sequence[str]) -> None:
@@ -115,7 +124,7 @@ def serve(further_urls: Sequence[str]) -> None:
         return SpreadNotes([database, *further], keys, max_sealed_bytes)
 
     logs.set_up(settings.log_format, settings.log_level)
-    process.Notes = spread  # type: ignore[attr-defined]  # takes the place of the class
+    process.Notes = spread  # type: ignore[attr-defined, assignment]  # takes the place of the class
     asyncio.run(process.serve(settings))
 
 
@@ -138,7 +147,11 @@ def measure(rounds: int, seconds: int, say: Callable[[str], None]) -> dict[str, 
                 say(f"round {number + 1}: {disk}: {kind}: {name}: {rate:.0f} a second")
             results[disk] = {
                 kind: {name: statistics.median(rates[kind, name]) for name in SYSTEMS}
-                | {"ratio": statistics.median(b / a for a, b in zip(*(rates[kind, name] for name in SYSTEMS)))}
+                | {
+                    "ratio": statistics.median(
+                        b / a for a, b in zip(*(rates[kind, name] for name in SYSTEMS))
+                    )
+                }
                 for kind in KINDS
             }
     return results
