@@ -170,8 +170,8 @@ deploy: push  ## push, then create or upgrade everything on AWS
 
 # Long runs, started by hand. They write their results into docs/reliability.md.
 .PHONY: faults faults-mutants failover soak
-faults: $(VENV)/dev.installed  ## inject each kind of fault at least 20 times, under load (15 minutes)
-	FAULTS=long $(BIN)/python -m pytest -q tests/faults/test_locks.py
+faults: $(VENV)/dev.installed  ## inject each kind of fault at least 20 times, under load (half an hour)
+	FAULTS=long $(BIN)/python -m pytest -q tests/faults/test_locks.py tests/faults/test_files.py
 	$(BIN)/python -m tests.faults faults
 
 faults-mutants: $(VENV)/dev.installed  ## remove each piece of the fault handling, and check that the tests fail

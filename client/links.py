@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from client import terminal
 from client.failures import UsageError
 from server import sealing
 
@@ -58,7 +59,7 @@ def text_of(argument: str) -> str:
     """The link itself, or what a file (@FILE) or standard input (-) holds in its place. Raises UsageError."""
     try:
         if argument == "-":
-            return sys.stdin.read(LONGEST).strip()
+            return _typed()
         if argument.startswith("@"):
             with Path(argument[1:]).open(encoding="utf-8") as file:
                 return file.read(LONGEST).strip()
@@ -66,6 +67,15 @@ def text_of(argument: str) -> str:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"The link could not be read: {reason}.") from None
     return argument.strip()
+
+
+def _typed() -> str:
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed: there is no link.")
+    if not sys.stdin.isatty():
+        return sys.stdin.read(LONGEST).strip()
+    terminal.say("Paste it here, then press Enter.")
+    return sys.stdin.readline(LONGEST).strip()
 
 
 def link(argument: str) -> Link:

@@ -272,6 +272,11 @@ def fish() -> str:
                 )
         if part.takes_files:
             lines.append(f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {part.name}' -F")
+    # What follows -- is a command of its own.
+    lines.append(
+        f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from run; and contains -- -- (commandline -opc)' -x"
+        ' -a \'(complete -C (commandline -cp | string replace -r "^.*? -- " ""))\''
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -55,11 +55,11 @@ def coloured(text: str, colour: str, stream: TextIO | None) -> str:
 
 def show_passing(parts: Sequence[str]) -> None:
     """Show a line that the next output replaces: as many of its parts as fit, for a person at a terminal."""
-    if sys.stderr is None or not _Manner.can_replace_lines or not sys.stderr.isatty():
+    if sys.stderr is None or not _Manner.can_replace_lines:
         return
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except OSError:
+    except OSError:  # it is no terminal
         return
     line = ""
     for part in parts:

@@ -43,6 +43,16 @@ NAMES = {
     "ja": "日本語",
 }
 DEFAULT = "en"
+
+# Lists for generated passphrases, in static/: where a free one has words that are easily typed, else the English one.
+WORD_LISTS = {
+    "en": "vendor/eff-short-wordlist-1.txt",
+    "fr": "vendor/bip39-french-2.4.0.txt",
+    "es": "vendor/bip39-spanish-2.4.0.txt",
+    "pt-BR": "vendor/bip39-portuguese-2.4.0.txt",
+    "it": "vendor/bip39-italian-2.4.0.txt",
+    "cs": "vendor/bip39-czech-2.4.0.txt",
+}
 MAX_RANGES = 20  # of an Accept-Language header that are looked at; browsers send up to ten
 
 # What RFC 4647 does not say: the language that comes closest to a tag.
@@ -92,6 +102,7 @@ class Language:
     def __init__(self, tag: str) -> None:
         self.tag = tag  # BCP 47
         self.name = NAMES[tag]
+        self.word_list = WORD_LISTS.get(tag, WORD_LISTS[DEFAULT])
         self._locale = _lean_locale("en-GB" if tag == DEFAULT else tag)
         self.direction = self._locale.text_direction  # "ltr" or "rtl"
         catalogue = gettext.NullTranslations()

@@ -1,19 +1,19 @@
-// A passphrase of five words from EFF's first short list, drawn uniformly: 51 bits.
+// A passphrase of five words from a list, drawn uniformly: at least 51 bits.
 
 const WORDS = 5;
-const LENGTH = 1296; // of the list
-const FAIR = 65536 - (65536 % LENGTH); // what lies above would favour some words
+const SHORTEST = 1296; // words in a list
 
 /** Five words, a space between them. Loads the list from `url`. Throws if it does not arrive with this hash. */
 export async function newWords(url, integrity) {
   const answer = await fetch(url, { integrity });
   const list = (await answer.text()).trim().split("\n");
-  if (!answer.ok || list.length !== LENGTH) throw new Error("this is not the list");
-  return Array.from({ length: WORDS }, () => list[drawn()]).join(" ");
+  if (!answer.ok || list.length < SHORTEST) throw new Error("this is not the list");
+  return Array.from({ length: WORDS }, () => list[below(list.length)]).join(" ");
 }
 
-function drawn() {
+function below(limit) {
+  const fair = 65536 - (65536 % limit); // what lies above would favour some words
   let number;
-  do [number] = crypto.getRandomValues(new Uint16Array(1)); while (number >= FAIR);
-  return number % LENGTH;
+  do [number] = crypto.getRandomValues(new Uint16Array(1)); while (number >= fair);
+  return number % limit;
 }

@@ -88,3 +88,33 @@ def test_no_page_is_wider_than_a_small_phone(abroad, tag):
     page.wait_for_selector("[data-send]:enabled")
     widths.append(page.evaluate("document.documentElement.scrollWidth"))
     assert max(widths) <= 320
+
+
+@pytest.mark.parametrize("tag", ["en", "tr", "ar"])
+def test_the_table_of_links_shows_all_its_buttons(abroad, tag):
+    """On a laptop, a tablet and a phone, no field or button is outside the sheet, which would cut it off."""
+    visitor = abroad(tag)
+    page = visitor.open("/")
+    page.wait_for_selector("[data-send]:enabled")
+    page.fill("#message", "hello")
+    page.fill("#readers", "2")
+    page.click("[data-send]")
+    visitor.wait_for_swap()
+    for width in (1366, 660, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        cut = page.evaluate("""() => {
+            const sheet = document.querySelector(".sheet").getBoundingClientRect();
+            return [...document.querySelectorAll(".links :is(input, button)")].filter((part) => {
+                const { left, right } = part.getBoundingClientRect();
+                return left < sheet.left || right > sheet.right;
+            }).length;
+        }""")
+        assert cut == 0, width
+
+
+def test_letters_without_italics_stand_upright(abroad):
+    """Arabic is not slanted as Latin letters are; the footer's names of languages are not, either."""
+    for tag, style in (("en", "italic"), ("ar", "normal")):
+        page = abroad(tag).open("/")
+        for part in ("h1 em", ".colophon"):
+            assert page.locator(part).evaluate("(part) => getComputedStyle(part).fontStyle") == style

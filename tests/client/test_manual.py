@@ -131,6 +131,9 @@ def test_zsh_completes(words, completed):
         ("send client/ser", {"client/service.py"}),
         ("status client/ser", set()),
         ("read --output client/sh", {"client/share/"}),
+        ("run -- printe", {"printenv"}),
+        ("run --secret A=link -- cat client/ser", {"client/service.py"}),
+        ("run -- cat --js", set()),
     ],
 )
 def test_fish(words, offered, tmp_path):

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
 from server import sealing
 from tests.browser.conftest import ask, leave
+from tests.client.conftest import COMMAND
+from tests.server_process import ROOT
 
 
 def test_it_asks_before_it_opens(terminal, sent):
@@ -147,6 +150,32 @@ def test_a_link_from_a_file_or_standard_input(nw, sent, tmp_path):
     assert nw("read", "--yes", "-", data=f"{link}\n".encode()).stdout == b"from a pipe"
 
 
+def test_a_link_that_is_typed_ends_with_enter(terminal, sent):
+    """And the question comes after it."""
+    link, _ = sent("hello")
+    person = terminal("read", "-")
+    person.wait_for("Paste it here, then press Enter.")
+    person.type(f"{link}\n")
+    person.wait_for("Open it now?")
+    person.type("y\n")
+
+    assert person.end() == 0
+    assert person.screen.endswith(b"y\r\nhello\r\n")
+
+
+def test_a_link_from_a_closed_standard_input(environment):
+    """Exit code 2, without a traceback."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "read", "--yes", "-"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+    )
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Standard input is closed" in done.stderr
+
+
 def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     """It says how many tries are left, and asks again."""
     (tmp_path / "words").write_text("sesame")
@@ -155,9 +184,10 @@ def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     person.wait_for("Open it now?")
     person.type("y\n")
     person.wait_for("Passphrase: ")
-    person.type("simsim\n")
-    person.wait_for("9 tries are left.")
-    person.wait_for("Passphrase: ")
+    for left in (9, 8, 7):
+        person.type("simsim\n")
+        person.wait_for(f"{left} tries are left.")
+        person.wait_for("Passphrase: ")
     person.type("sesame\n")
 
     assert person.end() == 0

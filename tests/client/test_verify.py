@@ -350,6 +350,23 @@ def test_a_person_sees_how_far_it_is(terminal, front, manifest):
     assert b" unchanged: 3 pages and files, 9 answers." in person.screen
 
 
+def test_a_person_sees_that_a_limit_is_waited_for(terminal, front, manifest):
+    """And for how long."""
+    refusals = itertools.count()
+
+    def change(request, answer):
+        if is_form(request) and next(refusals) == 0:
+            answer.status, answer.body = 429, b""
+            answer.set_header("Retry-After", "0")
+
+    front.change = change
+    person = terminal("verify", "--manifest", manifest(), front.url)
+    person.wait_for("The service takes no more requests for 0 s. Waiting.")
+    person.wait_for("Comparing: 100 %")
+
+    assert person.end() == 0
+
+
 def test_a_service_that_cannot_be_reached(nw, front, manifest):
     """Exit code 5: nothing is known."""
     front.close()

@@ -1,7 +1,13 @@
-"""Files lose nothing when the server or the database is killed at any of their requests, or an answer is lost."""
+"""Files lose nothing when the server or the database is killed at any of their requests, or when any request or
+answer breaks off at any byte."""
 
+import collections
+import os
+import random
 import secrets
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
@@ -11,6 +17,8 @@ from client.http import Connection, Lost
 from client.service import Service
 from server import sealed_files, sealing
 from tests.faults import stack
+
+ROUNDS = range(20 if "FAULTS" in os.environ else 1)  # `make faults`
 
 
 @pytest.fixture
@@ -47,7 +55,8 @@ class Unlucky(Connection):
             raise Lost("killed")
 
 
-def test_files_survive_kills_at_every_request(mortal, cluster, tmp_path):
+@pytest.mark.parametrize("_", ROUNDS)
+def test_files_survive_kills_at_every_request(mortal, cluster, tmp_path, _):
     """Upload, put, reveal, fetch and acknowledge: each is repeated, nothing is lost, doubled or left behind."""
     content = secrets.token_bytes(2_200_000)
     (tmp_path / "sent").write_bytes(content)
@@ -79,3 +88,77 @@ def test_files_survive_kills_at_every_request(mortal, cluster, tmp_path):
         assert cursor.fetchall() == [(0,)]
     database.close()
     assert len(connection.tried) == 1 + 3 + 1 + 1 + 3 + 1 + 1
+
+
+class Cut(Connection):
+    """The first try of each request breaks off at a random byte of the request or of its answer."""
+
+    def __init__(self, server, chance):
+        super().__init__(server.url)
+        self._address = ("127.0.0.1", server.port)
+        self._chance, self._lock = chance, threading.Lock()
+        self._tried = set()
+        self.cuts = collections.Counter()
+
+    def _exchange(self, method, path, headers, content=None):
+        with self._lock:
+            first = (path, content) not in self._tried
+            self._tried.add((path, content))
+            way = self._chance.choice(("request", "answer"))
+            share = self._chance.random()
+        if not first:
+            return super()._exchange(method, path, headers, content)
+        lines = {**headers, "Host": "localhost", "Content-Length": len(content), "Connection": "close"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content
+        with socket.create_connection(self._address) as connection:
+            if way == "request":
+                connection.sendall(request[: int(share * len(request))])
+            else:
+                connection.sendall(request)
+                connection.recv(int(LONGEST_ANSWER**share), socket.MSG_WAITALL)
+        name = path if path in ("/upload", "/upload/chunks", "/post") else "/KEY" + path[6:]
+        self.cuts[f"{name}: {way}"] += 1
+        raise Lost("cut")
+
+
+LONGEST_ANSWER = 16 * sealed_files.SEALED_CHUNK_BYTES
+
+
+@pytest.mark.parametrize("seed", ROUNDS)
+def test_files_survive_cuts_at_any_byte(mortal, cluster, tmp_path, seed):
+    """Two readers at the same time: one gets every byte, the other learns that it was read; nothing is left behind."""
+    chance = random.Random(seed)
+    content = chance.randbytes(chance.randrange(1, 3_000_000))
+    (tmp_path / "sent").write_bytes(content)
+    connection = Cut(mortal, chance)
+    service = Service(connection)
+    keys = sealing.derive_keys(sealing.new_token())
+    with files.sources([str(tmp_path / "sent")]) as sources:
+        sealed, upload = files.upload(service, keys, "hello", sources)
+    key = service.put(keys, sealed, False, None, upload).key
+    connections = [Cut(mortal, chance), Cut(mortal, chance)]
+
+    def read(number):
+        service, reader, folder = Service(connections[number]), bytes([number]) * 32, tmp_path / str(number)
+        folder.mkdir()
+        try:
+            sealed = service.reveal(key, keys, reader, lambda: None)
+        except files.Failure:
+            with pytest.raises(files.Failure):
+                service.chunks(key, reader, 0)
+            return None
+        _, index = sealed_files.open_note(keys, sealed)
+        (saved,) = files.save(service, key, reader, sealing.file_key_of(keys, sealed), index, folder)
+        service.received(key, reader, keys.mark, files=True)
+        with pytest.raises(files.Failure):
+            service.chunks(key, reader, 0)
+        return saved.read_bytes()
+
+    with ThreadPoolExecutor(2) as threads:
+        got = list(threads.map(read, range(2)))
+
+    assert sorted(got, key=lambda each: each is None) == [content, None]
+    for table in ("note WHERE files IS NOT NULL", "upload", "chunk"):
+        assert cluster.execute(f"SELECT count(*) FROM {table}", "msg_db") == [(0,)]
+    print(dict(sum((each.cuts for each in (connection, *connections)), collections.Counter())))

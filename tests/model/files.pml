@@ -137,7 +137,8 @@ inline replicate()
     copy(standby, db)
 }
 
-/* COMMIT was answered. These servers do not ask whether the standby has it. */
+/* COMMIT happens, and is answered, though the standby may not have it: a repeated request that finds its work
+   done writes nothing and does not wait. */
 inline committed()
 {
     if

@@ -1,6 +1,7 @@
 """server/languages.py: which language a client gets, and that each catalogue is whole."""
 
 import io
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -11,7 +12,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from nginx import texts
-from server.languages import LANGUAGES, LOCALES, NAMES, chosen, preferred, text
+from server.languages import LANGUAGES, LOCALES, NAMES, WORD_LISTS, chosen, preferred, text
+from server.pages import STATIC
 
 TRANSLATED = [tag for tag in NAMES if tag != "en"]
 TEMPLATE = "messages.pot"
@@ -84,6 +86,14 @@ def test_babel_keeps_what_a_language_needs_and_no_more(tag):
     assert len({language.utc(start + timedelta(hours=hour)) for hour in range(24)}) == 24
     assert len({language.number(10**digits) for digits in range(10)}) == 10
     assert "currency_names" not in localedata.load(tag.replace("-", "_"))
+
+
+@pytest.mark.parametrize("tag", WORD_LISTS)
+def test_five_words_of_a_list_are_51_bits(tag):
+    """At least; each is typed without a thought: a few letters of the Latin alphabet, none twice in the list."""
+    words = (STATIC / WORD_LISTS[tag]).read_text("ascii").split("\n")[:-1]
+    assert len(words) == len(set(words)) and 5 * math.log2(len(words)) > 51
+    assert [word for word in words if not re.fullmatch("[a-z]{3,9}|yo-yo", word)] == []
 
 
 @pytest.mark.parametrize("tag", TRANSLATED)

@@ -66,6 +66,12 @@ VENDORED = {
     "lean-qr-LICENSE.txt": "dc672b829e054d6c102da8776d327f26f27edc1f88740c1878a7ca5b9f74da73",
     "eff-short-wordlist-1.txt": "36ecca49e4fa20ca84b176c32f2e9c82f98f446585190e75f9879a95c08247bf",
     "eff-short-wordlist-1-LICENSE.txt": "40d205c232f0dd8e2ac2fc124fe86f70748427bac3b6d50c44b6fa79c9b9518c",
+    "bip39-LICENSE.txt": "b9b58dda43d92ad00a095a0c41e97163e5712ffbcbbcbe209d5d22a8b6eeaa86",
+    "bip39-czech-2.4.0.txt": "7e80e161c3e93d9554c2efb78d4e3cebf8fc727e9c52e03b83b94406bdcc95fc",
+    "bip39-french-2.4.0.txt": "6c6b3fcbeda00aa8a31d9999d099bd30abdf0d73ab281089a6fc146f023d8bc9",
+    "bip39-italian-2.4.0.txt": "d392c49fdb700a24cd1fceb237c1f65dcc128f6b34a8aacb58b59384b5c648c2",
+    "bip39-portuguese-2.4.0.txt": "2685e9c194c82ae67e10ba59d9ea5345a23dc093e92276fc5361f6667d79cd3f",
+    "bip39-spanish-2.4.0.txt": "565e3d94ce46d5983c42efd70c897a34f4a027b8d36c7cb76aee136b8a4b317d",
 }
 
 

@@ -48,3 +48,4 @@ complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l manifest -
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l rounds -x -d 'how many rounds, from 1 to 1000 (default: 1); three have each page in each language as each client'
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l json -d 'print results and errors as JSON, for programs'
 complete -c note-whisperer -n '__fish_seen_subcommand_from verify' -l insecure-http -d 'allow a service without https that is not on this computer'
+complete -c note-whisperer -n '__fish_seen_subcommand_from run; and contains -- -- (commandline -opc)' -x -a '(complete -C (commandline -cp | string replace -r "^.*? -- " ""))'
