@@ -1,5 +1,5 @@
 // A button that a person presses on purpose: held for half a second, or pressed twice with a moment in between.
-// Link scanners press buttons too, but once, or twice at once (docs/decisions/0022).
+// Link scanners press buttons too, but once, or twice at once (docs/decisions/0024).
 
 const HOLD = 500; // milliseconds
 const MOMENT = 1_000; // from a short press until the next one counts

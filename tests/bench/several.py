@@ -72,7 +72,6 @@ class SpreadNotes:
             Notes(database, share, max_sealed_bytes)  # type: ignore[arg-type]
             for database, share in zip(databases, shares, strict=True)
         ]
-        self.purge = SpreadPurge([part.purge for part in self.parts])
         self._turns = itertools.cycle(self.parts)
 
     def _at(self, key: str) -> Notes:
@@ -96,9 +95,13 @@ class SpreadNotes:
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         return await self._at(key).received(key, reader, mark)
 
+    @property
+    def purge(self) -> SpreadPurge:
+        return SpreadPurge([part.purge for part in self.parts])
+
 
 class SpreadPurge:
-    """The purges of several msg-dbs."""
+    """The purge of several msg-dbs."""
 
     def __init__(self, parts: Sequence[Purge]) -> None:
         self._parts = parts
@@ -124,7 +127,7 @@ def serve(further_urls: Sequence[str]) -> None:
         return SpreadNotes([database, *further], keys, max_sealed_bytes)
 
     logs.set_up(settings.log_format, settings.log_level)
-    process.Notes = spread  # type: ignore[attr-defined, assignment]  # takes the place of the class
+    process.Notes = spread  # type: ignore[assignment,attr-defined]  # takes the place of the class
     asyncio.run(process.serve(settings))
 
 

@@ -86,6 +86,43 @@ def form_near_the_limit(visitor):
     visitor.page.wait_for_selector("#count:visible")
 
 
+def sent(visitor):
+    """The page that a form without a script leads to."""
+    visitor.open(f"{leave(visitor.url, 'hello')}/sent/{'A' * 43}")
+
+
+def sent_and_read(visitor):
+    link = leave(visitor.url, "hello")
+    ask(link, Accept="text/plain")
+    visitor.open(f"{link}/sent/{'A' * 43}")
+    visitor.page.wait_for_selector("h1:text('Your message was read')")
+
+
+def form_with_files(visitor):
+    form(visitor)
+    files = [
+        {"name": f"{name}.txt", "mimeType": "text/plain", "buffer": b"feather"}
+        for name in ("heron", "x" * 90)
+    ]
+    visitor.page.set_input_files("#files", files)
+    visitor.page.wait_for_selector("[data-files] li")
+
+
+def revealed_with_files(visitor):
+    form_with_files(visitor)
+    visitor.page.click("[data-send]")
+    visitor.wait_for_swap()
+    visitor.open(visitor.page.input_value("#link"))
+    visitor.press()
+    visitor.page.click("[data-look]:visible >> nth=0")
+    visitor.page.wait_for_selector("[data-preview] pre")
+
+
+def languages(visitor):
+    visitor.open("/how-it-works")
+    visitor.page.click(".languages summary")
+
+
 def receipt(visitor):
     visitor.write("hello")
     visitor.open(visitor.page.input_value("#receipt"))
@@ -181,10 +218,10 @@ def error(visitor):
 
 
 STATES = [
-    form, form_refused, form_near_the_limit, form_waiting, form_insecure, share, share_read, share_with_passphrase,
-    share_for_several, receipt, receipt_cut_off, confirm, confirm_armed, confirm_by_a_program, broken, confirm_refused,
-    confirm_cut_off, confirm_waiting, confirm_of_another,
-    revealed, gone, ended, destroyed, how_it_works, error,
+    form, form_refused, form_near_the_limit, form_waiting, form_insecure, form_with_files, share, share_read,
+    share_with_passphrase, share_for_several, sent, sent_and_read, receipt, receipt_cut_off, confirm, confirm_armed,
+    confirm_by_a_program, broken, confirm_refused, confirm_cut_off, confirm_waiting, confirm_of_another, revealed,
+    revealed_with_files, gone, ended, destroyed, how_it_works, languages, error,
 ]  # fmt: skip
 
 
