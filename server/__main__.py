@@ -16,7 +16,8 @@ import psycopg2
 from server import embedded, linux, local, logs, process, roles, schema
 from server.database import first_line
 from server.manifest import manifest_of
-from server.settings import Settings, SettingsError, text_of
+from server.setting_values import text_of
+from server.settings import Settings, SettingsError
 from server.supervisor import DONE, FAILED, REFUSED, supervise
 
 log = logging.getLogger(__name__)

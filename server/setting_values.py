@@ -120,3 +120,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def text_of(name: str, env: Mapping[str, str]) -> str:
+    """The variable's text, or for a database URL the text of the file that NAME_FILE names."""
+    if name.endswith("_DB_URL") and env.get(f"{name}_FILE"):
+        return Path(env[f"{name}_FILE"]).read_text().strip()
+    return env.get(name, "").strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from server import branding, sealed_files, sealing, setting_values
-from server.setting_values import Network, is_loopback
+from server.setting_values import Network, is_loopback, text_of
 
 
 class SettingsError(ValueError):
@@ -242,7 +242,7 @@ class Settings:
         errors = []
         if (self.key_db_url is None) != (self.msg_db_url is None):
             errors.append("KEY_DB_URL, MSG_DB_URL: set both, or neither for a PostgreSQL of the server's own")
-        if self.public_url is None and not self.listens_on_loopback:
+        if self.public_url is None and not is_loopback(self.host):
             errors.append(
                 f"PUBLIC_URL: is required where HOST ({self.host}) is not a loopback address:"
                 " links are made from it, never from what a request says"
@@ -250,10 +250,6 @@ class Settings:
         if self.default_lifetime not in self.lifetimes:
             errors.append("DEFAULT_LIFETIME: takes one of LIFETIMES")
         return errors
-
-    @property
-    def listens_on_loopback(self) -> bool:
-        return is_loopback(self.host)
 
     @property
     def local_host(self) -> str:
@@ -301,10 +297,3 @@ class Settings:
         """Of a sealed note, without its files but with their index."""
         index = sealed_files.MAX_INDEX_BYTES + 4 if self.max_file_bytes else 0
         return sealing.sealed_length(self.max_message_bytes + index)
-
-
-def text_of(name: str, env: Mapping[str, str]) -> str:
-    """The variable's text, or for a database URL the text of the file that NAME_FILE names."""
-    if name.endswith("_DB_URL") and env.get(f"{name}_FILE"):
-        return Path(env[f"{name}_FILE"]).read_text().strip()
-    return env.get(name, "").strip()

@@ -6,7 +6,7 @@ from typing import Any
 
 from server import sealed_files, sealing
 from server.clients import refuse_cross_site
-from server.handlers import bodies, inputs
+from server.handlers import bodies, inputs, readers
 from server.handlers.base import BaseHandler
 from server.handlers.outcomes import as_json, in_words, too_late, with_problems
 from server.messages import Revealed, Token
@@ -120,7 +120,7 @@ class TokenHandler(KeyHandler):
 
     async def get(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
-            raise inputs.cut_off(404)
+            raise readers.cut_off(404)
         if self.format in (Format.JSON, Format.TEXT) and self.request.method == "GET":
             refuse_cross_site(self.request, self.public_url)
             return await self.reveal(key, Token(token), passphrase_status=401)
@@ -130,7 +130,7 @@ class TokenHandler(KeyHandler):
 
     async def post(self, key: str, token: str) -> None:
         if not sealing.is_token(token):
-            raise inputs.cut_off(404)
+            raise readers.cut_off(404)
         fields = bodies.fields_of(self.request, inputs.CONFIRM_FIELDS)
         passphrase = inputs.PASSPHRASE.of(fields, self.service.settings)
         present = inputs.PRESENT.of(fields, self.service.settings)

@@ -6,7 +6,7 @@ import contextlib
 from datetime import UTC
 
 from server import sealing
-from server.handlers import bodies, inputs
+from server.handlers import bodies, inputs, readers
 from server.handlers.base import BaseHandler, timestamp
 from server.handlers.files import with_problems
 from server.languages import text
@@ -155,7 +155,7 @@ class SentHandler(BaseHandler):
 
     async def get(self, key: str, token: str, mark_verifier: str) -> None:
         if not sealing.is_token(token):
-            raise inputs.cut_off(404)
+            raise readers.cut_off(404)
         link_proof = sealing.link_proof_of(token)
         status = await self.service.messages.status(key, link_proof)
         if status is None:
