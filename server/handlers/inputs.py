@@ -299,7 +299,7 @@ FILE_BYTES = Field("file_bytes", _read_file_bytes, is_text=False)
 FIRST = Field("first", _read_number, is_text=False)
 FILES = Field("files", _read_boolean, is_text=False)
 PRESENT = Field("present", _read_present, has_place=True)  # what a person says, and no blind submitter
-FILE = Field("file", _read_files, has_place=True)
+FILE = Field("file", _read_files)
 FILE_KEY = Field("file_key", _read_digest)
 START = Field("start", _read_size, is_text=False)
 SIZE = Field("size", _read_size, is_text=False)
@@ -329,4 +329,4 @@ SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
 CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
 # Of the two forms, those that have a place for their problem beside them.
-PLACES = tuple(field.name for field in (FORM_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
+PLACES = tuple(field.name for field in (MESSAGE_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
