@@ -184,7 +184,7 @@ soak: $(VENV)/dev.installed  ## send 1,200,000 mixed requests to one process, an
 	$(BIN)/python -m tests.faults soak
 
 .PHONY: model
-model: $(VENV)/dev.installed  ## check the protocol of a reveal in every order of events (needs spin and gcc)
+model: $(VENV)/dev.installed  ## check the protocol of reveals and files in every order of events (needs spin and gcc)
 	$(BIN)/python -m pytest -q -rs -s tests/model
 
 # Checks of our dependencies, and of our code for known mistakes.

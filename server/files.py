@@ -1,10 +1,10 @@
-"""The sealed chunks of notes with files, and their SQL: upload, put with a note, fetch. `purge.py` purges them.
+"""The sealed chunks of notes with files, and their SQL: upload, put with a note. `purge.py` purges them.
 
 A writer begins an upload, puts its chunks in any order, and puts the note with it: only then is there a note.
 A reveal hands the chunks over to the reader's delivery in the statement that deletes the note (`notes.py`);
-after that the reader fetches them, in any order, until it acknowledges them or an hour has passed. Every
-request here may be repeated. Uploads and deliveries are found by the SHA-256 of a nonce that only their
-client knows.
+after that the reader fetches them (`revealed_files.py`), in any order, until it acknowledges them or an hour has
+passed. Every request may be repeated. Uploads and deliveries are found by the SHA-256 of a nonce that only
+their client knows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from server.database import Database, PreparedStatement, Row, base64_of
 from server.places import MAX_FETCHES, MAX_PUTS, Places
-from server.sealed_files import CHUNK_BYTES, MAX_CHUNKS, SEALED_CHUNK_BYTES, chunk_count
+from server.sealed_files import CHUNK_BYTES, SEALED_CHUNK_BYTES, chunk_count
 
 
 class NoSuchUpload(Exception):
@@ -271,53 +271,6 @@ class Files:
             AND link_verifier = decode($2, 'base64')
             AND sealed = decode($3, 'base64')
         RETURNING key, expires_at
-        """,
-    )
-
-    async def fetch(self, delivery: bytes, first: int, now: str) -> bytes:
-        """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
-
-        Args:
-            delivery: as `notes.delivery_id` makes it from the reader's nonce.
-            now: by the other of two clocks. The hour is counted by the earlier one.
-
-        Returns:
-            Nothing if there is no such delivery or chunk.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        rows = await self._run(self.FETCH, base64_of(delivery), str(first), now)
-        return b"".join([sealed for sealed, in rows])
-
-    FETCH = PreparedStatement(
-        "fetch_chunks",
-        "text, text, timestamptz",
-        f"""
-        SELECT sealed
-        FROM chunk
-        WHERE files = (
-                SELECT files
-                FROM delivery
-                WHERE id = decode($1, 'base64')
-                    AND least(clock_timestamp(), $3) - at < interval '1 hour'
-            )
-            AND number >= $2::integer
-            AND number < $2::bigint + {MAX_CHUNKS}
-        ORDER BY number
-        """,  # nosec B608 # a constant of this package
-    )
-
-    async def received(self, delivery: bytes) -> None:
-        """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
-        await self._run(self.RECEIVED, base64_of(delivery))
-
-    RECEIVED = PreparedStatement(
-        "received_chunks",
-        "text",
-        """
-        DELETE FROM chunk
-        WHERE files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))
         """,
     )
 

@@ -261,7 +261,7 @@ class Messages:
         """Acknowledge a delivery, and its files too if the reader has them. Returns and raises what
         `Notes.received` does."""
         if files:
-            await self._notes.files.received(delivery_id(key, reader))
+            await self._notes.revealed_files.received(delivery_id(key, reader))
         return await self._notes.received(key, reader, mark)
 
     async def chunks(self, key: str, reader: bytes, first: int) -> bytes:

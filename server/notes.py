@@ -26,6 +26,7 @@ from server.files import Files, Incomplete, NoSuchUpload
 from server.group_commit import GroupCommit, NotSent
 from server.keys import KeyLeaser
 from server.purge import Purge
+from server.revealed_files import RevealedFiles
 
 Result = TypeVar("Result")
 
@@ -139,6 +140,7 @@ class Notes:
         self._database = database
         self._keys = keys
         self.files = Files(database)
+        self.revealed_files = RevealedFiles(database)
         self.purge = Purge(database)
         self._max_commit_wait = min(MAX_COMMIT_WAIT, 9 * database.timeout)
         self._puts = GroupCommit(self._put_group, WORKERS, database.max_wait)
@@ -665,8 +667,9 @@ class Notes:
         return [id_.hex() in found for id_, _ in group]
 
     async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
-        """Some chunks of the files that this reader revealed. Returns and raises what `Files.fetch` does."""
-        return await self.files.fetch(delivery_id(key, reader), first, self.purge.expected_now())
+        """Some chunks of the files that this reader revealed. Returns and raises what `RevealedFiles.fetch`
+        does."""
+        return await self.revealed_files.fetch(delivery_id(key, reader), first, self.purge.expected_now())
 
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jinja2
+from jinja2.ext import Extension
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
@@ -58,6 +59,13 @@ THEME_COLORS = {"light": "#f3ece0", "dark": "#171412"}
 HTML = "text/html; charset=utf-8"
 
 
+class _Unindented(Extension):
+    """Templates without the spaces at the start of their lines: browsers skip these, but each page would carry them."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return re.sub("^[ \t]+", "", source, flags=re.MULTILINE)
+
+
 class Pages:
     """All templates, compiled at the start: a mistake shows at once, and no request waits."""
 
@@ -68,8 +76,7 @@ class Pages:
             undefined=jinja2.StrictUndefined,
             auto_reload=False,
             trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
+            extensions=["jinja2.ext.i18n", _Unindented],
         )
         environment.policies["ext.i18n.trimmed"] = True
         environment.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]

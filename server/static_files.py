@@ -42,7 +42,7 @@ class File:
     @functools.cached_property
     def integrity(self) -> str:
         """What a browser compares the content with before it uses it (Subresource Integrity)."""
-        return "sha384-" + base64.b64encode(hashlib.sha384(self.content).digest()).decode()
+        return "sha256-" + base64.b64encode(hashlib.sha256(self.content).digest()).decode()
 
 
 @functools.cache

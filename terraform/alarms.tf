@@ -11,7 +11,7 @@ resource "aws_cloudwatch_metric_alarm" "storage" {
   for_each = { key-db = aws_db_instance.key, msg-db = aws_db_instance.msg }
 
   alarm_name        = "${var.name}-${each.key}-storage"
-  alarm_description = "Less than 4 GiB are free on the disk of the ${each.key}."
+  alarm_description = "Less than a quarter of storage_gib is free on the disk of the ${each.key}."
 
   namespace   = "AWS/RDS"
   metric_name = "FreeStorageSpace"
@@ -20,9 +20,39 @@ resource "aws_cloudwatch_metric_alarm" "storage" {
   period      = 300
 
   comparison_operator = "LessThanThreshold"
-  threshold           = 4 * pow(1024, 3)
+  threshold           = var.storage_gib * pow(1024, 3) / 4
   evaluation_periods  = 3
   treat_missing_data  = "missing"
+
+  alarm_actions = local.alarm_actions
+  ok_actions    = local.alarm_actions
+}
+
+resource "aws_cloudwatch_log_metric_filter" "refused" {
+  name           = "${var.name}-refused"
+  log_group_name = aws_cloudwatch_log_group.container["nginx"].name
+  pattern        = "{ $.status = 507 }"
+
+  metric_transformation {
+    namespace = var.name
+    name      = "RefusedForSpace"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "refused" {
+  alarm_name        = "${var.name}-refused"
+  alarm_description = "The msg-db has reached MAX_STORED_BYTES, and puts are refused. Reveals continue."
+
+  namespace   = aws_cloudwatch_log_metric_filter.refused.metric_transformation[0].namespace
+  metric_name = aws_cloudwatch_log_metric_filter.refused.metric_transformation[0].name
+  statistic   = "Sum"
+  period      = 300
+
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
 
   alarm_actions = local.alarm_actions
   ok_actions    = local.alarm_actions

@@ -20,6 +20,10 @@ locals {
     }
   }
 
+  # Of the disk that is there, not of what it may grow to: RDS waits for five minutes before it makes a disk larger,
+  # and six hours until the next time. Clients who put files fill it faster than that.
+  max_stored_bytes = var.storage_gib * pow(1024, 3) * 4 / 5
+
   # The image's ports: it has no right to those below 1024 everywhere.
   nginx_port = { http = 8000, https = 8443 }
 
@@ -57,7 +61,7 @@ locals {
       TRUSTED_PROXIES   = local.bridge_cidr
       MAX_MESSAGE_BYTES = tostring(var.max_message_bytes)
       MAX_FILE_BYTES    = tostring(var.max_file_bytes)
-      MAX_STORED_BYTES  = tostring(floor(var.max_storage_gib * pow(1024, 3) * 0.9))
+      MAX_STORED_BYTES  = tostring(local.max_stored_bytes)
       DRAIN_SECONDS     = tostring(local.drain_seconds)
       LOG_FORMAT        = "json"
     } : { name = name, value = value }]

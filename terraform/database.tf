@@ -34,6 +34,8 @@ resource "aws_db_parameter_group" "quiet" {
       "log_error_verbosity" = "terse"
       # RDS loads pg_stat_statements, which keeps utility statements as they were typed.
       "pg_stat_statements.track_utility" = "0"
+      # In MiB. The write-ahead log has to fit into the fifth of the disk that MAX_STORED_BYTES leaves.
+      "max_wal_size" = "1024"
     }
 
     content {
@@ -63,7 +65,7 @@ resource "aws_db_instance" "key" {
   parameter_group_name       = aws_db_parameter_group.quiet.name
 
   instance_class        = var.database_instance_class
-  allocated_storage     = 20
+  allocated_storage     = var.storage_gib
   max_allocated_storage = var.max_storage_gib
   storage_type          = "gp3"
   storage_encrypted     = true
@@ -109,7 +111,7 @@ resource "aws_db_instance" "msg" {
   parameter_group_name       = aws_db_parameter_group.quiet.name
 
   instance_class        = var.database_instance_class
-  allocated_storage     = 20
+  allocated_storage     = var.storage_gib
   max_allocated_storage = var.max_storage_gib
   storage_type          = "gp3"
   storage_encrypted     = true

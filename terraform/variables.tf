@@ -25,6 +25,11 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name)) && !strcontains(var.name, "--")
     error_message = "name takes 3 to 24 lower-case letters, digits and single hyphens, and starts with a letter: load balancers and databases allow no more."
   }
+
+  validation {
+    condition     = !can(regex("^(aws|ssm|ecs|fargate|internal-|sg-)|^default$", var.name))
+    error_message = "name must not be \"default\" or start with \"aws\", \"ssm\", \"ecs\", \"fargate\", \"internal-\" or \"sg-\": AWS keeps these names of parameters, capacity providers, load balancers and security groups for itself."
+  }
 }
 
 variable "region" {
@@ -285,20 +290,37 @@ variable "log_retention_days" {
   }
 }
 
+variable "storage_gib" {
+  description = "GiB of disk of each database. Puts are refused when the msg-db has four fifths of it."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  validation {
+    condition     = var.storage_gib >= 20 && var.storage_gib <= 59575 && var.storage_gib % 5 == 0
+    error_message = "storage_gib takes a multiple of 5 from 20, the least that RDS has, to 59575."
+  }
+}
+
 variable "max_storage_gib" {
-  description = "GiB that the disk of each database may grow to. Puts are refused when the msg-db has nine tenths of it."
+  description = "GiB that RDS may make each disk grow to by itself, if something else than notes fills it."
   type        = number
   default     = 100
   nullable    = false
 
   validation {
-    condition     = var.max_storage_gib >= 22 && var.max_storage_gib <= 65536 && floor(var.max_storage_gib) == var.max_storage_gib
-    error_message = "max_storage_gib takes a whole number from 22 (RDS begins with 20 and grows by a tenth at least) to 65536."
+    condition     = var.max_storage_gib <= 65536 && floor(var.max_storage_gib) == var.max_storage_gib
+    error_message = "max_storage_gib takes a whole number up to 65536."
+  }
+
+  validation {
+    condition     = var.max_storage_gib * 10 >= var.storage_gib * 11
+    error_message = "max_storage_gib has to be larger than storage_gib by a tenth at least, as RDS demands."
   }
 }
 
 variable "alarm_topic_arn" {
-  description = "SNS topic that alarms notify: a full disk, and keys that run out (alarms.tf)."
+  description = "SNS topic that alarms notify: disks that fill, puts that are refused, and keys that run out (alarms.tf)."
   type        = string
   default     = null
 

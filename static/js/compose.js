@@ -1,5 +1,4 @@
-// The form for a new message: seals the message before htmx sends it, then adds its secrets to the link and to
-// the receipt.
+// The form for a new message: seals it before htmx sends it, then adds its secrets to the link and the receipt.
 
 export default function compose(form, sealing) {
   const { message, passphrase } = form.elements;

@@ -1,5 +1,5 @@
 // A button that a person presses on purpose: held for half a second, or pressed twice with a moment in between.
-// Link scanners press buttons too, but once, or twice at once (docs/decisions/0022).
+// Link scanners press buttons too, but once, or twice at once (docs/decisions/0024).
 
 const HOLD = 500; // milliseconds
 const MOMENT = 1_000; // from a short press until the next one counts
@@ -24,10 +24,15 @@ export function onPurpose(button, isShortEnough, open) {
   }
 
   function rest() {
+    disarm();
+    letGo();
+  }
+
+  function disarm() {
     clearTimeout(arming);
     arming = undefined;
     readyAt = Infinity;
-    letGo();
+    see();
   }
 
   function letGo() {
@@ -55,7 +60,7 @@ export function onPurpose(button, isShortEnough, open) {
     rest();
     arming = setTimeout(() => {
       readyAt = performance.now();
-      arming = setTimeout(rest, ARMED);
+      arming = setTimeout(disarm, ARMED); // a press that has begun by then goes on
       see();
       const { textContent } = section.querySelector("[data-step=ready]");
       document.getElementById("status").textContent = textContent;

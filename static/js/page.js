@@ -1,5 +1,4 @@
-// What every page needs: htmx under Trusted Types, the behaviours that its elements ask for, the focus after
-// a swap, and an error text if the server gives no usable answer.
+// What every page needs: htmx under Trusted Types, behaviours, the focus after a swap, errors of the network.
 (() => {
   // The page's language, for numbers and dates: as this browser's region writes it.
   const { lang, dataset } = document.documentElement;
@@ -24,15 +23,14 @@
     init: (api) => api.initSecurity(policy, refuse, refuse),
   });
 
-  // This page's import map has the hashes of its modules, and browsers load no others. After an upgrade, an answer
-  // can name newer versions: use this page's own.
+  // After an upgrade, an answer can name newer modules: use those whose hashes are in this page's import map.
   const modules = Object.keys(JSON.parse(document.querySelector("[type=importmap]").textContent).integrity);
   const own = (url) => modules.find((module) => module.split("?")[0] === url.split("?")[0]) ?? url;
 
   const load = (urls = "") => Promise.all(urls.split(/\s+/).filter(Boolean).map((url) => import(own(url))));
 
-  // data-behaviour and data-uses list the URLs of modules, with their fingerprints. The default export of each
-  // behaviour is called once, with the element and with everything that the used modules export.
+  // data-behaviour and data-uses list URLs of modules. The default export of each behaviour is called once, with
+  // the element and everything that the used modules export.
   function attachBehaviours() {
     for (const element of document.querySelectorAll("[data-behaviour]")) {
       const { behaviour, uses } = element.dataset;
@@ -100,8 +98,7 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    // Show only what this server sent, not the page of a proxy or of a captive portal, nor an answer that broke off
-    // within its headers, which browsers take for an empty one.
+    // Show only what this server sent: no proxy's page, and no answer that broke off within its headers.
     const { status, headers } = ctx.response;
     if (ctx.text && headers.has("Note-Whisperer") && (status < 400 || status === 404 || ctx.hx.retarget)) return;
     event.preventDefault();

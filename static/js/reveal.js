@@ -30,38 +30,42 @@ export default async function reveal(form, tools) {
 
   async function readLink() {
     if (!form.isConnected) return;
-    link = linkOf(location);
-    const { key, token } = link;
+    const mine = linkOf(location);
+    const { key, token } = mine;
+    link = mine;
+    // Another link came into the address meanwhile, or the message is there.
+    const isOver = () => link !== mine || !form.isConnected;
     send.disabled = true;
+    rest(); // a press was meant for the link before
     clearProblem("problem");
-    if (!(await isToken(token))) return see("broken");
+    const isWhole = await isToken(token);
+    if (isOver()) return;
+    if (!isWhole) return see("broken");
     see("unread");
     form.querySelector("[data-waiting]").hidden = !canSeal();
     if (!canSeal() && !consent.checked) return;
     const claim = canSeal() ? { link_proof: await linkProofOf(token) } : { token };
     const status = await statusOf(key, claim, persist).catch(() => null);
     await nextScripts;
-    if (token !== linkOf(location).token || !form.isConnected) return;
+    // The scripts for files are there before the message is, too.
+    const forFiles = status?.file_bytes ? await toolsForFiles(form).catch(() => null) : {};
+    if (isOver()) return;
     form.querySelector("[data-waiting]").hidden = true;
-    if (status) showStatus(status);
-    else document.getElementById("problem").textContent = form.dataset.noStatus;
+    if (!status) document.getElementById("problem").textContent = form.dataset.noStatus;
+    else if (forFiles) showStatus(status, forFiles);
+    else form.querySelector("[data-if-broken]").hidden = false;
   }
 
-  function showStatus(status) {
+  function showStatus(status, { inBytes }) {
     see(status.status, status.at);
     if (status.status !== "unread") return;
     form.querySelector("[data-passphrase]").hidden = !status.has_passphrase;
     if (status.has_passphrase && !passphrase.required) askPassphrase();
-    showFiles(status.file_bytes);
+    const files = section.querySelector("[data-with-files]");
+    files.hidden = !status.file_bytes;
+    if (status.file_bytes) files.querySelector("span").textContent = inBytes(status.file_bytes);
     showExpiry(section.querySelector("[data-expiry]"), status, readLink);
     waitFor(status.retry_after ?? 0);
-  }
-
-  // The scripts for files are there before the message is, too.
-  async function showFiles(bytes) {
-    const hint = section.querySelector("[data-with-files]");
-    hint.hidden = !bytes;
-    if (bytes) hint.querySelector("span").textContent = (await toolsForFiles(form)).inBytes(bytes);
   }
 
   function askPassphrase() {

@@ -1,5 +1,4 @@
-// The sealed format, version 2, with WebCrypto: the same as server/sealing.py, held to the same vectors.
-// Secret to token; token to link proof; token and passphrase to keys; keys and message to sealed and back.
+// The sealed format, version 2, with WebCrypto: as server/sealing.py, which documents it, held to the same vectors.
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LENGTH = 22;
@@ -36,24 +35,20 @@ export async function tokenOf(secret) {
   return secret + ALPHABET[Math.floor(n / 62)] + ALPHABET[n % 62];
 }
 
-/** Whether a token is whole; says nothing about any note. */
 export async function isToken(text) {
   if (!/^[0-9A-Za-z]{24}$/.test(text)) return false;
   return !canSeal() || (await tokenOf(text.slice(0, SECRET_LENGTH))) === text;
 }
 
-/** The passphrase without white space at its ends; empty means that there is none. */
 export const stripPassphrase = (passphrase) => passphrase.replace(AT_THE_ENDS, "");
 
-/** The proof of a link, which takes no passphrase. */
 export async function linkProofOf(token) {
   return toText(await derive(secretOf(token), "link"));
 }
 
 /**
- * What follows from a token and its passphrase ("" for none): the seal key, and the root of the keys of files,
- * as CryptoKeys; as base64url the proofs and their verifiers, the mark that only somebody who can open the note
- * can send, and the receipt.
+ * What follows from a token and its passphrase ("" for none): the seal key and the root of the keys of files, as
+ * CryptoKeys; the proofs, their verifiers, the mark and the receipt, as base64url.
  */
 export async function deriveKeys(token, passphrase = "") {
   const secret = secretOf(token);
@@ -70,7 +65,6 @@ export async function deriveKeys(token, passphrase = "") {
   return { sealKey, fileRoot, linkProof, linkVerifier, revealProof, revealVerifier, mark, receipt: linkProof + markVerifier };
 }
 
-/** SHA-256 of a proof or of a mark, both as base64url. */
 export const verifierOf = async (proof) => toText(await sha256(fromText(proof)));
 
 const secretOf = (token) => utf8(token.slice(0, SECRET_LENGTH));
@@ -89,10 +83,8 @@ async function derive(ikm, purpose) {
   return new Uint8Array(await crypto.subtle.deriveBits(how, key, 256));
 }
 
-/** Pad and encrypt, as base64url. The nonce is given only to test against vectors. */
 export const seal = (keys, message, nonce) => sealContent(keys, utf8(message), VERSION, nonce);
 
-/** The same for what a version of the format holds, as bytes. */
 export async function sealContent({ sealKey }, content, version, nonce = newNonce()) {
   const padded = new Uint8Array((Math.floor(content.length / PADDING_MULTIPLE) + 1) * PADDING_MULTIPLE);
   padded.set(content);
@@ -103,7 +95,6 @@ export async function sealContent({ sealKey }, content, version, nonce = newNonc
 
 const newNonce = () => crypto.getRandomValues(new Uint8Array(NONCE_LENGTH));
 
-/** Decrypt what `seal` made, or throw a SealingError. */
 export async function openSealed(keys, sealed) {
   return openContent(keys, sealed, VERSION, fromUtf8);
 }
@@ -111,7 +102,6 @@ export async function openSealed(keys, sealed) {
 // A byte order mark is part of the message.
 export const fromUtf8 = (bytes) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
 
-/** What `read` makes of the bytes that `sealContent` sealed, or a SealingError. */
 export async function openContent({ sealKey }, sealed, version, read) {
   try {
     const bytes = fromText(sealed);
@@ -139,7 +129,6 @@ export function joined(...parts) {
   return whole;
 }
 
-/** Base64url without padding. */
 export function toText(bytes) {
   const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

@@ -1,6 +1,6 @@
 // Several readers: seals and puts the message once for each, and shows the links in a table.
 
-const TRIES = 4; // of one request, while the server says that it gets too many
+const TRIES = 4; // of one request, while the server asks to wait
 const LONGEST_PAUSE = 30; // seconds
 const TIMEOUT = 60_000;
 
@@ -57,7 +57,7 @@ async function putThem(made, number, seal) {
     const answer = await put(fields).catch(() => null);
     if (!answer) return navigator.onLine ? "noAnswer" : "offline";
     if (!answer.headers.has("Note-Whisperer")) return answer.ok ? "foreign" : "noAnswer";
-    if (answer.status === 429) return "tooMany";
+    if (asksToWait(answer)) return "tooMany";
     if (answer.status !== 201) return "refused";
     const { url, expires_at } = await answer.json();
     made.push({ link: `${url}#${token}`, receipt: `${url}/receipt#${receipt}`, expires_at });
@@ -72,11 +72,14 @@ async function put(fields) {
       body: new URLSearchParams(fields),
       signal: AbortSignal.timeout(TIMEOUT),
     });
-    const pause = Number(answer.headers.get("Retry-After"));
-    if (answer.status !== 429 || !left || pause > LONGEST_PAUSE) return answer;
+    // nginx counts requests by address, and the server counts what it has under way.
+    const pause = Number(answer.headers.get("Retry-After") ?? Infinity);
+    if (!asksToWait(answer) || !left || pause > LONGEST_PAUSE) return answer;
     await new Promise((resolve) => { setTimeout(resolve, 1000 * pause); });
   }
 }
+
+const asksToWait = ({ status }) => status === 429 || status === 503;
 
 function rowOf(template, note, number) {
   const row = template.cloneNode(true);
@@ -119,7 +122,7 @@ function save(button, panel, made) {
   link.href = URL.createObjectURL(file);
   link.download = button.dataset.saves;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // some browsers read it later
   keep(panel);
 }
 

@@ -11,7 +11,9 @@ async function filledForm(request) {
   const text = [fields.get("text"), fields.get("url")].filter(Boolean).join("\n");
   const form = await fetch("/");
   const page = (await form.text()).replace("</textarea>", (end) => escaped(text) + end);
-  return new Response(page, { status: form.status, headers: form.headers });
+  const headers = new Headers(form.headers);
+  for (const name of ["Content-Encoding", "Content-Length"]) headers.delete(name); // of the page before
+  return new Response(page, { status: form.status, headers });
 }
 
 function escaped(text) {

@@ -25,7 +25,7 @@ run "each_bad_value_is_refused" {
     max_message_bytes       = 0
     max_file_bytes          = -1
     log_retention_days      = 0
-    max_storage_gib         = 21
+    storage_gib             = 21
     alarm_topic_arn         = "alarms"
   }
 
@@ -47,7 +47,7 @@ run "each_bad_value_is_refused" {
     var.max_message_bytes,
     var.max_file_bytes,
     var.log_retention_days,
-    var.max_storage_gib,
+    var.storage_gib,
     var.alarm_topic_arn,
   ]
 }
@@ -57,12 +57,15 @@ run "what_is_almost_right" {
 
   variables {
     fellow_name     = "mw-IAM-keypair"
+    name            = "internal-notes"
+    storage_gib     = 100
+    max_storage_gib = 105
     domain_name     = "notes.example.org"
     hosted_zone_id  = "example.org"
     tls_certificate = { certificate_arn = "certificate.pem", key_arn = "key.pem" }
   }
 
-  expect_failures = [var.fellow_name, var.hosted_zone_id, var.tls_certificate]
+  expect_failures = [var.fellow_name, var.name, var.max_storage_gib, var.hosted_zone_id, var.tls_certificate]
 }
 
 run "a_balancers_certificate_without_a_balancer" {
@@ -79,9 +82,10 @@ run "a_network_that_docker_uses" {
   command = plan
 
   variables {
-    vpc_cidr       = "172.17.0.0/16"
-    instance_type  = "t2.nano"
-    hosted_zone_id = "Z0123456789ABCDEFGHIJ"
+    vpc_cidr        = "172.17.0.0/16"
+    instance_type   = "t2.nano"
+    max_storage_gib = 100.5
+    hosted_zone_id  = "Z0123456789ABCDEFGHIJ"
     tls_certificate = {
       certificate_arn = "arn:aws:ssm:us-west-2:123456789012:parameter/certificate"
       key_arn         = "arn:aws:ssm:us-west-2:123456789012:parameter/key"
@@ -91,6 +95,7 @@ run "a_network_that_docker_uses" {
   expect_failures = [
     var.vpc_cidr,
     var.instance_type,
+    var.max_storage_gib,
     var.hosted_zone_id,  # without a domain_name
     var.tls_certificate, # likewise
   ]

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.bench import files, growth, load, plot, report, several, startup, throughput
+from tests.bench import files, growth, load, plot, report, several, startup, throughput, wal
 
 
 def main() -> int:
@@ -36,6 +36,9 @@ def main() -> int:
     spread = commands.add_parser("several", help="two msg-dbs chosen by key beside one; writes nothing")
     spread.add_argument("--rounds", type=int, default=3)
     spread.add_argument("--seconds", type=int, default=5)
+    logged = commands.add_parser("wal", help="write-ahead log for each note")
+    logged.add_argument("--notes", type=int, default=1_000_000, help="others that lie there")
+    logged.add_argument("--seconds", type=int, default=20)
     commands.add_parser("plot", help="draw docs/benchmarks.svg from the JSON")
     commands.add_parser("report", help="write docs/benchmarks.md again from the JSON")
     arguments = parser.parse_args()
@@ -62,6 +65,8 @@ def main() -> int:
         case "growth":
             sizes = (arguments.notes, arguments.expired, arguments.minutes)
             results = growth.measure(*sizes, arguments.rounds, arguments.seconds, _say)
+        case "wal":
+            results = wal.measure(arguments.notes, arguments.seconds, _say)
         case "files":
             results = files.measure(arguments.megabytes, arguments.rounds, _say)
             print(json.dumps(results, indent=1))

@@ -16,6 +16,8 @@ SYSTEM, CONNECTIONS = "note-whisperer behind nginx", 64
 # Decision 20: since the benchmark, a put reaches 0.9 of the rate and a reveal 0.8.
 SLOWER = {"put, sealed by the client": 1 / 0.9, "reveal, sealed by the client": 1 / 0.8}
 
+LOGGED = ("put, sealed by the client", "reveal and acknowledge, sealed by the client")
+
 FIRST_LOAD = 10  # notes a second that are put, and each is revealed once
 TIMES = (1, 10, 100, 1000)
 MEAN_LIFE = 3600  # seconds until a note is revealed or expires
@@ -38,6 +40,7 @@ class Need:
     database_cores: float
     connections: int
     stored_gib: float
+    log_gib_a_day: float
     days_of_keys: float  # infinite if keys come back as fast as they are used
 
     @property
@@ -72,6 +75,7 @@ def need(notes_a_second: float, results: list[dict[str, Any]]) -> Need:
         seconds["PostgreSQL"],
         processes * POOL,
         stored / 2**30,
+        notes_a_second * _log_bytes() * 86400 / 2**30,
         math.inf if notes_a_second <= sustained else KEYS / notes_a_second / 86400,
     )
 
@@ -91,13 +95,19 @@ def _overhead() -> float:
     return float(growth["bytes"]) / float(growth["stored"]) - 541  # a message of 512 bytes is 541 sealed
 
 
+def _log_bytes() -> float:
+    """Bytes of write-ahead log of a note that is put, revealed and acknowledged, beside many others."""
+    results = json.loads(RESULTS.read_text())["wal"]["results"]
+    return sum(float(found["bytes"]) for found in results if found["others"] and found["kind"] in LOGGED)
+
+
 def table() -> str:
     """The table of docs/growth.md."""
     results = json.loads(RESULTS.read_text())["throughput"]["results"]
     lines = [
         "| notes a second | a day | server processes | cores in all | of them PostgreSQL | connections"
-        " | on the disk | keys last | runs out first |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        " | on the disk | log a day | keys last | runs out first |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for times in TIMES:
         each = need(FIRST_LOAD * times, results)
@@ -105,7 +115,7 @@ def table() -> str:
         lines.append(
             f"| {each.notes_a_second:,.0f} | {each.notes_a_second * 86400:,.0f} | {each.server_processes}"
             f" | {each.cores:.2f} | {each.database_cores:.2f} | {each.connections}"
-            f" | {each.stored_gib:,.1f} GiB | {keys} | {each.first} |"
+            f" | {each.stored_gib:,.1f} GiB | {each.log_gib_a_day:,.0f} GiB | {keys} | {each.first} |"
         )
     return "\n".join(lines) + "\n"
 

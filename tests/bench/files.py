@@ -15,6 +15,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,73 +160,80 @@ class _Rows(io.RawIOBase):
 def grow(notes: int, say: Callable[[str], None]) -> dict[str, float]:
     """What notes of 1 MB that were put and read leave behind: MB of tables and of the write-ahead log.
 
-    Half of them are unread when the other half is read, so that the free space is between rows. Autovacuum is
+    While the second half is put, the first half is read, so that the free space is between rows. Autovacuum is
     as the embedded PostgreSQL has it.
     """
-    content = secrets.token_bytes(MB - 1000)
-    sizes: dict[str, float] = {}
+    found: dict[str, float] = {}
     with (
         systems.database() as postgres,
         tempfile.TemporaryDirectory(prefix="nw-bench-", dir="/var/tmp") as name,
     ):
         seeding.ensure_ahead(postgres.url(schema.KEY_DB), 100_000)
-        path, folder = Path(name, "content"), Path(name, "saved")
-        path.write_bytes(content)
-        folder.mkdir()
+        folder = Path(name)
+        (folder / "content").write_bytes(secrets.token_bytes(MB - 1000))
         with (
             systems.server("one process", postgres) as server,
             contextlib.closing(psycopg2.connect(postgres.url(schema.MSG_DB))) as connection,
+            ThreadPoolExecutor(CLIENTS) as threads,
         ):
             connection.autocommit = True
+            began = time.monotonic()
 
-            def size(when: str) -> None:
+            def look(when: str) -> float:
                 with connection.cursor() as cursor:
-                    cursor.execute(
-                        "SELECT pg_database_size(current_database()), pg_current_wal_lsn() - '0/0'"
-                    )
-                    data, log = cursor.fetchone() or (0, 0)
-                sizes[f"{when}: database"], sizes[f"{when}: log so far"] = data / MB, float(log) / MB
-                say(f"{when}: {data / MB:.0f} MB, log {float(log) / MB:.0f} MB")
+                    cursor.execute(STATE)
+                    ((data, log, dead, vacuums),) = cursor.fetchall()
+                seconds = time.monotonic() - began
+                values = {"database MB": data / MB, "log MB": log / MB, "dead rows": dead, "vacuums": vacuums}
+                for what, value in (values | {"seconds": seconds}).items():
+                    found[f"{when}: {what}"] = round(float(value), 1)
+                say(
+                    f"after {seconds:.0f} s, {when}: "
+                    + ", ".join(f"{what} {v}" for what, v in values.items())
+                )
+                return float(dead)
+
+            def exchange(read: Callable[[], None]) -> Callable[[], None]:
+                read()
+                return put()
 
             service = Service(Connection(f"http://127.0.0.1:{server.servers[0][1]}"))
-            size("empty")
-            half: list[Callable[[], None]] = []
-            for number in range(notes):
-                half.append(_put(service, path, folder))
-                if number == notes // 2:
-                    size("half of them unread")
-                if number > notes // 2:
-                    half.pop(0)()
-            size("the other half unread")
-            for read in half:
-                read()
-            size("all read")
+            put = partial(_put, service, folder)
+            look("empty")
+            unread = list(threads.map(lambda _: put(), range(notes // 2)))
+            look("half put")
+            unread = list(threads.map(exchange, unread))
+            look("all put, half read")
+            list(threads.map(lambda read: read(), unread))
+            look("all read")
             for _ in range(20):
                 time.sleep(15)  # autovacuum looks once a minute
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "SELECT sum(n_dead_tup) FROM pg_stat_all_tables WHERE relid IN"
-                        " ('chunk'::regclass, (SELECT reltoastrelid FROM pg_class WHERE oid = 'chunk'::regclass))"
-                    )
-                    ((dead,),) = cursor.fetchall()
-                if not dead:
+                if not look("after autovacuum"):
                     break
-            size("after autovacuum")
-    return sizes
+    return found
 
 
-def _put(service: Service, path: Path, folder: Path) -> Callable[[], None]:
+CLIENTS = 4
+# Of the chunks and of the table that PostgreSQL keeps their bytes in.
+STATE = """
+SELECT pg_database_size(current_database()), pg_current_wal_lsn() - '0/0', sum(n_dead_tup), sum(autovacuum_count)
+FROM pg_stat_all_tables
+WHERE relid IN ('chunk'::regclass, (SELECT reltoastrelid FROM pg_class WHERE oid = 'chunk'::regclass))
+"""
+
+
+def _put(service: Service, folder: Path) -> Callable[[], None]:
     """Put a note with a file; what is returned reads it."""
     keys, reader = sealing.derive_keys(sealing.new_token()), secrets.token_bytes(32)
-    with files.sources([str(path)]) as sources:
+    with files.sources([str(folder / "content")]) as sources:
         upload = files.Upload(service, keys, "", sources)
         key, sealed = upload.put(has_passphrase=False).key, upload.sealed
 
     def read() -> None:
         service.reveal(key, keys, reader, lambda: None)
         _, index = sealed_files.open_note(keys, sealed)
-        (saved,) = files.save(service, key, reader, sealing.file_key_of(keys, sealed), index, folder)
-        saved.unlink()
+        with tempfile.TemporaryDirectory(dir=folder) as saved:
+            files.save(service, key, reader, sealing.file_key_of(keys, sealed), index, Path(saved))
         service.received(key, reader, keys.mark, files=True)
 
     return read

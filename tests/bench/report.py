@@ -164,7 +164,31 @@ prepared checkout within 2 s.
 {chr(10).join(lines)}"""
 
 
-SECTIONS = {"throughput": _throughput, "growth": _growth, "startup": _startup}
+def _wal(one: dict[str, Any]) -> str:
+    results = one["results"]
+    many = max(found["others"] for found in results)
+    lines = [
+        f"| bytes of log for each | no other notes | {many:,} other notes and endings |",
+        "|---|--:|--:|",
+    ]
+    figures = {
+        (found["kind"], found["others"]): f"{found['bytes']:,.0f} ({found['notes']:,} of them)"
+        for found in results
+    }
+    for kind, others in figures:
+        if not others:
+            lines.append(f"| {kind} | {figures[kind, 0]} | {figures[kind, many]} |")
+    return f"""## Write-ahead log
+
+`python -m tests.bench wal` on {one["began"][:10]}, 64 connections. Messages have 1,000 bytes. A reveal without an
+acknowledgement is that of a client without a nonce, such as curl. Each run starts with a checkpoint. After a
+checkpoint, the first change of each page of a table or an index logs the whole page (`full_page_writes`), so the
+figures beside other notes are those of a young checkpoint; they fall until the next one.
+
+{chr(10).join(lines)}"""
+
+
+SECTIONS = {"throughput": _throughput, "growth": _growth, "wal": _wal, "startup": _startup}
 
 
 def throughput_tables(results: Results) -> str:

@@ -14,7 +14,7 @@ import statistics
 import sys
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg2
@@ -24,16 +24,17 @@ from server import embedded, logs, process, schema
 from server.database import Database
 from server.keys import KeyLeaser
 from server.notes import Ending, Note, Notes, Placed, Unread
+from server.purge import Purge
 from server.settings import Settings
 from tests.bench import systems, workload
 from tests.bench.load import drive
-from tests.bench.systems import System
 
 CONNECTIONS = 256
 SLOW_COMMIT = 50_000  # microseconds; two groups of 64 notes commit at the same time
 DISKS = {"as it is": 0, "slow commits": SLOW_COMMIT}
 SYSTEMS = ("one msg-db", "two msg-dbs")
 KINDS = workload.KINDS[:2]
+NOTES = 20_000  # a second that can be revealed
 
 
 def part_of(key: str, parts: int) -> int:
@@ -85,7 +86,7 @@ class SpreadNotes:
     async def status(self, key: str, link_verifier: bytes) -> Unread | Ending | None:
         return await self._at(key).status(key, link_verifier)
 
-    async def reveal(self, key: str, *claim: bytes, **how: Any) -> bytes | None:
+    async def reveal(self, key: str, *claim: Any, **how: Any) -> bytes | None:
         return await self._at(key).reveal(key, *claim, **how)
 
     async def destroy(self, key: str, link_verifier: bytes) -> bool:
@@ -94,16 +95,27 @@ class SpreadNotes:
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         return await self._at(key).received(key, reader, mark)
 
-    async def purge(self) -> tuple[int, bool]:
-        counts, more = zip(*[await part.purge() for part in self.parts])
+    @property
+    def purge(self) -> SpreadPurge:
+        return SpreadPurge([part.purge for part in self.parts])
+
+
+class SpreadPurge:
+    """The purge of several msg-dbs."""
+
+    def __init__(self, parts: Sequence[Purge]) -> None:
+        self._parts = parts
+
+    async def notes(self) -> tuple[int, bool]:
+        counts, more = zip(*[await part.notes() for part in self._parts])
         return sum(counts), any(more)
 
-    async def purge_deliveries(self) -> None:
-        for part in self.parts:
-            await part.purge_deliveries()
+    async def deliveries(self) -> None:
+        for part in self._parts:
+            await part.deliveries()
 
-    async def purge_files(self) -> int:
-        return sum([await part.purge_files() for part in self.parts])
+    async def files(self) -> int:
+        return sum([await part.files() for part in self._parts])
 
 
 def serve(further_urls: Sequence[str]) -> None:
@@ -115,33 +127,37 @@ def serve(further_urls: Sequence[str]) -> None:
         return SpreadNotes([database, *further], keys, max_sealed_bytes)
 
     logs.set_up(settings.log_format, settings.log_level)
-    process.Notes = spread  # type: ignore[attr-defined]  # takes the place of the class
+    process.Notes = spread  # type: ignore[attr-defined, assignment]  # takes the place of the class
     asyncio.run(process.serve(settings))
 
 
 def measure(rounds: int, seconds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Notes a second by disk, kind and system, as medians, and the median over the rounds of two to one."""
+    """By disk and kind: notes a second and CPU a note of each system, and two to one, as medians over the rounds."""
     results: dict[str, Any] = {}
+    first = 0
     with systems.database() as one, systems.database() as other:
         seeding.ensure_ahead(one.url(schema.KEY_DB), systems.KEYS)
-        urls = [postgres.url(schema.MSG_DB) for postgres in (one, other)]
         for disk, delay in DISKS.items():
             for postgres in (one, other):
                 _delay_commits(postgres, delay)
-            rates: dict[tuple[str, str], list[float]] = {}
-            first = 0
-            for number, (kind, name) in itertools.product(range(rounds), itertools.product(KINDS, SYSTEMS)):
-                with _server(name, one, urls) as server:
-                    first += 20_000 * seconds
-                    rate = _rate(kind, server, urls, first, seconds)
-                rates.setdefault((kind, name), []).append(rate)
-                say(f"round {number + 1}: {disk}: {kind}: {name}: {rate:.0f} a second")
-            results[disk] = {
-                kind: {name: statistics.median(rates[kind, name]) for name in SYSTEMS}
-                | {"ratio": statistics.median(b / a for a, b in zip(*(rates[kind, name] for name in SYSTEMS)))}
-                for kind in KINDS
-            }
+            runs: dict[str, dict[str, list[dict[str, float]]]] = {}
+            for number, kind, name in itertools.product(range(rounds), KINDS, SYSTEMS):
+                first += NOTES * seconds
+                figures = _run(kind, name, (one, other), first, seconds)
+                runs.setdefault(kind, {}).setdefault(name, []).append(figures)
+                say(f"round {number + 1}: {disk}: {kind}: {name}: {figures}")
+            results[disk] = {kind: _medians(runs[kind]) for kind in KINDS}
     return results
+
+
+def _medians(runs: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of each system, and of what two msg-dbs have to one in the same round."""
+    one, two = (runs[name] for name in SYSTEMS)
+    ratios = [{figure: b[figure] / a[figure] for figure in a} for a, b in zip(one, two, strict=True)]
+    return {
+        name: {figure: statistics.median(run[figure] for run in measured) for figure in measured[0]}
+        for name, measured in [*runs.items(), ("two to one", ratios)]
+    }
 
 
 def _delay_commits(postgres: embedded.Postgres, delay: int) -> None:
@@ -152,25 +168,28 @@ def _delay_commits(postgres: embedded.Postgres, delay: int) -> None:
                 cursor.execute(f"ALTER DATABASE {connection.info.dbname} SET {name} = {value}")
 
 
-@contextlib.contextmanager
-def _server(name: str, postgres: embedded.Postgres, urls: Sequence[str]) -> Iterator[System]:
-    further = urls[1:] if name == SYSTEMS[1] else []
-    with systems.server(name, postgres, module=("tests.bench.several", *further)) as server:
-        yield server
-
-
-def _rate(kind: str, server: System, urls: Sequence[str], first: int, seconds: int) -> float:
+def _run(
+    kind: str, name: str, databases: Sequence[embedded.Postgres], first: int, seconds: int
+) -> dict[str, float]:
+    urls = [postgres.url(schema.MSG_DB) for postgres in databases]
     job = workload.job_of(kind)
     for url in urls:
         workload.empty(url)
         if kind.startswith("reveal"):  # each finds in its msg-db what it needs
-            workload.fill(url, kind, first, first + 20_000 * seconds)
-            job = workload.job_of(kind, range(first, first + 20_000 * seconds))
+            workload.fill(url, kind, first, first + NOTES * seconds)
+            job = workload.job_of(kind, range(first, first + NOTES * seconds))
         workload.settle(url)
-    run = drive(job, server.servers, CONNECTIONS, seconds)
-    for url in urls:
-        workload.wait_until_idle(url)
-    return run.rate
+    further = urls[1:] if name == SYSTEMS[1] else []
+    with systems.server(name, databases[0], module=("tests.bench.several", *further)) as server:
+        server.roles = dict(server.roles) | {
+            "PostgreSQL": [each.process.pid for each in databases if each.process]
+        }
+        before = server.cpu_seconds()
+        run = drive(job, server.servers, CONNECTIONS, seconds)
+        for url in urls:
+            workload.wait_until_idle(url)
+        spent = {role: used - before[role] for role, used in server.cpu_seconds().items()}
+    return {"rate": run.rate} | {f"{role} CPU µs": used / run.requests * 1e6 for role, used in spent.items()}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from server.languages import LANGUAGES, WORD_LISTS
 from server.pages import STATIC
 from tests.browser.conftest import leaving
 
@@ -25,6 +26,17 @@ def test_the_first_visit_is_small(visit):
     assert {urlsplit(url).netloc for url in sizes} == {urlsplit(visitor.url).netloc}
     assert len(sizes) <= 10, sizes
     assert sum(sizes.values()) <= 34 * 1024, sizes
+    # The rest is the same in every language.
+    forms = {
+        tag: int(
+            page.request.get(f"{visitor.url}/?lang={tag}", headers={"Accept-Encoding": "gzip"}).headers[
+                "content-length"
+            ]
+        )
+        for tag in LANGUAGES
+    }
+    rest = sum(sizes.values()) - sizes[f"{visitor.url}/"]
+    assert rest + max(forms.values()) <= 34 * 1024, forms
 
 
 def test_the_button_waits_for_the_sealing_script(visitor, recorder):
@@ -352,6 +364,18 @@ def test_new_words_makes_a_passphrase(visitor):
     assert len(first) == len(second) == 5
     assert set(first + second) <= known
     assert first != second
+
+
+@pytest.mark.parametrize("tag", sorted(WORD_LISTS.keys() - {"en"}))
+def test_new_words_are_of_the_language(visit, tag):
+    """A page in a language that has a list draws from it."""
+    known = set((STATIC / WORD_LISTS[tag]).read_text().split())
+    visitor = visit(locale=tag)
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    words = words_of(page)
+    assert len(words) == 5
+    assert set(words) <= known
 
 
 def test_words_are_drawn_evenly(visitor):

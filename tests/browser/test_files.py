@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from server.pages import asset
 from tests.browser.conftest import open_without_script, status_of
+from tests.browser.test_reveal import ARE_LOADED
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "files-v1.json").read_text("utf-8"))
 STREAMS = VECTORS["streams"]
@@ -247,6 +248,25 @@ def test_the_confirm_page_says_that_there_are_files(visitor):
     link = write(visitor, [a_file("a", bytes(3_000_000))])
     page = visitor.open(link)
     expect(page.locator("[data-with-files]")).to_have_text("With files: 3 MB")
+
+
+def test_the_message_waits_for_the_scripts_of_its_files(visitor):
+    """It can be opened once: the button works only when what opens files is there."""
+    link = write(visitor, [a_file("heron.txt", b"feather")])
+    page = visitor.page
+    held = []
+    page.route("**/received.js*", lambda route: held.append(route))
+    page.goto(link)
+    while not held:
+        page.evaluate("0")
+    page.wait_for_function(ARE_LOADED)
+    assert page.is_disabled("[data-send]")
+
+    for route in held:
+        route.continue_()
+
+    assert visitor.reveal() == "see the files"
+    page.wait_for_selector("[data-received] li:has-text('heron.txt')")
 
 
 def test_an_upload_goes_on_after_the_network_was_away(visitor, recorder):

@@ -11,7 +11,7 @@ from tests.browser.firefox import Firefox
 MESSAGE = "the heron stands at dawn, שלום 🙂"
 # What Firefox says of a module that was still on its way when the page was left: the hash is that of no bytes.
 LEFT_EARLY = (
-    "OLBgp1GsljhM2TJ+sbHjaiH9txEUvgdDTAzHv2P24donTt6/529l+9Ua0vFImLlb",
+    "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
     "loading dynamically imported",
 )
 SEALED_LINK = r"http://localhost:\d+/[\w-]{5}#[0-9A-Za-z]{24}"

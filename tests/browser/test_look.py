@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from server.branding import contrast
+from server.languages import LANGUAGES
 from tests.browser import test_accessibility as states
 from tests.browser.conftest import hashed, leave, recorded
 
@@ -48,6 +49,18 @@ BROKEN_WORDS = """() => {
     return broken;
 }"""
 
+
+# Each label that stands under a button or a field.
+OVERLAPS = """() => [...document.querySelectorAll("label")].filter((label) => {
+    const text = document.createRange();
+    text.selectNodeContents(label);
+    const lines = label.checkVisibility() ? [...text.getClientRects()] : [];
+    return [...document.querySelectorAll("button, input, select, textarea")].some((control) => {
+        const { left, right, top, bottom } = control.getBoundingClientRect();
+        return !label.contains(control) && control.checkVisibility() && lines.some((line) =>
+            line.left < right && left < line.right && line.top < bottom && top < line.bottom);
+    });
+}).map((label) => label.textContent)"""
 
 # What reaches beyond the sheet that it stands on, which cuts it off.
 CUT_OFF = """(elements) => elements.filter((element) => {
@@ -98,19 +111,56 @@ def test_a_message_is_printed_whole(visit, message, scheme):
     assert printed <= 1.3 * pages + 1
 
 
+def test_links_and_receipts_are_printed_whole(visitor):
+    """Without the buttons beside them, for one reader and for several."""
+    for state in (states.share_with_passphrase, states.share_for_several):
+        state(visitor)
+        page = visitor.page
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 680, "height": 1000})
+        cut = "(fields) => fields.filter((field) => field.scrollWidth > field.clientWidth).map(({value}) => value)"
+
+        assert page.locator("button:visible").count() == 0
+        assert page.eval_on_selector_all("input[readonly]", cut) == []
+        page.emulate_media(media="screen")
+
+
 # Layout
 
 
-@pytest.mark.parametrize("state", [states.form, states.confirm], ids=lambda state: state.__name__)
-def test_the_main_button_is_above_the_fold(visit, state):
-    """On a small laptop, nobody has to scroll to find it."""
-    visitor = visit(viewport=A_SMALL_LAPTOP)
-    state(visitor)
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_the_main_button_is_above_the_fold(visit, tag):
+    """On a small laptop, nobody has to scroll to find it, in any language."""
+    visitor = visit(viewport=A_SMALL_LAPTOP, locale=tag)
+    for state in (states.form, states.confirm, confirm_with_a_passphrase):
+        state(visitor)
 
-    box = visitor.page.locator("[data-send]").bounding_box()
+        box = visitor.page.locator("[data-send]").bounding_box()
 
-    assert box["y"] + box["height"] <= A_SMALL_LAPTOP["height"]
-    assert visitor.page.evaluate("scrollY") == 0
+        assert box["y"] + box["height"] <= A_SMALL_LAPTOP["height"], state.__name__
+        assert visitor.page.evaluate("scrollY") == 0
+        assert visitor.page.evaluate(OVERLAPS) == []
+
+
+def confirm_with_a_passphrase(visitor):
+    visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
+    visitor.page.wait_for_selector("#passphrase:visible")
+    visitor.page.wait_for_selector("[data-send]:enabled")
+
+
+@pytest.mark.parametrize("width", [320, 700, 1366])
+def test_nothing_of_the_table_of_links_is_cut_off(visit, width):
+    """Each link and each receipt has its button beside it, and on a phone the words that tell them apart."""
+    visitor = visit(viewport={"width": width, "height": 657})
+    states.share_for_several(visitor)
+    page = visitor.page
+
+    assert page.eval_on_selector_all("table :is(th, input, button)", CUT_OFF) == []
+    links = page.eval_on_selector_all(
+        "tbody td", "(cells) => cells.map((cell) => getComputedStyle(cell, '::before').content)"
+    )
+    told = ['"Link"', '"Receipt, for you to keep"'] * 3
+    assert links == (told if width == 320 else ["none"] * 6)
 
 
 @pytest.mark.parametrize("state", [states.form, states.confirm], ids=lambda state: state.__name__)
@@ -292,7 +342,7 @@ SHARE = """([text, url]) => {
         form.append(Object.assign(document.createElement("textarea"), {name, value}));
     }
     document.body.append(form);
-    form.submit();
+    setTimeout(() => form.submit()); // after this script, whose page then ends
 }"""
 SHARED = '</textarea><b>not unsealed</b> & $& "words"'
 

@@ -650,6 +650,63 @@ def test_a_person_lets_go(person, way):
     assert page.is_enabled(SEND)
 
 
+def test_a_person_holds_it_while_the_first_press_expires(person):
+    """The second press began in time, so it opens the message."""
+    page = person()
+    page.hover(SEND)
+    stop_time(page)
+    page.mouse.down()
+    page.mouse.up()
+    page.clock.run_for(30_900)  # of the 31 seconds
+    page.mouse.down()
+    page.clock.run_for(300)
+    assert page.get_attribute("section", "data-press") == "held"
+    page.clock.resume()
+    assert_read(page)
+
+
+@pytest.mark.parametrize("way", ["mouse", "mouse that comes back", "finger", "key"])
+def test_a_person_who_slid_off_holds_it_again(person, way):
+    """Nothing is left of the first press: the next one opens the message as if it were the first."""
+    page = person(has_touch=True)
+    page.hover(SEND)
+    page.focus(SEND)
+    stop_time(page)
+    if way == "key":
+        page.keyboard.down("Space")
+        page.clock.run_for(400)
+        page.focus("footer a")
+        page.keyboard.up("Space")
+    elif way == "finger":
+        move, lift = finger(page)
+        page.clock.run_for(400)
+        move(5, 5)
+        page.wait_for_selector("[data-press=rest]")
+        lift()
+    else:
+        page.mouse.down()
+        page.clock.run_for(400)
+        page.mouse.move(5, 5)
+        if way == "mouse that comes back":
+            page.hover(SEND)  # and is let go there, which is a short press
+        page.mouse.up()
+    assert page.get_attribute("section", "data-press") == ("wait" if "back" in way else "rest")
+    page.clock.resume()
+
+    if way == "key":
+        page.focus(SEND)
+        page.keyboard.down("Space")
+    elif way == "finger":
+        _, lift = finger(page)
+    else:
+        page.hover(SEND)
+        page.mouse.down()
+
+    assert_read(page)
+    if way == "finger":
+        lift()
+
+
 def test_a_passphrase_is_proof_enough(visitor):
     """With a passphrase, Enter in its field or one click on the button opens the message."""
     for press in ("Enter", "click"):

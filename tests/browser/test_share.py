@@ -277,6 +277,22 @@ def test_reloading_the_page_of_a_plain_form_puts_nothing_again(visit, recorder):
     assert page.text_content("h1") == "Your message was read"
 
 
+def test_the_page_of_a_plain_form_tells_its_address_to_nobody(visit, recorder):
+    """Without a script, the address of the sender's page has the token: no other request repeats it."""
+    visitor = visit(java_script_enabled=False)
+    page = visitor.open("/")
+    page.fill("#message", "hello")
+    page.click("noscript button")
+    token = page.input_value("#link").rpartition("/")[2]
+    assert f"/{token}/sent/" in page.url
+    page.wait_for_load_state("networkidle")
+    recorder.sent.clear()
+    page.click("text=Write another message")
+    page.wait_for_selector("#message")
+    assert b"GET /?lang=en" in recorder.sent
+    assert not recorder.holds(token)
+
+
 # Touch
 
 
@@ -459,11 +475,33 @@ def test_what_was_made_before_a_failure_is_shown_and_the_rest_can_be_made(visito
     assert page.is_hidden("[data-incomplete]")
 
 
-def test_a_server_with_too_many_requests_is_asked_again_later(visitor):
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_with_too_many_requests_is_asked_again_later(visitor, status):
     """After as many seconds as it says."""
-    visitor.foresee("429")
+    visitor.foresee(str(status))
     page = visitor.page
-    refusals = [{"status": 429, "headers": {"Retry-After": "1", "Note-Whisperer": "1"}, "body": "{}"}]
+    headers = {"Retry-After": "1", "Note-Whisperer": "1"}
+    refusals = [{"status": status, "headers": headers, "body": "{}"}]
     page.route("**/post", lambda route: route.fulfill(**refusals.pop()) if refusals else route.continue_())
     assert len(seal_for(visitor, 2)) == 2
     assert refusals == []
+
+
+def test_a_server_that_takes_no_more_is_not_asked_again(visitor):
+    """Without a time to wait, or with a long one, the form says at once that the message is still here."""
+    visitor.foresee("503", "429")
+    page = visitor.page
+    asked = []
+    for status, headers in ((503, {}), (429, {"Retry-After": "3600"})):
+        answer = {"status": status, "headers": {**headers, "Note-Whisperer": "1"}, "body": "{}"}
+        page.unroute("**/post")
+        page.route("**/post", lambda route, answer=answer: (asked.append(route), route.fulfill(**answer)))
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(visitor.url)
+        visitor.wait_for_form()
+        page.fill("#message", "hello")
+        page.fill("#readers", "2")
+        page.click("[data-send]")
+        expect(page.locator("#problem")).to_contain_text("takes no more messages at the moment")
+        assert page.input_value("#message") == "hello"
+    assert len(asked) == 2

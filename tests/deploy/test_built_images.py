@@ -1,5 +1,6 @@
 """The built images at work, as compose.yaml runs them: migrate, kgs, server and nginx; `make images` builds them."""
 
+import contextlib
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.deploy import cgroups
 from tests.deploy.nginx.conftest import free_ports, wait_for
 from tests.faults.stack import Cluster
 
@@ -30,11 +32,17 @@ def buildah(*arguments):
 class Container:
     """A container of an image, on this machine's network, with the limits of its service in compose.yaml.
 
-    buildah's isolation by chroot has no bounds on memory and processes; those of open files and core dumps hold.
+    buildah's isolation by chroot bounds open files and core dumps. Memory and processes are bounded by a control
+    group, `group`, if this machine lets us make one.
     """
 
     def __init__(self, target, service, folder):
         self._folder, self._log = folder, folder / f"{service}.log"
+        self._gate = folder / f"{service}.gate"
+        os.mkfifo(self._gate)
+        self.group = None
+        if not cgroups.missing():
+            self.group = cgroups.Group(f"{folder.name}-{service}", *bounds_of(service))
         limits = COMPOSE[service]["ulimits"]
         files = f"nofile={limits['nofile']['soft']}:{limits['nofile']['hard']}"
         ulimits = ["--ulimit", files, "--ulimit", f"core={limits['core']}:{limits['core']}"]
@@ -48,6 +56,9 @@ class Container:
         return done.stdout.strip()
 
     def start(self, *command, **settings):
+        """Start the command within its bounds: it waits at a gate until its process is in the group."""
+        gate = f"/run/note-whisperer/{self._gate.name}"
+        command = ("sh", "-c", 'read -r _ <"$0"; exec "$@"', gate, *command)
         options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
         volume = ["--volume", f"{self._folder}:/run/note-whisperer", *options]
         with open(self._log, "ab") as log:
@@ -57,6 +68,19 @@ class Container:
                 stdout=log,
                 stderr=log,
             )
+        waiting = wait_for(lambda: self._waiting_at(gate), "the container does not start")
+        if self.group:
+            self.group.add(waiting)
+        self._gate.write_text("\n")
+
+    def _waiting_at(self, gate):
+        """The process id of the shell at the gate; None while buildah is still making it."""
+        assert self.process.poll() is None, self.log()
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name() == "sh" and gate in child.cmdline():
+                    return child.pid
+        return None
 
     def run(self, *command, **settings):
         """To its end, which has to be a good one."""
@@ -77,7 +101,14 @@ class Container:
             for child in psutil.Process(self.process.pid).children(recursive=True):
                 child.kill()
             self.process.wait(60)
+        if self.group:
+            self.group.remove()
         self._output("rm", self.name)
+
+
+def bounds_of(service):
+    """The MiB and the processes that compose.yaml gives a service by default."""
+    return int(re.search(r"\d+", COMPOSE[service]["mem_limit"])[0]), COMPOSE[service]["pids_limit"]
 
 
 def label(image, name):
@@ -165,7 +196,7 @@ def ends_within(service, container, pid, number):
 def test_the_service_runs_from_its_images(databases, container):
     """From empty databases to a revealed note; nginx may open its files; each ends by itself when told to."""
     roles = url_files("", "web-key-db", "web-msg-db", "kgs-key-db")
-    container("server", "server").run(
+    container("server", "migrate").run(
         "python", "-m", "server", "migrate", HOST="127.0.0.1", **url_files("", "key-db", "msg-db"), **roles
     )
     container("kgs", "kgs").run(
@@ -201,9 +232,48 @@ def test_the_service_runs_from_its_images(databases, container):
         limits = Path(f"/proc/{worker}/limits").read_text()
         assert re.search(r"^Max open files +16384 +16384 ", limits, re.M)
         assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
+    for service, each in {"server": server, "nginx": nginx}.items():
+        if each.group:
+            assert each.group.killed() == 0
+            assert each.group.most_memory() < bounds_of(service)[0]
     assert ends_within("nginx", nginx, master, signal.SIGQUIT)[0] == 0
     (process,) = server.pids("python -m server")
     assert ends_within("server", server, process, signal.SIGTERM)[0] == 0
+
+
+needs_groups = pytest.mark.skipif(bool(cgroups.missing()), reason=str(cgroups.missing()))
+
+
+@needs_groups
+def test_a_container_gets_no_more_memory(container):
+    """The kernel kills what takes more than its service's bound, and nothing that stays below."""
+    memory, _ = bounds_of("migrate")
+    takes = "import sys; taken = b'x' * (int(sys.argv[1]) << 20)"
+    modest, greedy = container("server", "migrate"), container("server", "server")
+    modest.run("python", "-c", takes, str(memory // 2))
+    assert modest.group.killed() == 0
+
+    greedy.start("python", "-c", takes, str(bounds_of("server")[0] + 1))
+    assert greedy.process.wait(300) != 0
+    assert greedy.group.killed() == 1
+
+
+@needs_groups
+def test_a_container_gets_no_more_processes(container):
+    """A container that starts threads without end gets as many as its service may have."""
+    starts = """
+import threading
+forever = threading.Event()
+try:
+    while True:
+        threading.Thread(target=forever.wait, daemon=True).start()
+except RuntimeError:
+    print(threading.active_count(), flush=True)
+"""
+    server = container("server", "migrate")
+    server.run("python", "-c", starts)
+    _, most = bounds_of("migrate")
+    assert int(server.log().split()[-1]) == most
 
 
 def answers(url):

@@ -130,7 +130,7 @@ MUTANTS = (
     ),
     Mutant(
         "files: an hour of the database's clock alone",
-        "files.py",
+        "revealed_files.py",
         "least(clock_timestamp(), $3) - at < interval '1 hour'",
         "clock_timestamp() - at < interval '1 hour' AND $3 IS NOT NULL",
         "server/test_files.py",

@@ -143,7 +143,9 @@ async def test_an_act_on_files_that_a_standby_was_not_waited_for_is_refused(prim
             "begin": lambda: notes.files.begin(upload, FILE_BYTES),
             "put_chunks": lambda: notes.files.put_chunks(upload, 0, CHUNK),
             "cancel": lambda: notes.files.cancel(upload),
-            "received": lambda: notes.files.received(delivery_id(placed.key, b"reader".ljust(32, b"-"))),
+            "received": lambda: notes.revealed_files.received(
+                delivery_id(placed.key, b"reader".ljust(32, b"-"))
+            ),
         }[act]
 
         with pytest.raises(Unavailable, match="standby|replication"):

@@ -99,13 +99,13 @@ def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
     tags = re.findall(r"<(?:script\b[^>]*\bsrc=|link\b[^>]*\brel=\"stylesheet\")[^>]*>", page)
     for tag in tags:
         url, hashes = re.search(r'(?:src|href)="([^"]+)" integrity="([^"]+)" crossorigin\b', tag).groups()
-        assert hashes == sha384_of(url)
+        assert hashes == sha256_of(url)
     assert len(tags) >= 3
     before, import_map, after = re.split(r'<script type="importmap">(.*?)</script>', page)
     hashes = json.loads(import_map)["integrity"]
     assert "modulepreload" not in before
     assert set(re.findall(r"/static/[^\s\"]+\.js\?v=\w+", after)) <= hashes.keys()
-    assert hashes == {url: sha384_of(url) for url in hashes}
+    assert hashes == {url: sha256_of(url) for url in hashes}
 
 
 def test_the_style_of_a_brand_has_its_hash_too():
@@ -115,16 +115,16 @@ def test_the_style_of_a_brand_has_its_hash_too():
         r'href="/([^"?]*branding[^"?]*)[^"]*" integrity="([^"]+)" crossorigin', branded.page("receipt.html")
     ).groups()
     assert hashes == branded.files[url].integrity
-    digest = hashlib.sha384(branded.files[url].content).digest()
-    assert hashes == "sha384-" + base64.b64encode(digest).decode()
+    digest = hashlib.sha256(branded.files[url].content).digest()
+    assert hashes == "sha256-" + base64.b64encode(digest).decode()
 
 
-def sha384_of(url):
+def sha256_of(url):
     """Of the file that this URL names, as a browser computes it."""
     name, fingerprint_in_url = url.removeprefix("/static/").split("?v=")
     content = (STATIC / name).read_bytes()
     assert hashlib.sha256(content).hexdigest().startswith(fingerprint_in_url)
-    return "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def test_the_policy_allows_the_import_map_and_no_other_inline_script(rendered):

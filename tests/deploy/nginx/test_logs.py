@@ -11,6 +11,7 @@ import pytest
 from tests.deploy.nginx.conftest import UNLIMITED, wait_for
 
 MESSAGE = "Tr0ub4dor-and-3-in-a-message"
+VERIFIER = "V3rifier" + "x" * 35
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -50,6 +51,8 @@ def everything_that_may_be_asked(nginx, key, token):
     yield ask("OPTIONS", f"/{key}/{token}", headers=html)
     yield ask("DELETE", f"/{key}", json.dumps({"token": token[:-1]}), JSON)
     yield ask("GET", f"/{key}/{token}/{token}", headers=html)
+    yield ask("GET", f"/{key}/{token}/sent/{VERIFIER}", headers=html)  # the sender's page without a script
+    yield ask("GET", f"/{key}/{token}/sent/{VERIFIER}/{token}", headers=html)
     yield ask("GET", f"/static/{token}", headers=html)
     yield ask("GET", f"/?message={MESSAGE}&token={token}", headers=html)
     yield ask("POST", "/post", f"message={MESSAGE}&lifetime={token}", FORM)
@@ -110,6 +113,7 @@ def test_no_log_has_a_key_a_token_or_a_message(quiet, mortal_servers, postgres):
     assert {quiet.ask("GET", path)[0] for path in paths} == {502}
     assert quiet.ask("POST", "/post", f"message={MESSAGE}", FORM)[0] == 502
     expected = {"/", "/KEY", "/KEY/TOKEN", "/KEY/reveal", "/post", "/static", "other"}
+    expected |= {"/KEY/TOKEN/sent/VERIFIER"}
     wait_for(lambda: {line["route"] for line in quiet.access_log()} >= expected, "not every route is logged")
     everything = {
         "nginx": quiet.logs(),
@@ -117,7 +121,7 @@ def test_no_log_has_a_key_a_token_or_a_message(quiet, mortal_servers, postgres):
         "PostgreSQL": (postgres.socket_folder.parent / "postgres.log").read_text(),
     }
     for name, text in everything.items():
-        for secret in (key, token, token[:10], MESSAGE, quote(MESSAGE), "Tr0ub4dor"):
+        for secret in (key, token, token[:10], MESSAGE, quote(MESSAGE), "Tr0ub4dor", "V3rifier"):
             assert secret not in text, f"{name} has logged it: {context(text, secret)}"
 
 

@@ -250,6 +250,7 @@ def test_postgresql_takes_tls_only_and_logs_no_statement(single, databases):
         "log_parameter_max_length": "0",
         "log_parameter_max_length_on_error": "0",
         "log_error_verbosity": "terse",
+        "max_wal_size": "1024",
     }
     assert parameters | expected == parameters
 
@@ -491,24 +492,37 @@ def test_the_single_server_serves_the_usual_ports(single):
 
 
 def test_full_disks_and_vanishing_keys_raise_an_alarm(single, databases):
-    """Each disk grows up to a limit and has an alarm; puts are refused before the limit, and their rate has one."""
+    """Puts are refused before a disk is full; that, the disks and the rate of puts have an alarm each."""
     alarms = {
-        alarm["alarm_name"]: alarm for alarm in single.terraform.attributes("aws_cloudwatch_metric_alarm")
+        alarm["alarm_name"].removeprefix("note-whisperer-"): alarm
+        for alarm in single.terraform.attributes("aws_cloudwatch_metric_alarm")
     }
-    (puts,) = single.terraform.attributes("aws_cloudwatch_log_metric_filter")
+    filters = {
+        found["name"].removeprefix("note-whisperer-"): found
+        for found in single.terraform.attributes("aws_cloudwatch_log_metric_filter")
+    }
     server = single.containers("web")["server"]
     environment = {variable["name"]: variable["value"] for variable in server["environment"]}
+    assert sorted(alarms) == ["key-db-storage", "keys", "msg-db-storage", "refused"]
 
     for database in databases.values():
-        assert database["MaxAllocatedStorage"] == 100
-        alarm = alarms.pop(f"{database['DBInstanceIdentifier']}-storage")
+        allocated, most = database["AllocatedStorage"], database["MaxAllocatedStorage"]
+        assert (allocated, most) == (20, 100)
+        alarm = alarms[f"{database['DBInstanceIdentifier'].removeprefix('note-whisperer-')}-storage"]
         assert alarm["metric_name"] == "FreeStorageSpace"
         assert alarm["dimensions"] == {"DBInstanceIdentifier": database["DBInstanceIdentifier"]}
-    assert int(environment["MAX_STORED_BYTES"]) == 90 * 2**30
-    (alarm,) = alarms.values()
-    counted = puts["metric_transformation"][0]
-    assert (alarm["namespace"], alarm["metric_name"]) == (counted["namespace"], counted["name"])
-    assert alarm["threshold"] == 64**5 // 61
+        # The disk that is there has room for all notes and the log, and the alarm comes before puts are refused.
+        left = allocated * 2**30 - int(environment["MAX_STORED_BYTES"])
+        assert 2 * 2**30 < left < alarm["threshold"]
+    for name in ("keys", "refused"):
+        (counted,) = filters[name if name == "refused" else "puts"]["metric_transformation"]
+        assert (alarms[name]["namespace"], alarms[name]["metric_name"]) == (
+            counted["namespace"],
+            counted["name"],
+        )
+    assert alarms["keys"]["threshold"] == 64**5 // 61
+    assert alarms["refused"]["threshold"] == 0
+    assert filters["refused"]["pattern"] == "{ $.status = 507 }"
 
 
 def test_logs_are_kept_for_a_while_and_no_longer(single):

@@ -1,0 +1,69 @@
+"""The sealed chunks of files that were revealed to a reader, and their SQL: fetch, and delete once they are received.
+
+A delivery has them for an hour. `files.py` puts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from server.database import Database, PreparedStatement, Row, base64_of
+from server.sealed_files import MAX_CHUNKS
+
+
+class RevealedFiles:
+    """The files of the deliveries of one msg-db."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fetch(self, delivery: bytes, first: int, now: str) -> bytes:
+        """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
+
+        Args:
+            delivery: as `notes.delivery_id` makes it from the reader's nonce.
+            now: by the other of two clocks. The hour is counted by the earlier one.
+
+        Returns:
+            Nothing if there is no such delivery or chunk.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        rows = await self._run(self.FETCH, base64_of(delivery), str(first), now)
+        return b"".join([sealed for sealed, in rows])
+
+    FETCH = PreparedStatement(
+        "fetch_chunks",
+        "text, text, timestamptz",
+        f"""
+        SELECT sealed
+        FROM chunk
+        WHERE files = (
+                SELECT files
+                FROM delivery
+                WHERE id = decode($1, 'base64')
+                    AND least(clock_timestamp(), $3) - at < interval '1 hour'
+            )
+            AND number >= $2::integer
+            AND number < $2::bigint + {MAX_CHUNKS}
+        ORDER BY number
+        """,  # nosec B608 # a constant of this package
+    )
+
+    async def received(self, delivery: bytes) -> None:
+        """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
+        await self._run(self.RECEIVED, base64_of(delivery))
+
+    RECEIVED = PreparedStatement(
+        "received_chunks",
+        "text",
+        """
+        DELETE FROM chunk
+        WHERE files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))
+        """,
+    )
+
+    async def _run(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
+        # Shielded: a client that hangs up in the middle would cost the pool a connection.
+        return await asyncio.shield(self._database.execute(statement, parameters))
