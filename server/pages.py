@@ -87,7 +87,6 @@ class Pages:
             limits=SimpleNamespace(
                 max_message_bytes=settings.max_message_bytes,
                 max_file_bytes=settings.max_file_bytes,
-                max_form_file_bytes=settings.max_form_file_bytes,
                 max_passphrase_bytes=MAX_PASSPHRASE_BYTES,
             ),
             lifetimes=settings.lifetimes,

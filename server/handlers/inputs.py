@@ -124,7 +124,7 @@ FILE_BYTES = Field("file_bytes", readers.file_bytes, is_text=False)
 FIRST = Field("first", readers.number, is_text=False)
 FILES = Field("files", readers.boolean, is_text=False)
 PRESENT = Field("present", readers.present, has_place=True)  # what a person says, and no blind submitter
-FILE = Field("file", readers.files, has_place=True)
+FILE = Field("file", readers.files)
 FILE_KEY = Field("file_key", readers.digest)
 START = Field("start", readers.size, is_text=False)
 SIZE = Field("size", readers.size, is_text=False)

@@ -18,7 +18,7 @@ from tests.deploy.nginx.conftest import REPOSITORY
 PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 JSON = {"Accept": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-TOO_LONG = "x" * (6 * 65536 + 32769)
+TOO_LONG = "x" * (17 * 65536 + 32769)
 
 # What nginx writes itself, and what nginx passes on: each must have every header, once.
 ANSWERS = {

@@ -270,14 +270,14 @@ async def test_a_body_that_is_cut_off_is_refused(site):
 
 
 async def test_a_page_keeps_what_was_written(site):
-    """A browser gets its form back with the message, and with the problem beside the file."""
+    """A browser gets its form back with the message, and with the problem above its button."""
     parts = [HELLO, part('name="passphrase"', b"secret words"), a_file("a", bytes(LARGEST + 1))]
     answer = await put(site, *parts, asker=BROWSER)
     page = answer.body.decode()
     assert answer.code == 413
     assert "hello</textarea>" in page
     assert "secret words" not in page
-    assert re.search(r'id="problem-file"[^>]*>\s*\S', page)
+    assert re.search(r'id="problem"[^>]*>\s*\S', page)
 
 
 async def test_other_routes_take_no_files(site):
