@@ -24,6 +24,7 @@ PATIENCE = 60  # seconds for what has to come
 PREFERENCES = {
     "app.normandy.enabled": False,
     "app.update.disabledForTesting": True,
+    "browser.download.alwaysOpenPanel": False,  # it would take the focus from the page
     "browser.shell.checkDefaultBrowser": False,
     "browser.region.network.url": "",
     "browser.safebrowsing.malware.enabled": False,
