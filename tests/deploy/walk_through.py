@@ -28,9 +28,10 @@ SKIPPED = {
     "docker compose up": "needs Docker",
     "BIND=0.0.0.0": "settings of Compose",
     "postgresql://web:": "an example of a URL; the walk writes all five",
-    "oauth2-proxy": "needs oauth2-proxy and a provider",
+    "export OAUTH2_PROXY": "needs oauth2-proxy and a provider",
     "curl -fsS https://truststore": "needs Amazon's server",
     "docker compose build": "needs Docker",
+    "docker buildx": "needs Docker and a registry",
     '{"time"': "an example of a line",
     "cosign verify": "needs a published image",
 }
