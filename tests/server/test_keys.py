@@ -20,8 +20,8 @@ import pytest
 from kgs import seeding
 from server import embedded, keys, roles, schema
 from server.database import Database
-from server.handlers import inputs
 from server.keys import KEYS_PER_BLOCK, KeyLeaser, OutOfKeys
+from server.setting_values import MAX_LIFETIME
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60
@@ -338,7 +338,7 @@ async def test_the_web_role_may_lease_and_count(key_db_url):
 
 def test_no_note_outlives_the_rest_of_its_key():
     """Else a key could come to a second note while the first one lives."""
-    assert timedelta(seconds=inputs.MAX_LIFETIME) <= keys.LONGEST_LIFETIME < keys.REST
+    assert timedelta(seconds=MAX_LIFETIME) <= keys.LONGEST_LIFETIME < keys.REST
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ CONTEXTS = {
     ),
     "confirm": ("confirm.html", CONFIRM),
     "confirm, asking for a passphrase": ("confirm.html", {**CONFIRM, "asks_passphrase": True}),
-    "revealed": ("revealed.html", {"message": "hello", "sealed": None}),
-    "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ"}),
+    "revealed": ("revealed.html", {"message": "hello", "sealed": None, "files": []}),
+    "revealed, sealed": ("revealed.html", {"message": None, "sealed": "AQ", "files": []}),
     "gone": ("gone.html", {"ending": None}),
     **{f"gone, {how}": ("gone.html", {"ending": {"how": how, "at": LATER}}) for how in ENDINGS},
     "broken": ("broken.html", {}),
@@ -196,7 +196,7 @@ def test_an_undefined_name_is_an_error(rendered):
 
 def test_what_people_type_is_escaped(rendered):
     """Markup in a message is text."""
-    page = rendered.page("revealed.html", message="<b>&\"'", sealed=None)
+    page = rendered.page("revealed.html", message="<b>&\"'", sealed=None, files=[])
     assert "<b>" not in page
     assert "&lt;b&gt;&amp;&#34;&#39;" in page
 
