@@ -34,7 +34,7 @@ def nginx(databases, folders, certificate, monkeypatch):  # noqa: F811
 
 
 @pytest.fixture
-def arrive(visit, nginx):
+def arrive(nginx, visit):  # in this order, so that the visitors leave before nginx stops
     """Makes visitors who come to nginx: `arrive(**context_options)`."""
     return lambda **options: visit(nginx.settings["PUBLIC_URL"], ignore_https_errors=True, **options)
 
