@@ -78,12 +78,12 @@ IN_WEBP = """async (png) => {
 # The middle of a wide window is enough. A picture in WebP has at most 16,383 pixels each way.
 @pytest.mark.parametrize("width, height, middle", [(320, 640, 320), (1366, 657, 800)])
 def test_contact_sheet_of_the_languages(visit, width, height, middle):
-    """The main pages in each language on one picture: what is too wide or cut off can be seen at a glance."""
+    """The pages in each language on one picture: what is too wide or cut off can be seen at a glance."""
     rows = []
     for tag in LANGUAGES:
         visitor = visit(viewport={"width": width, "height": height}, locale=tag)
         page, pictures = visitor.page, []
-        for show in (form, share, confirm, states.gone):
+        for show in (form, share, confirm, revealed, states.receipt, states.ended, states.gone):
             show(visitor)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (tag, show.__name__)
             whole = page.evaluate("document.documentElement.scrollHeight")
