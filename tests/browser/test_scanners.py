@@ -425,7 +425,8 @@ IN_A_BROWSER = [
 def stop_time(page):
     """From here on, no timer of the page ends before `page.clock` says so."""
     page.clock.install()
-    page.clock.pause_at(page.evaluate("Date.now() / 1000") + 60)  # in seconds; later than now on a busy machine too
+    now = page.evaluate("Date.now() / 1000")
+    page.clock.pause_at(now + 60)  # in seconds, and still to come on a busy machine
 
 
 @pytest.fixture
