@@ -144,7 +144,7 @@ def warn(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write lines to standard error, whoever reads them."""
+    """Write lines to standard error, for a person or a program."""
     _write_error(shown(text))
 
 

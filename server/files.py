@@ -14,7 +14,7 @@ import hashlib
 from datetime import datetime
 from typing import NamedTuple
 
-from server.database import Database, PreparedStatement, Row, base64_of
+from server.database import Database, PreparedStatement, base64_of
 from server.places import MAX_FETCHES, MAX_PUTS, Places
 from server.sealed_files import CHUNK_BYTES, SEALED_CHUNK_BYTES, chunk_count
 
@@ -97,7 +97,7 @@ class Files:
     )
 
     async def _state(self, id_: str) -> Upload:
-        rows = await self._run(self.STATE, id_)
+        rows = await self._database.execute_shielded(self.STATE, id_)
         if not rows:
             raise NoSuchUpload()
         file_bytes, next_ = rows[0]
@@ -128,7 +128,9 @@ class Files:
             Misfit: a chunk has another length, or there are more than the upload has.
         """
         count = -(-len(chunks) // SEALED_CHUNK_BYTES)
-        rows = await self._run(self.PUT_CHUNKS, id_of(upload), str(first), str(count), base64_of(chunks))
+        rows = await self._database.execute_shielded(
+            self.PUT_CHUNKS, id_of(upload), str(first), str(count), base64_of(chunks)
+        )
         if not rows:
             raise NoSuchUpload()
         if rows != [(True,)]:
@@ -166,8 +168,8 @@ class Files:
     async def cancel(self, upload: bytes) -> None:
         """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""
         id_ = id_of(upload)
-        await self._run(self.END, id_)
-        await self._run(self.CANCEL, id_)
+        await self._database.execute_shielded(self.END, id_)
+        await self._database.execute_shielded(self.CANCEL, id_)
 
     # An upload that has ended takes no more chunks. To end it waits for those that are on their way, so only a
     # later statement sees all of them.
@@ -273,10 +275,6 @@ class Files:
         RETURNING key, expires_at
         """,
     )
-
-    async def _run(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
-        # Shielded: a client that hangs up in the middle would cost the pool a connection.
-        return await asyncio.shield(self._database.execute(statement, parameters))
 
 
 def id_of(upload: bytes) -> str:

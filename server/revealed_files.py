@@ -5,9 +5,7 @@ A delivery has them for an hour. `files.py` puts them.
 
 from __future__ import annotations
 
-import asyncio
-
-from server.database import Database, PreparedStatement, Row, base64_of
+from server.database import Database, PreparedStatement, base64_of
 from server.sealed_files import MAX_CHUNKS
 
 
@@ -30,7 +28,7 @@ class RevealedFiles:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        rows = await self._run(self.FETCH, base64_of(delivery), str(first), now)
+        rows = await self._database.execute_shielded(self.FETCH, base64_of(delivery), str(first), now)
         return b"".join([sealed for sealed, in rows])
 
     FETCH = PreparedStatement(
@@ -53,7 +51,7 @@ class RevealedFiles:
 
     async def received(self, delivery: bytes) -> None:
         """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
-        await self._run(self.RECEIVED, base64_of(delivery))
+        await self._database.execute_shielded(self.RECEIVED, base64_of(delivery))
 
     RECEIVED = PreparedStatement(
         "received_chunks",
@@ -63,7 +61,3 @@ class RevealedFiles:
         WHERE files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))
         """,
     )
-
-    async def _run(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
-        # Shielded: a client that hangs up in the middle would cost the pool a connection.
-        return await asyncio.shield(self._database.execute(statement, parameters))

@@ -69,7 +69,7 @@ class SpreadNotes:
         shares: list[Share] = []
         shares.extend(Share(keys, shares) for _ in databases)
         self.parts = [
-            Notes(database, share, max_sealed_bytes)  # type: ignore[arg-type]
+            Notes(database, share, max_sealed_bytes)  # type: ignore[arg-type]  # stands in for a KeyLeaser
             for database, share in zip(databases, shares, strict=True)
         ]
         self._turns = itertools.cycle(self.parts)

@@ -41,7 +41,7 @@ async def put(site, *parts, asker=CURL, boundary=BOUNDARY, body=None):
 
 
 async def opened(site, link, passphrase=""):
-    """The page of a reader without a script, who has chosen to read."""
+    """The page that a reader without a script gets after choosing to read."""
     path = link.removeprefix("https://notes.test")
     body = f"present=yes&passphrase={passphrase}"
     return await site.ask("POST", path, {**BROWSER, "Content-Type": FORM}, body)
@@ -205,7 +205,7 @@ async def test_large_files_are_left_for_a_script(site):
     ],
 )
 async def test_names_are_made_safe(site, given, kept):
-    """A name has no path and nothing that misleads, whoever sends it."""
+    """A name has no path and nothing that misleads, even if another program sent it."""
     link = (await put(site, a_file(given, b"x"))).body.decode().strip()
     ((path, fields),) = forms_of((await opened(site, link)).body.decode())
     assert await save(site, path, fields | {"name": f"../{given}"[-200:]}) != (200, given, b"x")
