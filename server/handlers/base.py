@@ -62,7 +62,7 @@ class BaseHandler(Handler):
     service: Service
 
     def initialize(self, service: Service) -> None:
-        self.service, self.under_way = service, service.under_way
+        self.service, self.in_progress = service, service.in_progress
 
     def prepare(self) -> None:
         request = self.request

@@ -56,7 +56,7 @@ class Handler(RequestHandler):
     """Tornado's handler without `prepare` as a coroutine, bodies in pieces, form arguments and cookies."""
 
     first_headers: Headers  # each answer begins with these, and its date
-    under_way: set[
+    in_progress: set[
         RequestHandler
     ]  # the handlers that are at work; `initialize` sets it, draining waits for it
 
@@ -89,13 +89,13 @@ class Handler(RequestHandler):
         self._status_code, self._reason = 200, "OK"
 
     def begin(self, *path_args: bytes) -> None:
-        """Answer in a task. `under_way` keeps a reference to it."""
+        """Answer in a task. `in_progress` keeps a reference to it."""
         self._task = asyncio.get_running_loop().create_task(self._execute([], *path_args))
 
     async def _execute(self, transforms: Any, *path_args: bytes, **_: bytes) -> None:
         """Run the method of the request; an exception becomes an answer, as in Tornado."""
         self._task = task = self._task or cast("asyncio.Task[None]", asyncio.current_task())
-        self.under_way.add(self)
+        self.in_progress.add(self)
         try:
             if self.request.method not in self.SUPPORTED_METHODS:
                 raise tornado.web.HTTPError(405)
@@ -112,7 +112,7 @@ class Handler(RequestHandler):
             elif not self._finished:  # the loop ends
                 self.send_error(500)
         finally:
-            self.under_way.discard(self)
+            self.in_progress.discard(self)
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
         """End the answer. The fast path takes a complete body; Tornado's code does the rest."""
