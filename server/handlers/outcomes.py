@@ -1,4 +1,4 @@
-"""What became of a note, as clients are told: in words, as JSON, or as a problem."""
+"""Tells clients what became of a note: in words, as JSON, or as a problem."""
 
 from __future__ import annotations
 
@@ -114,10 +114,8 @@ def too_late(ending: Ending) -> Text:
 
 
 def _wrong(tries_left: int) -> Text:
-    if tries_left == 0:
-        return text(
-            "The passphrase is wrong. The message is untouched."
-        )  # the delay is told by the next answer
+    if tries_left == 0:  # the next answer tells the delay
+        return text("The passphrase is wrong. The message is untouched.")
     return counted(
         "The passphrase is wrong. The message is untouched. %(count)s try is left.",
         "The passphrase is wrong. The message is untouched. %(count)s tries are left.",
