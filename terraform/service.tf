@@ -53,7 +53,7 @@ resource "aws_ecs_service" "web" {
     }
   }
 
-  # The single server's ports are taken until the old task is gone: an update costs some seconds. Behind the
+  # The single server's ports are taken until the old task is gone: an update costs a few seconds. Behind the
   # load balancer new tasks are healthy before old ones are drained.
   deployment_minimum_healthy_percent = var.high_availability ? 100 : 0
   deployment_maximum_percent         = var.high_availability ? 200 : 100
