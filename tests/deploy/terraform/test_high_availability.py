@@ -70,7 +70,7 @@ def test_instances_are_in_two_zones(balanced):
 
 
 def test_databases_have_standbys(balanced):
-    """Multi-AZ, both; and still no back-up of the msg-db."""
+    """Multi-AZ, both; and still no backup of the msg-db."""
     databases = {d["DBName"]: d for d in balanced.client("rds").describe_db_instances()["DBInstances"]}
 
     assert {name: d["MultiAZ"] for name, d in databases.items()} == {"key_db": True, "msg_db": True}
