@@ -515,7 +515,7 @@ def test_full_disks_and_vanishing_keys_raise_an_alarm(single, databases):
         left = allocated * 2**30 - int(environment["MAX_STORED_BYTES"])
         assert 2 * 2**30 < left < alarm["threshold"]
     for name in ("keys", "refused"):
-        (counted,) = filters[name if name == "refused" else "puts"]["metric_transformation"]
+        (counted,) = filters[name]["metric_transformation"]
         assert (alarms[name]["namespace"], alarms[name]["metric_name"]) == (
             counted["namespace"],
             counted["name"],
