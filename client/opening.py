@@ -99,7 +99,9 @@ def open_note(
 
 
 def _perhaps_opened(failure: Failure) -> Failure:
-    detail = f"{failure.detail} The message may have been opened, and the answer lost: ask note-whisperer status."
+    detail = (
+        f"{failure.detail} The message may have been opened, and the answer lost: ask note-whisperer status."
+    )
     return Failure(failure.code, detail, **failure.members)
 
 
@@ -108,4 +110,6 @@ def acknowledge(service: Service, opened: Opened) -> None:
     try:
         service.received(opened.key, opened.reader, opened.mark, bool(opened.files))
     except Failure:
-        terminal.warn("The receipt will not say that you confirmed it: the confirmation did not reach the service.")
+        terminal.warn(
+            "The receipt will not say that you confirmed it: the confirmation did not reach the service."
+        )

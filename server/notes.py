@@ -669,7 +669,9 @@ class Notes:
     async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
         """Some chunks of the files that this reader revealed. Returns and raises what `RevealedFiles.fetch`
         does."""
-        return await self.revealed_files.fetch(delivery_id(key, reader), first, self.purge.expected_now().isoformat())
+        return await self.revealed_files.fetch(
+            delivery_id(key, reader), first, self.purge.expected_now().isoformat()
+        )
 
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0

@@ -21,7 +21,9 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 TICK = 0.1
-RESTART_AFTER = 1.0  # seconds after the last start, so that one that dies at once does not restart without pause
+RESTART_AFTER = (
+    1.0  # seconds after the last start, so that one that dies at once does not restart without pause
+)
 STOP_MARGIN = 5.0  # seconds that a process gets to stop, beyond those for the requests in progress
 
 DONE = 0

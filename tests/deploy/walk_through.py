@@ -128,7 +128,7 @@ def script(page):
 
 
 def installation(page):
-    """The script that needs the internet."""
+    """The script for the part that needs the internet."""
     packages = f"apt-get update -qq\napt-get install -y -qq --no-install-recommends {PACKAGES} >/dev/null\n"
     return f"set -eu\n{packages}cd /\necho '== install'\n{page['install']}"
 

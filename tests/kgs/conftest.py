@@ -54,7 +54,7 @@ def damage(url):
 
 @pytest.fixture
 def sql(key_db_url):
-    """Run SQL on the test's key-db, each call in a transaction of its own."""
+    """Run SQL on the test's key-db, each call in a separate transaction."""
     connection = psycopg2.connect(key_db_url)
 
     def run(statement, *parameters):

@@ -17,7 +17,7 @@ def seeded(key_db_url):
     return key_db_url
 
 
-def test_an_empty_table_is_sound(key_db_url):
+def test_an_empty_table_is_valid(key_db_url):
     """Before the first block there is nothing to be wrong."""
     assert list(verifying.verify(key_db_url)) == [(0, [])]
 

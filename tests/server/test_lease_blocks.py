@@ -13,7 +13,7 @@ from server.keys import KEYS_LEFT
 
 @pytest.fixture
 def sql(key_db_url):
-    """Run SQL on the test's key-db, each call in a transaction of its own."""
+    """Run SQL on the test's key-db, each call in a separate transaction."""
     with contextlib.closing(psycopg2.connect(key_db_url)) as connection:
 
         def run(statement, *parameters):

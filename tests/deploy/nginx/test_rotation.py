@@ -1,4 +1,4 @@
-"""New database passwords, database certificates and nginx certificates, under load, without a failed request."""
+"""Replaces passwords and certificates of the databases, and nginx's certificate, under load: no request fails."""
 
 import http.client
 import json
@@ -42,7 +42,7 @@ class Service:
         self.nginx = start_nginx(self.servers, **UNLIMITED)
 
     def trust(self, *first_starts):
-        """Believe the authorities of these first starts."""
+        """Trust the authorities of these first starts."""
         files = [self.database.folder / name / "server" / "authority.pem" for name in first_starts]
         self.authorities.write_text("".join(file.read_text() for file in files))
 
@@ -141,7 +141,7 @@ def serves(port, first_start, folder):
 
 
 class Renewing(Nginx):
-    """Its clients believe both certificates."""
+    """Its clients trust both certificates."""
 
     def tls_context(self):
         return ssl.create_default_context(cafile=self.folder / "both.pem")

@@ -11,15 +11,15 @@ import pytest
 from server import sealing
 from server.languages import LANGUAGES
 from server.notes import Notes
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
-    COMPLAINANTS,
     CURL,
     HTMX,
     JSON_CLIENT,
     JSON_TYPE,
     PAGE_TYPE,
     PROBLEM_TYPE,
+    REFUSED_CLIENTS,
     TEXT_CLIENT,
     TEXT_TYPE,
     table,
@@ -297,7 +297,7 @@ async def _answers(site, headers, key):
         yield answer.code, shown, answer.body
 
 
-@table(COMPLAINANTS)
+@table(REFUSED_CLIENTS)
 @pytest.mark.parametrize("has_passphrase", [False, True], ids=["no passphrase", "passphrase"])
 async def test_without_the_link_every_dead_note_is_the_same_404(site, service, row, has_passphrase):
     """Never existed, read, destroyed, expired, purged, wrong link: the same status, headers and bytes."""
