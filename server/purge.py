@@ -178,13 +178,14 @@ class Purge:
 
     async def _careful_now(self) -> datetime:
         """The earlier of two clocks: if the database's clock jumps forward, fresh deliveries must stay."""
-        ((now,),) = await self._database.execute(self.NOW)
+        rows = await self._database.execute(self.NOW)
+        now: datetime = rows[0][0]
         if self._clock_offset is None:
             self._clock_offset = now - timedelta(seconds=time.monotonic())
         return min(now, self.expected_now())
 
     def expected_now(self) -> datetime:
-        """What the database's clock should say, by the monotonic clock; the last year before the first purge."""
+        """What the database's clock should say, by the monotonic clock; the far future before the first purge."""
         if self._clock_offset is None:
             return datetime.max.replace(tzinfo=timezone.utc)
         return self._clock_offset + timedelta(seconds=time.monotonic())

@@ -24,7 +24,6 @@ class StaticHandler(BaseHandler):
     route = "/static"
     any_host = True
 
-    # Tornado gives it what the route names.
     def initialize(self, service: Service, files: Mapping[str, File]) -> None:  # type: ignore[override]
         super().initialize(service)
         self.files = files
