@@ -81,14 +81,14 @@ class Messages:
         message: str,
         passphrase: str,
         lifetime: timedelta,
-        address: str = "",
         files: Sequence[tuple[File, bytes]] = (),
+        address: str = "",
     ) -> PutMessage:
         """Seal a message and put the note.
 
         Args:
-            address: of the client; each has a share of the threads that stretch passphrases.
             files: lines of the index, each with the bytes of its file.
+            address: of the client; each has a share of the threads that stretch passphrases.
 
         Raises:
             Busy: too many passphrases are being stretched.

@@ -41,7 +41,7 @@ class Field(NamedTuple, Generic[Value]):
 
 
 class MessageToPut(NamedTuple):
-    """The message of a client that cannot seal."""
+    """The message of a client that cannot seal, as `Messages.put` takes it."""
 
     message: str
     passphrase: str

@@ -17,6 +17,7 @@ from server.problems import Problem, gone
 
 MARK_VERIFIER_LENGTH = 43  # characters, as in a receipt
 
+_NOT_SENT_BACK = {inputs.PASSPHRASE.name, inputs.FILE.name}
 _SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
 _SEALED_BY_CLIENT = {
     inputs.SEALED.name,
@@ -102,11 +103,11 @@ class PostHandler(BaseHandler):
             else:
                 placed = await with_problems(messages.put_with_files(note, upload))
             return self.answer_placed(placed, note.has_passphrase)
-        message, passphrase, lifetime, files = inputs.message_to_put(fields, settings)
-        with messages.files.puts.taken() if files else contextlib.nullcontext():
-            put = messages.put(message, passphrase, lifetime, self.address, files)
+        message = inputs.message_to_put(fields, settings)
+        with messages.files.puts.taken() if message.files else contextlib.nullcontext():
+            put = messages.put(*message, address=self.address)
             placed, token, receipt = await with_problems(put)
-        self.answer_placed(placed, bool(passphrase), token, receipt)
+        self.answer_placed(placed, bool(message.passphrase), token, receipt)
 
     def answer_placed(
         self,
@@ -150,7 +151,7 @@ class PostHandler(BaseHandler):
             fields = bodies.fields_of(self.request, inputs.FORM_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
-        values = {name: value for name, value in fields.items() if name in ("message", "lifetime")}
+        values = {name: value for name, value in fields.items() if name not in _NOT_SENT_BACK}
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
 

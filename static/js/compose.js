@@ -73,7 +73,7 @@ export default function compose(form, sealing) {
   send.disabled = !sealing.canSeal();
 }
 
-async function sealed(sealing, { message, passphrase, lifetime }, form) {
+async function sealed(sealing, { message, passphrase, ...others }, form) {
   const token = await sealing.tokenOf(sealing.newSecret());
   const keys = await sealing.deriveKeys(token, passphrase);
   const text = message.replaceAll("\r\n", "\n");
@@ -82,7 +82,7 @@ async function sealed(sealing, { message, passphrase, lifetime }, form) {
     link_verifier: keys.linkVerifier,
     reveal_verifier: keys.revealVerifier,
     has_passphrase: String(sealing.stripPassphrase(passphrase) !== ""),
-    lifetime,
+    ...others,
   };
   return { token, receipt: keys.receipt, fields };
 }
