@@ -122,12 +122,12 @@ def write_line(text: str) -> None:
 
 
 def write_json(members: dict[str, Any]) -> None:
-    """Write a JSON object to standard output, on a line of its own. It is ASCII: nothing controls a terminal."""
+    """Write a JSON object to standard output, on its own line. It is ASCII: nothing controls a terminal."""
     write_line(json.dumps(members))
 
 
 def write_link(link: str) -> None:
-    """Write a link to standard output, on a line of its own."""
+    """Write a link to standard output, on its own line."""
     write_line(coloured(link, BOLD, sys.stdout))
 
 

@@ -10,7 +10,7 @@
 
 The index says how long the stream is, and so how many chunks there are. A chunk that was left out, repeated,
 moved or taken from another note does not open: its number, its last-chunk flag and the sealed bytes of its
-note are part of its nonce or of its key. Each sealed note has a random nonce and so a file key of its own; a
+note are part of its nonce or of its key. Each sealed note has a random nonce, and so its own file key; a
 writer seals each chunk once, and repeats a lost request with the same bytes.
 
 `static/js/files.js` is the same in the browser; both are held to tests/vectors/files-v1.json.

@@ -14,7 +14,7 @@ say() { echo "run_task: $*" >&2; }
 die() { say "$@"; exit 1; }
 ecs() { aws ecs --region "$region" --output text "$@"; }
 pause() {
-    [ "$(date +%s)" -lt "$deadline" ] || die "not done after ${PATIENCE:-14400} seconds; apply again to go on waiting"
+    [ "$(date +%s)" -lt "$deadline" ] || die "not done after ${PATIENCE:-14400} seconds; apply again to continue waiting"
     sleep "${POLL:-5}"
 }
 

@@ -103,7 +103,7 @@ def in_words(status: Unread | Ending) -> Text:
 
 
 def too_late(ending: Ending) -> Text:
-    """Why a note cannot be destroyed any more."""
+    """Why a note can no longer be destroyed."""
     if ending.how == "read":
         return text(
             "It is too late. The message was read on %(at)s. If that was not you or your reader, somebody else"

@@ -1,6 +1,6 @@
 """`make bench-kgs`: measures the KGS and leases on this machine, for their section of docs/benchmarks.md.
 
-Everything happens in a PostgreSQL of its own in a temporary folder. With all keys that takes 15 GB of
+Everything happens in a separate PostgreSQL in a temporary folder. With all keys that takes 15 GB of
 disk and about ten minutes; --count is for smaller machines.
 """
 

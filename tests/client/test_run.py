@@ -1,4 +1,4 @@
-"""`run`: messages straight into one process, and nowhere else."""
+"""`run`: opens messages straight into one process, and shows them nowhere else."""
 
 import json
 import os

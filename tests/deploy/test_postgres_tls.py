@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Database:
-    """A PostgreSQL as compose.yaml runs it, on a port of its own, and the URLs of its first start."""
+    """A PostgreSQL as compose.yaml runs it, on its own port, and the URLs of its first start."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -165,7 +165,7 @@ def test_without_a_log_there_is_no_rate(key_db_url):
 
 @pytest.fixture
 def lease_one_by_one(lease):
-    """Lease so many blocks, or all that can be leased; returns their ids."""
+    """Lease this many blocks, or all that can be leased; returns their ids."""
 
     def run(most):
         leased = []

@@ -169,7 +169,7 @@ def test_a_secret_url_may_be_in_a_file(key_db_url, tmp_path):
 
 
 def test_without_a_url_the_embedded_database_is_used(kgs, monkeypatch):
-    """The KGS shares the one of DATA_DIR with whoever runs it, and migrates it."""
+    """The KGS shares the one of DATA_DIR with its server, and migrates it."""
     with tempfile.TemporaryDirectory(prefix="nw-kgs-") as folder:
         Path(folder).chmod(0o755)  # as root, PostgreSQL's own user has to pass
         monkeypatch.setenv("DATA_DIR", f"{folder}/data")

@@ -123,7 +123,7 @@ def test_without_its_order_a_table_is_not_continued(kgs, sql, key_db_url):
 
 
 def test_two_key_dbs_have_different_orders(key_db_url, sql):
-    """Each key-db gets a seed of its own."""
+    """Each key-db gets its own seed."""
     fill(key_db_url, 1)
     first = sql("SELECT seed FROM key_order")
     sql("TRUNCATE key_order, key_block")

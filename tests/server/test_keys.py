@@ -48,7 +48,7 @@ async def eventually(condition):
 
 
 async def take(leaser, count):
-    """Take so many keys, as soon as they are available."""
+    """Take this many keys, as soon as they are available."""
     taken = []
     while len(taken) < count:
         await eventually(lambda: leaser.available)
@@ -351,7 +351,7 @@ def own_data_dir():
 
 @contextlib.contextmanager
 def lessees(url, count):
-    """Start so many processes, each of which takes keys as fast as it can."""
+    """Start this many processes, each of which takes keys as fast as it can."""
     command = [sys.executable, "-m", "tests.lessee", url]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

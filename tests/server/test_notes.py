@@ -360,7 +360,7 @@ async def holding(database, statement):
 
 
 async def until_waiting(database, sessions=1):
-    """Until so many sessions wait for a lock that another one holds."""
+    """Wait until this many sessions wait for a lock that another one holds."""
     waits = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"

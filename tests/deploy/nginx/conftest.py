@@ -184,7 +184,7 @@ class Nginx:
         return ssl.create_default_context(cafile=self.settings["TLS_CERTIFICATE"])
 
     def ask(self, method, path, body=None, headers=None, connection=None, tls=None):
-        """One request, on a connection of its own if none is given: (status, headers, body)."""
+        """One request, on a new connection if none is given: (status, headers, body)."""
         own = connection is None
         connection = connection or self.connect(tls)
         try:

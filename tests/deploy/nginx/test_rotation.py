@@ -148,7 +148,7 @@ class Renewing(Nginx):
 
 
 def test_a_renewed_certificate_is_loaded_without_a_failed_request(servers, folders):
-    """As certbot's hook does it: replace the files, reload. Clients connect anew for each request."""
+    """As certbot's hook does it: replace the files, reload. Clients make a new connection for each request."""
     first, second, folder = self_signed(folders()), self_signed(folders()), folders()
     certificates = [Path(files["TLS_CERTIFICATE"]).read_text() for files in (first, second)]
     (folder / "both.pem").write_text("".join(certificates))

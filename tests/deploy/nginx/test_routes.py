@@ -318,7 +318,7 @@ def test_the_longest_legal_message_passes(site):
 
 
 def test_what_is_not_http_is_refused_without_a_crash(site):
-    """Bytes that are no request get a 400 or nothing, and nginx goes on."""
+    """Bytes that are not a request get a 400 or nothing, and nginx keeps running."""
     for junk in (
         b"\x00\xff\x16\x03\n\n",
         b"GET / HTTP/9.9\r\n\r\n",

@@ -1,6 +1,6 @@
 """Strangers do everything that they can for a while: readers do not notice, and little is used up.
 
-`make strangers` lets each of them go on for ten minutes while 1,000 readers come; the suite takes seconds.
+`make strangers` lets each of them continue for ten minutes while 1,000 readers come; the suite takes seconds.
 """
 
 import collections
@@ -213,7 +213,7 @@ def report(name, before, after, stranger, seconds):
 
 
 def assert_little_is_used(before, after, puts):
-    """At most so many notes (and keys) are gone, so much disk, and no more memory than the limits allow."""
+    """Check that notes (and keys), disk and memory in use grew by no more than the limits allow."""
     assert after.notes - before.notes <= puts
     assert after.disk - before.disk <= puts * NOTE_ON_DISK + 16 * MIB
     assert after.server - before.server < 150 * MIB

@@ -91,7 +91,7 @@ def test_new_tasks_are_up_before_old_ones_go(balanced):
 
 
 def test_nginx_believes_the_load_balancer_alone(balanced, balancer):
-    """Plain HTTP from the balancer's subnets; no certificate of its own."""
+    """Plain HTTP from the balancer's subnets; no certificate in the task."""
     containers = balanced.containers("web")
     environment = {e["name"]: e["value"] for e in containers["nginx"]["environment"]}
     subnets = balanced.client("ec2").describe_subnets(

@@ -304,7 +304,7 @@ async def test_without_the_link_every_dead_note_is_the_same_404(site, service, r
     headers, content_type = row
     never = [answer async for answer in _answers(site, headers, "-____")]
     assert {status for status, _, _ in never} == {404}
-    # Whatever is asked for, but HEAD, which has no body, and a delivery, which has words of its own.
+    # All requests except HEAD, which has no body, and the one for a delivery, which has its own words.
     assert len({body for _, _, body in never[:1] + never[2:-1]}) == 1
     assert {shown["Content-Type"] for _, shown, _ in never} == {content_type}
 

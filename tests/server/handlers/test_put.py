@@ -38,7 +38,7 @@ LINK = re.compile(rf"{PUBLIC_URL}/([A-Za-z0-9_-]{{5}})/([0-9A-Za-z]{{24}})")
 
 @table({"a browser": BROWSER, "curl": CURL, "JSON alone": JSON_CLIENT, "somebody unknown": {}})
 async def test_the_form_is_a_page(site, row):
-    """GET / is the form, whoever asks."""
+    """GET / is the form for every client."""
     answer = await site.ask("GET", "/", row)
 
     assert answer.code == 200

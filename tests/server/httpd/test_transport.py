@@ -80,7 +80,7 @@ class Split(RequestHandler):
 
 
 class Site:
-    """A transport with an application, on a thread of its own."""
+    """A transport with an application, in its own thread."""
 
     def __init__(self, transport, **limits):
         self.transport = transport
@@ -336,7 +336,7 @@ def test_a_body_may_be_as_long_as_allowed(site, size):
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 300_000, MAX_BODY + DROPPED])
 def test_a_longer_body_gets_the_applications_own_answer(site, size):
-    """A client that reads only after it has sent everything sees it, and may go on."""
+    """A client that reads only after it has sent everything sees it, and may keep the connection."""
     with site.connection() as connection:
         for request in (
             post(b"b" * size),
