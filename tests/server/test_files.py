@@ -1,4 +1,4 @@
-"""No chunk is left behind and none is deleted too early, whatever requests meet, and however late they arrive."""
+"""No chunk is left behind and none is deleted too early, whatever requests coincide, and however late they come."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ TWO_HOURS_LATER = "SELECT now() + interval '2 hours'"
 
 
 @contextlib.asynccontextmanager
-async def under_way(database, statement, *parameters):
-    """A transaction that has run `statement`, committed in the end."""
+async def open_transaction(database, statement, *parameters):
+    """A transaction that has run `statement`, committed at the end."""
     async with database.connection() as connection:
         await connection.query(statement, (id_of(UPLOAD), *parameters), begin=True)
         yield
@@ -148,7 +148,7 @@ async def test_an_upload_does_not_begin_again_while_its_note_is_being_put(msg_db
     """It waits for the put, and sees the note then."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
         await uploaded(notes)
-        async with under_way(database, Files.PUT_NOTE, "abcde", *columns()):
+        async with open_transaction(database, Files.PUT_NOTE, "abcde", *columns()):
             beginning = asyncio.create_task(other.files.begin(UPLOAD, 256))
             await until_waiting(database)
         with pytest.raises(NoSuchUpload):
