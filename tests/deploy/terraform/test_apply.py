@@ -170,7 +170,7 @@ def test_the_world_reaches_http_and_https_only(rules, groups):
 
 
 def test_default_group_is_empty(single, rules):
-    """What names no group of its own reaches nothing."""
+    """A resource that names no group reaches nothing."""
     ec2 = single.client("ec2")
     [vpc] = [vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
     [default] = [
@@ -194,7 +194,7 @@ def test_url_is_the_fixed_address_of_the_instance(single):
 
 
 def test_key_db_is_kept_and_msg_db_is_not(databases):
-    """Back-ups for seven days of the one, none at all of the other; neither goes by accident."""
+    """The key-db has backups for seven days, the msg-db has none, and neither is deleted by accident."""
     assert {name: database["BackupRetentionPeriod"] for name, database in databases.items()} == {
         "key_db": 7,
         "msg_db": 0,
@@ -247,7 +247,7 @@ def test_full_disks_and_vanishing_keys_raise_an_alarm(single, databases):
         left = allocated * 2**30 - int(environment["MAX_STORED_BYTES"])
         assert 2 * 2**30 < left < alarm["threshold"]
     for name in ("keys", "refused"):
-        (counted,) = filters[name if name == "refused" else "puts"]["metric_transformation"]
+        (counted,) = filters[name]["metric_transformation"]
         assert (alarms[name]["namespace"], alarms[name]["metric_name"]) == (
             counted["namespace"],
             counted["name"],

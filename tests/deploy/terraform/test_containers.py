@@ -31,7 +31,7 @@ def test_tags_of_images_are_immutable(single):
 
 
 def test_containers_run_the_pushed_build(single):
-    """Every image is one of ours, by the version's tag."""
+    """Every image is one of the three, with the version's tag."""
     images = {
         (family, name): container["image"]
         for family in ("web", "kgs", "migrate")

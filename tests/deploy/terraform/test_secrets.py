@@ -11,7 +11,7 @@ UNBOUND = {"ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"}
 
 @pytest.fixture(scope="module")
 def policies(single):
-    """{role: [statement]} of all roles of ours."""
+    """{role: [statement]} of all roles."""
     iam = single.client("iam")
     roles = [r["RoleName"] for r in iam.list_roles()["Roles"] if r["RoleName"].startswith("note-whisperer")]
     found = {}

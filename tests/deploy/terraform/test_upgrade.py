@@ -48,7 +48,7 @@ def test_every_password_is_replaced_without_a_trace(single, changed):
         assert urlsplit(url).password == now[f"/note-whisperer/{database}/owner-password"]
 
 
-def test_upgrade_migrates_once_more_and_seeds_no_more(single, changed):
+def test_upgrade_migrates_again_and_seeds_nothing(single, changed):
     """Migrations run for the new version before its servers do; the KGS has done its work."""
     assert single.started("migrate") == changed["migrate"] + 1
     assert single.log.index("terraform_data.migrate: Creation complete") < single.log.index(

@@ -71,7 +71,7 @@ class Split(RequestHandler):
 
 
 class Site:
-    """A transport with an application, on a thread of its own."""
+    """A transport with an application, in its own thread."""
 
     def __init__(self, transport, **limits):
         self.transport = transport
@@ -113,7 +113,7 @@ class Site:
                 yield Connection(client, file)
 
     def ask(self, request):
-        """Send this and say what came back until the server hung up."""
+        """Send this; returns everything until the server hangs up."""
         with self.connection() as connection:
             connection.send(request)
             return connection.rest()

@@ -1,4 +1,4 @@
-"""What both HTTP transports promise: the same requests reach the application, and the same answers leave."""
+"""What both HTTP transports promise: the application gets the same requests, and clients the same answers."""
 
 import contextlib
 import os
@@ -42,8 +42,8 @@ def test_nothing_is_answered_after_the_end_a_client_has_asked_for(site):
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_http_1_0_ends_unless_it_asks_to_go_on(site):
-    """The older version has it the other way round."""
+def test_http_1_0_ends_unless_it_asks_to_keep_the_connection(site):
+    """In the older version, the default is the opposite."""
     assert site.ask(b"GET / HTTP/1.0\r\n\r\n").endswith(b"xx")
     with site.connection() as connection:
         for _ in range(2):
@@ -129,7 +129,7 @@ def test_answers_without_a_body_do_not_have_one(site):
 
 
 def test_an_answer_shorter_than_promised_ends_the_connection(site):
-    """Else the next answer would be taken for the rest of this one."""
+    """Otherwise the client would take the next answer for the rest of this one."""
     answer = site.ask(get("/wrong") + post(b"next"))
     assert b"next" not in answer
 
@@ -179,7 +179,7 @@ def test_a_client_that_is_too_slow_is_hung_up_on(transport, part):
 
 
 def test_a_stopping_server_ends_each_connection_with_its_answer(site):
-    """What is under way is answered, what is new finds nobody."""
+    """Requests in progress are answered, and new connections are refused."""
     with site.connection() as idle, site.connection() as connection:
         connection.send(get("/slow"))
         assert site.app.entered.wait(PATIENCE)
@@ -195,7 +195,7 @@ def test_a_stopping_server_ends_each_connection_with_its_answer(site):
         assert not site.server.sending
 
 
-def test_a_server_that_is_told_to_stop_answers_what_is_under_way(key_db_url, msg_db_url):
+def test_a_server_that_is_told_to_stop_answers_requests_in_progress(key_db_url, msg_db_url):
     """SIGTERM while a reveal waits for its row: the reader gets the message, and the process ends well."""
     port = free_port()
     _give_keys(key_db_url)

@@ -71,7 +71,7 @@ LAST_REQUESTS = {
 
 @pytest.mark.parametrize("request_", LAST_REQUESTS.values(), ids=LAST_REQUESTS)
 def test_nothing_is_read_after_the_last_request(site, request_):
-    """Where the connection ends with an answer, what follows on it is not taken for a request."""
+    """If the connection ends with an answer, nothing after that is read as a request."""
     site.ask(request_ + 2 * get("/?smuggled"))
     assert "GET /?smuggled" not in site.app.seen
 
@@ -96,7 +96,7 @@ def test_a_body_may_be_as_long_as_allowed(site, size):
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 300_000, MAX_BODY + DROPPED])
 def test_a_longer_body_gets_the_applications_own_answer(site, size):
-    """A client that reads only after it has sent everything sees it, and may go on."""
+    """A client that reads only after it has sent everything sees it, and may keep the connection."""
     with site.connection() as connection:
         for request in (
             post(b"b" * size),
@@ -133,7 +133,7 @@ HEADS = {
 @pytest.mark.parametrize(("fields", "status"), HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("before", [0, 10_000])
 def test_a_head_is_limited_by_its_own_bytes_and_its_fields(fields, status, before):
-    """Wherever it begins in what arrives at once: 16 KiB and 100 fields."""
+    """16 KiB and 100 fields, wherever it begins in the received bytes."""
     with Site(Server) as site:
         request = b"GET / HTTP/1.1\r\nHost: here\r\n" + fields + b"Connection: close\r\n\r\n"
         answer = site.ask(post(b"b" * before) + request)
@@ -175,8 +175,8 @@ def test_a_body_that_is_given_up_makes_room():
         assert site.server.unfinished_bytes == 0
 
 
-def test_a_refusal_arrives_although_the_client_is_still_sending():
-    """Hanging up at once would make the kernel take it back; Tornado's server does that."""
+def test_a_refusal_arrives_while_the_client_is_still_sending():
+    """Tornado's server closes at once; the kernel then sends RST, which can discard the refusal."""
     with Site(Server) as site:
         for request, status in ((chunked(b"b" * (DROPPED * 4)), b"413"), (b"nonsense" * 1_000_000, b"400")):
             assert site.ask(request).startswith(b"HTTP/1.1 " + status)
