@@ -163,9 +163,8 @@ def test_a_message_stays_on_its_page(visitor, link):
     ],
     ids=lambda state: state.__name__,
 )  # fmt: skip
-def test_other_pages_do_not_mind(visit, link, state):
+def test_other_pages_do_not_mind(visitor, link, state):
     """Pages whose address has no secret, and those that have one in a special state, stay as they are."""
-    visitor = visit()
     visitor.foresee("404")
     state(visitor)
     page = visitor.page
