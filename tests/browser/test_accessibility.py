@@ -140,6 +140,12 @@ def confirm(visitor):
     visitor.page.wait_for_selector("[data-send]:enabled")
 
 
+def confirm_with_passphrase(visitor):
+    visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
+    visitor.page.wait_for_selector("#passphrase:visible")
+    visitor.page.wait_for_selector("[data-send]:enabled")
+
+
 def confirm_armed(visitor):
     confirm(visitor)
     visitor.page.evaluate(HOLD_TAKES, ONLY_SHORT_PRESSES)

@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import expect
 
 from server.branding import contrast
-from server.languages import LANGUAGES
 from tests.browser import test_accessibility as states
 from tests.browser.conftest import hashed, in_hex, leave, style
 
@@ -51,19 +50,6 @@ BROKEN_WORDS = """() => {
     }
     return broken;
 }"""
-
-
-# Each label that stands under a button or a field.
-OVERLAPS = """() => [...document.querySelectorAll("label")].filter((label) => {
-    const text = document.createRange();
-    text.selectNodeContents(label);
-    const lines = label.checkVisibility() ? [...text.getClientRects()] : [];
-    return [...document.querySelectorAll("button, input, select, textarea")].some((control) => {
-        const { left, right, top, bottom } = control.getBoundingClientRect();
-        return !label.contains(control) && control.checkVisibility() && lines.some((line) =>
-            line.left < right && left < line.right && line.top < bottom && top < line.bottom);
-    });
-}).map((label) => label.textContent)"""
 
 
 # What reaches beyond the sheet that it stands on, which cuts it off.
@@ -118,26 +104,6 @@ def test_links_and_receipts_are_printed_whole(visitor):
 
 
 # Layout
-
-
-@pytest.mark.parametrize("tag", LANGUAGES)
-def test_the_main_button_is_above_the_fold(visit, tag):
-    """On a small laptop, nobody has to scroll to find it, in any language."""
-    visitor = visit(viewport=A_SMALL_LAPTOP, locale=tag)
-    for state in (states.form, states.confirm, confirm_with_a_passphrase):
-        state(visitor)
-
-        box = visitor.page.locator("[data-send]").bounding_box()
-
-        assert box["y"] + box["height"] <= A_SMALL_LAPTOP["height"], state.__name__
-        assert visitor.page.evaluate("scrollY") == 0
-        assert visitor.page.evaluate(OVERLAPS) == []
-
-
-def confirm_with_a_passphrase(visitor):
-    visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
-    visitor.page.wait_for_selector("#passphrase:visible")
-    visitor.page.wait_for_selector("[data-send]:enabled")
 
 
 @pytest.mark.parametrize("width", [320, 700, 1366])
