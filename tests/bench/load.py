@@ -19,7 +19,11 @@ class Void(RuntimeError):
 
 
 class Exhausted(Void):
-    """There was nothing left to ask for, or nothing was answered."""
+    """There was nothing left to ask for."""
+
+
+class Unanswered(Void):
+    """Nothing was answered in time, on a machine that is busy with something else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +100,10 @@ def drive(
             command, env=os.environ | {"BENCH_JOB": str(script)}, check=True, capture_output=True, text=True
         ).stdout
     seen = json.loads(output.splitlines()[-1])
-    if seen["exhausted"] or not seen["requests"]:
+    if seen["exhausted"]:
         raise Exhausted  # what was asked for a second time is a 404, as it should be
+    if not seen["requests"]:
+        raise Unanswered
     if seen["wrong"] or seen["errors"]:
         raise Void(str(seen))
     requests = seen["requests"] // (2 if job.acknowledgement else 1)

@@ -10,7 +10,7 @@ from server.httpd.transport import Server
 from tests.bench import capacity, files, plot, report, throughput, workload
 from tests.bench.load import Exhausted, Job, Void, drive
 from tests.bench.reference import SEALED
-from tests.server.httpd.test_transport import Site
+from tests.server.httpd.site import Site
 
 RESULT = {
     "system": throughput.OURS,

@@ -14,7 +14,7 @@ from typing import Any
 from kgs import seeding
 from server import embedded, schema
 from tests.bench import pgbench, snappass, systems, workload
-from tests.bench.load import Exhausted, Job, Run, Void, drive
+from tests.bench.load import Exhausted, Job, Run, Unanswered, Void, drive
 from tests.bench.systems import System
 
 CONNECTIONS = (1, 16, 64, 256)
@@ -135,15 +135,19 @@ class _Bench:
         self._guess: dict[Case, float] = {}
 
     def measure(self, case: Case, seconds: int) -> dict[str, Any]:
-        for attempt in range(TRIES):
-            notes = int(self._guess.get(case, 6000) * seconds * 1.5 * 2**attempt) + 1000
+        share = 1.5  # notes for each one that is revealed at the expected rate
+        for _ in range(TRIES):
+            notes = int(self._guess.get(case, 6000) * seconds * share) + 1000
             try:
                 result = self._measure(case, seconds, notes)
-            except Exhausted:  # or nothing at all was answered, on a machine that is busy otherwise
-                continue
-            self._guess[case] = result["rate"]
-            return result
-        raise Void(f"{case}: there are never enough notes to reveal")
+            except Exhausted:
+                share *= 2
+            except Unanswered:
+                seconds *= 4
+            else:
+                self._guess[case] = result["rate"]
+                return result
+        raise Void(f"{case}: there are never enough notes to reveal, or nothing is answered")
 
     def _measure(self, case: Case, seconds: int, notes: int) -> dict[str, Any]:
         workload.empty(self._url)

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -18,6 +19,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 
 from server import schema
 from tests.browser.firefox import Firefox, firefox_path
+from tests.browser.gestures import HOLD_TAKES, READY
 from tests.conftest import fresh_database, statements
 from tests.server_process import serving
 from tests.tampering import Front
@@ -235,8 +237,12 @@ class Visitor:
         return self.page.text_content("#text")
 
     def press(self):
-        """Press the button of a confirm page and hold it, as people do, until the page asks for the message."""
-        self.page.hover("[data-send]:enabled")
+        """Press the button of a confirm page and hold it until the page asks for the message.
+
+        The page takes any press for a long one here: test_people.py holds the button for as long as people have to.
+        """
+        self.page.hover(READY)
+        self.page.evaluate(HOLD_TAKES, 0)
         with self.page.expect_request("**/reveal"):
             self.page.mouse.down()
         self.page.mouse.up()
@@ -316,6 +322,20 @@ def destroy(page):
     page.click(".asks button")
 
 
+def no_clipboard(visitor):
+    """Take the Clipboard API away from the pages that this visitor opens from now on."""
+    visitor.context.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined});")
+
+
+def pasted(visitor):
+    """What is in the clipboard."""
+    page = visitor.open("/")
+    visitor.wait_for_form()
+    page.keyboard.press("Control+V")
+    expect(page.locator("#message")).not_to_have_value("")
+    return page.input_value("#message")
+
+
 def leaving(page):
     """Whether the page warns somebody who leaves it."""
     asked = []
@@ -344,9 +364,32 @@ def status_of(link):
     return json.loads(body) if status == 200 else None
 
 
+def is_unread(link):
+    """Whether the message is still there to be read."""
+    return status_of(link)["status"] == "unread"
+
+
 def hashed(link):
     """Change the / before the token in a link to a #."""
     return "#".join(link.rsplit("/", 1))
+
+
+@pytest.fixture
+def link(url, recorder):
+    """A link to a message sealed by the server, in the form that the browser makes."""
+    made = hashed(leave(url, "read me once"))
+    recorder.sent.clear()
+    return made
+
+
+def style(page, selector, name):
+    """A computed property of the first element that fits."""
+    return page.eval_on_selector(selector, "(element, name) => getComputedStyle(element)[name]", name)
+
+
+def in_hex(colour):
+    """#rrggbb of a computed colour."""
+    return "#" + "".join(f"{int(channel):02x}" for channel in re.findall(r"\d+", colour)[:3])
 
 
 @pytest.fixture(scope="package")

@@ -7,6 +7,7 @@ import pytest
 
 from server import sealing
 from tests.browser.conftest import ask, destroy, hashed, leave
+from tests.browser.gestures import HOLD_TAKES, ONLY_SHORT_PRESSES
 
 AXE = files(axe_playwright_python).joinpath("axe.min.js").read_text("utf-8")
 RUN = """async () => {
@@ -139,8 +140,15 @@ def confirm(visitor):
     visitor.page.wait_for_selector("[data-send]:enabled")
 
 
+def confirm_with_passphrase(visitor):
+    visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
+    visitor.page.wait_for_selector("#passphrase:visible")
+    visitor.page.wait_for_selector("[data-send]:enabled")
+
+
 def confirm_armed(visitor):
     confirm(visitor)
+    visitor.page.evaluate(HOLD_TAKES, ONLY_SHORT_PRESSES)
     visitor.page.click("[data-send]")
     visitor.page.wait_for_selector("[data-press=ready]")
 

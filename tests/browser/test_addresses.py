@@ -8,17 +8,10 @@ from playwright.sync_api import expect
 
 from server import sealing
 from tests.browser import test_accessibility as states
-from tests.browser.conftest import ask, hashed, leave, leaving
-from tests.browser.test_scanners import SEND, stop_time
+from tests.browser.conftest import ask, leaving
+from tests.browser.gestures import READY, SEND, stop_time
 
-READY = f"{SEND}:enabled"
 CUT_OFF = "h1:text('This link was cut off'):visible"
-
-
-@pytest.fixture
-def link(url):
-    """A link to an unread message."""
-    return hashed(leave(url, "read me once"))
 
 
 def token_of(link):
@@ -170,9 +163,8 @@ def test_a_message_stays_on_its_page(visitor, link):
     ],
     ids=lambda state: state.__name__,
 )  # fmt: skip
-def test_other_pages_do_not_mind(visit, link, state):
+def test_other_pages_do_not_mind(visitor, link, state):
     """Pages whose address has no secret, and those that have one in a special state, stay as they are."""
-    visitor = visit()
     visitor.foresee("404")
     state(visitor)
     page = visitor.page

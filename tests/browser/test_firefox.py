@@ -7,6 +7,7 @@ import pytest
 
 from tests.browser.conftest import hashed, leave
 from tests.browser.firefox import Firefox
+from tests.browser.gestures import HOLD, HOLD_TAKES, ONLY_SHORT_PRESSES
 
 MESSAGE = "the heron stands at dawn, שלום 🙂"
 # What Firefox says of a module that was still on its way when the page was left: the hash is that of no bytes.
@@ -76,7 +77,10 @@ def test_a_click_alone_opens_nothing(front, tab):
     """The button has to be held: a short press leaves the message unread."""
     link = write(tab, front)
     tab.open(link)
+    tab.find("[data-send]:enabled")
+    tab.evaluate(HOLD_TAKES, str(ONLY_SHORT_PRESSES))
     tab.click("[data-send]:enabled")
+    tab.evaluate(HOLD_TAKES, str(HOLD))
     assert reveal(tab) == MESSAGE
 
 

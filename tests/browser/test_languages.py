@@ -4,6 +4,7 @@ import pytest
 
 from server.languages import LANGUAGES
 from tests.browser import test_accessibility as states
+from tests.browser.test_look import A_SMALL_LAPTOP
 
 FORM = {"de": "Schreiben Sie eine Nachricht", "ar": "اكتب رسالة", "ja": "メッセージ"}
 
@@ -68,7 +69,11 @@ def test_the_footer_changes_the_language_and_keeps_the_secret(visit, visitor):
 LAYOUTS = [
     states.form, states.share_with_passphrase, states.receipt, states.confirm, states.revealed, states.ended,
     states.destroyed, states.gone, states.broken, states.error, states.how_it_works, states.share_for_several,
+    states.confirm_with_passphrase,
 ]  # fmt: skip
+
+# Where nobody has to scroll to the main button.
+SHORT = [states.form, states.confirm, states.confirm_with_passphrase]
 
 CUT = """() => [...document.querySelectorAll("button, .button")].filter((button) => {
     const { left, right } = button.getBoundingClientRect();
@@ -76,16 +81,35 @@ CUT = """() => [...document.querySelectorAll("button, .button")].filter((button)
 }).map((button) => button.textContent)"""
 
 
+# Each label that stands under a button or a field.
+OVERLAPS = """() => [...document.querySelectorAll("label")].filter((label) => {
+    const text = document.createRange();
+    text.selectNodeContents(label);
+    const lines = label.checkVisibility() ? [...text.getClientRects()] : [];
+    return [...document.querySelectorAll("button, input, select, textarea")].some((control) => {
+        const { left, right, top, bottom } = control.getBoundingClientRect();
+        return !label.contains(control) && control.checkVisibility() && lines.some((line) =>
+            line.left < right && left < line.right && line.top < bottom && top < line.bottom);
+    });
+}).map((label) => label.textContent)"""
+
+
 @pytest.mark.parametrize("tag", LANGUAGES)
-def test_no_page_is_too_wide_for_a_phone_or_a_laptop(abroad, tag):
-    """At 320 and at 1366 pixels, nothing has to be scrolled sideways and no button is cut off."""
-    visitor = abroad(tag)
+def test_every_page_fits_a_phone_and_a_small_laptop(visit, tag):
+    """No page is too wide and no button is cut off; on the laptop, the main button is above the fold."""
+    visitor = visit(locale=tag, viewport=A_SMALL_LAPTOP)
+    page = visitor.page
     for state in LAYOUTS:
         state(visitor)
+        if state in SHORT:
+            box = page.locator("[data-send]").bounding_box()
+            assert box["y"] + box["height"] <= A_SMALL_LAPTOP["height"], state
+            assert page.evaluate("scrollY") == 0, state
+            assert page.evaluate(OVERLAPS) == [], state
         for width in (320, 1366):
-            visitor.page.set_viewport_size({"width": width, "height": 800})
-            assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width, (state, width)
-            assert visitor.page.evaluate(CUT) == [], (state, width)
+            page.set_viewport_size(A_SMALL_LAPTOP | {"width": width})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (state, width)
+            assert page.evaluate(CUT) == [], (state, width)
 
 
 @pytest.mark.parametrize("tag", ["en", "tr", "ar"])

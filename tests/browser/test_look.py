@@ -1,4 +1,4 @@
-"""What all pages have in common: print, layout, colours, icons, "How this works", and the operator's name."""
+"""What all pages have in common: print, layout, colours, and "How this works"."""
 
 import re
 from urllib.parse import urlsplit
@@ -7,18 +7,19 @@ import pytest
 from playwright.sync_api import expect
 
 from server.branding import contrast
-from server.languages import LANGUAGES
 from tests.browser import test_accessibility as states
-from tests.browser.conftest import hashed, leave, recorded
+from tests.browser.conftest import hashed, in_hex, leave, style
 
 A_SMALL_LAPTOP = {"width": 1366, "height": 657}
 A_PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
 
 LOOKS = {
     "120 lines": "\n".join(f"line {n}" for n in range(120)),
     "64 KB": "\n".join(f"{n:07d}" for n in range(8000)),
     "one long line": "x" * 20_000,
 }
+
 
 # What of an element is hidden because it, or an element around it, has too little room.
 HIDDEN = """(element) => {
@@ -29,6 +30,7 @@ HIDDEN = """(element) => {
     }
     return hidden;
 }"""
+
 
 # Each word that stands on two lines. A hyphen that stands in the text is a place to break.
 BROKEN_WORDS = """() => {
@@ -50,35 +52,11 @@ BROKEN_WORDS = """() => {
 }"""
 
 
-# Each label that stands under a button or a field.
-OVERLAPS = """() => [...document.querySelectorAll("label")].filter((label) => {
-    const text = document.createRange();
-    text.selectNodeContents(label);
-    const lines = label.checkVisibility() ? [...text.getClientRects()] : [];
-    return [...document.querySelectorAll("button, input, select, textarea")].some((control) => {
-        const { left, right, top, bottom } = control.getBoundingClientRect();
-        return !label.contains(control) && control.checkVisibility() && lines.some((line) =>
-            line.left < right && left < line.right && line.top < bottom && top < line.bottom);
-    });
-}).map((label) => label.textContent)"""
-
 # What reaches beyond the sheet that it stands on, which cuts it off.
 CUT_OFF = """(elements) => elements.filter((element) => {
     const sheet = element.closest(".sheet")?.getBoundingClientRect(), box = element.getBoundingClientRect();
     return sheet && element.checkVisibility() && !element.matches(".unseen") && box.right > sheet.right;
 }).map((element) => element.outerHTML)"""
-
-
-def style(page, selector, name, pseudo=None):
-    """A computed property of the first element that fits."""
-    return page.eval_on_selector(
-        selector, "(element, [name, pseudo]) => getComputedStyle(element, pseudo)[name]", [name, pseudo]
-    )
-
-
-def in_hex(colour):
-    """#rrggbb of a computed colour."""
-    return "#" + "".join(f"{int(channel):02x}" for channel in re.findall(r"\d+", colour)[:3])
 
 
 def revealed(visitor, message):
@@ -126,26 +104,6 @@ def test_links_and_receipts_are_printed_whole(visitor):
 
 
 # Layout
-
-
-@pytest.mark.parametrize("tag", LANGUAGES)
-def test_the_main_button_is_above_the_fold(visit, tag):
-    """On a small laptop, nobody has to scroll to find it, in any language."""
-    visitor = visit(viewport=A_SMALL_LAPTOP, locale=tag)
-    for state in (states.form, states.confirm, confirm_with_a_passphrase):
-        state(visitor)
-
-        box = visitor.page.locator("[data-send]").bounding_box()
-
-        assert box["y"] + box["height"] <= A_SMALL_LAPTOP["height"], state.__name__
-        assert visitor.page.evaluate("scrollY") == 0
-        assert visitor.page.evaluate(OVERLAPS) == []
-
-
-def confirm_with_a_passphrase(visitor):
-    visitor.open(hashed(leave(visitor.url, "hello", passphrase="sesame")))
-    visitor.page.wait_for_selector("#passphrase:visible")
-    visitor.page.wait_for_selector("[data-send]:enabled")
 
 
 @pytest.mark.parametrize("width", [320, 700, 1366])
@@ -281,31 +239,6 @@ def test_buttons_differ_in_forced_colours(visit):
     assert len(set(looks)) == 3
 
 
-# Icons and the like
-
-
-def test_the_icons_and_the_manifest_are_there(visitor):
-    """The browser finds no fault in the manifest; each icon has the size that is promised."""
-    page = visitor.open("/")
-    session = page.context.new_cdp_session(page)
-
-    answer = session.send("Page.getAppManifest")
-    manifest = page.evaluate("async (url) => (await fetch(url)).json()", answer["url"])
-    sizes = page.evaluate(
-        """(icons) => Promise.all(icons.map(async ({src}) => {
-            const image = new Image(); image.src = src; await image.decode();
-            return `${image.naturalWidth}x${image.naturalHeight}`;
-        }))""",
-        [icon for icon in manifest["icons"] if icon["sizes"] != "any"],
-    )
-
-    assert answer["errors"] == []
-    assert manifest["start_url"] == "/"
-    assert sizes == [icon["sizes"] for icon in manifest["icons"] if icon["sizes"] != "any"]
-    for path, media_type in (("/favicon.ico", "image/x-icon"), ("/apple-touch-icon.png", "image/png")):
-        assert page.request.get(visitor.url + path).headers["content-type"] == media_type
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_browser_s_bars_have_the_colour_of_the_page(visit, scheme):
     """theme-color is the background, in both schemes."""
@@ -331,66 +264,6 @@ def test_password_managers_are_told_to_stay_away(visitor, state, fields):
 
         assert {"1pIgnore", "lpignore", "bwignore", "formType"} <= attributes.keys()
         assert (attributes["lpignore"], attributes["formType"]) == ("true", "other")
-
-
-# Shared text
-
-SHARE = """([text, url]) => {
-    const form = document.createElement("form");
-    Object.assign(form, {method: "post", action: "/shared-text"});
-    for (const [name, value] of Object.entries({title: "", text, url})) {
-        form.append(Object.assign(document.createElement("textarea"), {name, value}));
-    }
-    document.body.append(form);
-    setTimeout(() => form.submit()); // after this script, whose page then ends
-}"""
-SHARED = '</textarea><b>not unsealed</b> & $& "words"'
-
-
-def test_shared_text_stays_on_the_phone_until_it_is_sealed(visit, recorder):
-    """Once the app is installed, its service worker puts the text into the form: the server sees nothing of it."""
-    visitor = visit()
-    page = visitor.open("/")
-    page.evaluate("dispatchEvent(new Event('appinstalled'))")
-    page.wait_for_function(
-        "async () => (await navigator.serviceWorker.getRegistration('/shared-text'))?.active?.state === 'activated'"
-    )
-
-    page.goto(f"{visitor.url}/shared-text")
-    while not page.evaluate("Boolean(navigator.serviceWorker.controller)"):
-        page.reload()
-
-    with page.expect_navigation(url="**/shared-text"):
-        page.evaluate(SHARE, [SHARED, "https://example.org/"])
-    visitor.wait_for_form()
-
-    assert page.input_value("#message") == f"{SHARED}\nhttps://example.org/"
-    assert b"POST /shared-text" not in recorder.sent
-    page.click("[data-send]")
-    visitor.wait_for_swap()
-    page.goto(page.input_value("#link"))
-    assert visitor.reveal() == f"{SHARED}\nhttps://example.org/"
-    assert not recorder.holds("not unsealed")
-
-
-def test_without_the_service_worker_the_form_says_that_the_server_saw_the_text(visit, recorder):
-    """On a phone where no page was open since the app was installed."""
-    visitor = visit()
-    page = visitor.open("/")
-
-    with page.expect_navigation(url="**/shared-text"):
-        page.evaluate(SHARE, [SHARED, ""])
-    visitor.wait_for_form()
-
-    assert page.input_value("#message") == SHARED
-    assert page.is_visible("text=The text came to this form through the server, unsealed")
-
-
-def test_a_service_worker_is_only_for_whoever_has_installed_the_app(visitor):
-    """A visit leaves nothing behind in the browser."""
-    states.form(visitor)
-
-    assert visitor.page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
 
 
 # How this works
@@ -434,72 +307,3 @@ def test_the_explanation_needs_no_script(visit):
 
     assert re.search(r"note-whisperer \d+\.\d+\.\d+", page.inner_text("main"))
     assert "has not said who they are" in page.inner_text("main")
-
-
-# The operator's name
-
-
-@pytest.fixture(scope="module")
-def branded(databases, tmp_path_factory):
-    """A server with everything that an operator can set."""
-    logo = tmp_path_factory.mktemp("brand") / "logo.svg"
-    logo.write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8" width="8" height="8">'
-        '<script>document.documentElement.setAttribute("data-ran", "")</script><rect width="8" height="8"/></svg>'
-    )
-    settings = {
-        "BRAND_TITLE": "Example & Sons",
-        "BRAND_LOGO": str(logo),
-        "BRAND_COLORS": "#0b5394,#ffffff,#111111",
-        "BRAND_COLORS_DARK": "#9ecbff,#0d1117,#e6edf3",
-        "OPERATOR_NAME": "Example & Sons, Ltd.",
-        "OPERATOR_CONTACT": "mailto:notes@example.org",
-        "SOURCE_URL": "https://example.org/source",
-    }
-    with recorded({**databases, **settings}, "localhost") as recorder:
-        yield recorder
-
-
-@pytest.mark.parametrize("scheme, background, accent", [
-    ("light", "#ffffff", "#0b5394"), ("dark", "#0d1117", "#9ecbff"),
-])  # fmt: skip
-def test_an_operator_s_title_logo_and_colours_are_everywhere(visit, branded, scheme, background, accent):
-    """Each page has them, in both schemes, and axe finds nothing."""
-    visitor = visit(branded.url, color_scheme=scheme)
-    for state in (states.form, states.share, states.confirm, states.revealed, states.how_it_works):
-        state(visitor)
-        page = visitor.page
-        assert page.title().endswith(" · Example & Sons")
-        assert page.inner_text(".masthead").strip() == "Example & Sons"
-        assert page.eval_on_selector(".masthead img", "(logo) => logo.complete && logo.naturalWidth") == 8
-        assert in_hex(style(page, "body", "backgroundColor")) == background
-        if state is not states.how_it_works:
-            assert in_hex(style(page, "button:not(.quiet), .button:not(.quiet)", "backgroundColor")) == accent
-        states.check(page)
-        page.emulate_media(color_scheme=scheme)
-    manifest = page.evaluate(
-        "async () => (await fetch(document.querySelector('[rel=manifest]').href)).json()"
-    )
-    assert manifest["name"] == "Example & Sons"
-
-
-def test_an_operator_says_who_they_are(visit, branded):
-    """Name, contact and source are on the page that explains the service; the contact is in security.txt too."""
-    visitor = visit(branded.url)
-    page = visitor.open("/how-it-works")
-
-    text = page.inner_text("main")
-    links = page.eval_on_selector_all("dd a", "(links) => links.map((link) => link.getAttribute('href'))")
-
-    assert "Example & Sons, Ltd." in text
-    assert links == ["mailto:notes@example.org", "https://example.org/source"]
-    assert "mailto:notes@example.org" in page.request.get(f"{branded.url}/.well-known/security.txt").text()
-
-
-def test_a_logo_runs_no_script(visit, branded):
-    """Opened by itself, an SVG is a page of this site."""
-    visitor = visit(branded.url)
-    visitor.foresee("script", "CSP")
-    page = visitor.open("/branding-logo")
-
-    assert page.evaluate("document.documentElement.hasAttribute('data-ran')") is False

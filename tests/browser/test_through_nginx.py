@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.browser import test_accessibility as states
-from tests.browser.test_share import seal_for
+from tests.browser.test_several_readers import seal_for
 from tests.deploy.nginx.conftest import NGINX, Nginx, certificate, folders  # noqa: F401
 from tests.server_process import free_port, serving
 

@@ -13,11 +13,35 @@ from tests.client.conftest import COMMAND
 from tests.server_process import ROOT
 
 
-def test_it_asks_before_it_opens(terminal, sent):
+@pytest.fixture
+def asked(terminal):
+    """Starts the command at a terminal, up to its question: `asked(link)`."""
+
+    def start(link):
+        person = terminal("read", link)
+        person.wait_for("Open it now? [y/N] ")
+        return person
+
+    return start
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A file with a passphrase, sesame."""
+    (tmp_path / "words").write_text("sesame")
+    return str(tmp_path / "words")
+
+
+@pytest.fixture
+def protected(sent, words):
+    """The link of a message that needs this passphrase."""
+    return sent("hello", "--passphrase-file", words)[0]
+
+
+def test_it_asks_before_it_opens(asked, sent):
     """The person says yes, and sees the message."""
     link, _ = sent("hello")
-    person = terminal("read", link)
-    person.wait_for("Open it now? [y/N] ")
+    person = asked(link)
     person.type("y\n")
 
     assert person.end() == 0
@@ -25,11 +49,10 @@ def test_it_asks_before_it_opens(terminal, sent):
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "what?\n"])
-def test_only_a_yes_opens(terminal, nw, sent, answer):
+def test_only_a_yes_opens(asked, nw, sent, answer):
     """Any other answer leaves the message unread."""
     link, _ = sent()
-    person = terminal("read", link)
-    person.wait_for("Open it now?")
+    person = asked(link)
     person.type(answer)
 
     assert person.end() == 1
@@ -37,11 +60,10 @@ def test_only_a_yes_opens(terminal, nw, sent, answer):
     assert b"is unread" in nw("status", link).stdout
 
 
-def test_ctrl_c_at_the_question_opens_nothing(terminal, nw, sent):
+def test_ctrl_c_at_the_question_opens_nothing(asked, nw, sent):
     """The exit code is that of an interrupted command, without a traceback."""
     link, _ = sent()
-    person = terminal("read", link)
-    person.wait_for("Open it now?")
+    person = asked(link)
     person.type("\x03")
 
     assert person.end() == 130
@@ -176,12 +198,9 @@ def test_a_link_from_a_closed_standard_input(environment):
     assert b"Standard input is closed" in done.stderr
 
 
-def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
+def test_a_wrong_passphrase_can_be_tried_again(asked, protected):
     """It says how many tries are left, and asks again."""
-    (tmp_path / "words").write_text("sesame")
-    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
-    person = terminal("read", link)
-    person.wait_for("Open it now?")
+    person = asked(protected)
     person.type("y\n")
     person.wait_for("Passphrase: ")
     for left in (9, 8, 7):
@@ -195,23 +214,19 @@ def test_a_wrong_passphrase_can_be_tried_again(terminal, sent, tmp_path):
     assert b"sesame" not in person.screen
 
 
-def test_ctrl_c_at_the_passphrase_opens_nothing(terminal, nw, sent, tmp_path):
+def test_ctrl_c_at_the_passphrase_opens_nothing(terminal, nw, protected):
     """Exit code 130, without a try, and the terminal shows again what is typed."""
-    (tmp_path / "words").write_text("sesame")
-    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
-    person = terminal("read", "--yes", link)
+    person = terminal("read", "--yes", protected)
     person.wait_for("Passphrase: ")
     person.type("\x03")
 
     assert (person.end(), person.echoes()) == (130, True)
-    assert nw("status", link).stdout.endswith(b" It needs a passphrase.\n")
+    assert nw("status", protected).stdout.endswith(b" It needs a passphrase.\n")
 
 
-def test_an_empty_passphrase_is_asked_for_again(terminal, sent, tmp_path):
+def test_an_empty_passphrase_is_asked_for_again(terminal, protected):
     """It is not sent, and costs no try."""
-    (tmp_path / "words").write_text("sesame")
-    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "words"))
-    person = terminal("read", "--yes", link)
+    person = terminal("read", "--yes", protected)
     person.wait_for("Passphrase: ")
     person.type("\n")
     person.wait_for("Passphrase: ")
@@ -235,29 +250,25 @@ def test_a_passphrase_from_a_file_or_a_descriptor(nw, sent, tmp_path):
     assert (by_descriptor.stdout, by_file.stdout) == (b"hello", b"hello")
 
 
-def test_a_wrong_passphrase_from_a_file(nw, sent, tmp_path):
+def test_a_wrong_passphrase_from_a_file(nw, protected, tmp_path):
     """Exit code 4, and the message stays."""
-    (tmp_path / "right").write_text("sesame")
     (tmp_path / "wrong").write_text("simsim")
-    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "right"))
 
-    wrong = nw("read", "--yes", "--json", "--passphrase-file", str(tmp_path / "wrong"), link)
-    missing = nw("read", "--yes", link)
+    wrong = nw("read", "--yes", "--json", "--passphrase-file", str(tmp_path / "wrong"), protected)
+    missing = nw("read", "--yes", protected)
 
     assert (wrong.returncode, json.loads(wrong.stderr)["tries_left"]) == (4, 9)
     assert missing.returncode == 4
     assert b"--passphrase-file" in missing.stderr
-    assert b"One wrong passphrase was tried" in nw("status", link).stdout
+    assert b"One wrong passphrase was tried" in nw("status", protected).stdout
 
 
-def test_a_locked_note_says_when_to_try_again(nw, sent, tmp_path, msg_db):
+def test_a_locked_note_says_when_to_try_again(nw, protected, words, msg_db):
     """No passphrase is tried before that."""
-    (tmp_path / "right").write_text("sesame")
-    link, _ = sent("hello", "--passphrase-file", str(tmp_path / "right"))
-    key = link.partition("#")[0][-5:]
+    key = protected.partition("#")[0][-5:]
     msg_db("UPDATE note SET tries = 10, next_try_at = now() + '1 hour' WHERE key = %s", (key,))
 
-    done = nw("read", "--yes", "--json", "--passphrase-file", str(tmp_path / "right"), link)
+    done = nw("read", "--yes", "--json", "--passphrase-file", words, protected)
 
     assert done.returncode == 4
     assert 0 < json.loads(done.stderr)["retry_after"] <= 3600

@@ -31,6 +31,17 @@ CHUNK = bytes(FILE_BYTES + 16)
 WAITING = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
+def patient_notes(pair, first_key):
+    """Notes of the primary, for which no timeout comes."""
+    return opened(pair.primary.url("msg_db"), first_key, PATIENT)
+
+
+def count_on_standby(pair, key):
+    """How many notes the standby has under a key."""
+    ((count,),) = pair.on_standby(f"SELECT count(*) FROM note WHERE key = '{key}'")
+    return count
+
+
 async def while_the_standby_is_frozen(pair, work):
     """Do `work`, whose first wait for the standby is cancelled; was it done before the standby knew?"""
     pair.standby.freeze()
@@ -46,22 +57,20 @@ async def while_the_standby_is_frozen(pair, work):
 @pytest.mark.gen_test(timeout=60)
 async def test_a_put_that_a_standby_was_not_waited_for_is_not_handed_out_yet(primary_and_standby):
     """PostgreSQL says so in a warning only; the put is repeated, and found, once the standby has it."""
-    url = primary_and_standby.primary.url("msg_db")
-    async with opened(url, 5000, PATIENT) as notes:
+    async with patient_notes(primary_and_standby, 5000) as notes:
         placed, too_soon = await while_the_standby_is_frozen(primary_and_standby, notes.put(a_note("proof")))
-        on_standby = primary_and_standby.on_standby(f"SELECT count(*) FROM note WHERE key = '{placed.key}'")
+        on_standby = count_on_standby(primary_and_standby, placed.key)
 
         assert not too_soon
-        assert on_standby == [(1,)]
+        assert on_standby == 1
         assert await attempt(notes, placed.key, "proof") == SEALED
 
 
 @pytest.mark.gen_test(timeout=60)
 async def test_a_put_with_files_that_a_standby_was_not_waited_for_is_not_handed_out_yet(primary_and_standby):
     """The repeated put finds the first one, and waits for the standby as well. Chunks alone do not wait."""
-    url = primary_and_standby.primary.url("msg_db")
     upload = b"u" * 32
-    async with opened(url, 8000, PATIENT) as notes:
+    async with patient_notes(primary_and_standby, 8000) as notes:
         await notes.files.begin(upload, FILE_BYTES)
         primary_and_standby.standby.freeze()
         await notes.files.put_chunks(upload, 0, CHUNK)
@@ -78,41 +87,38 @@ async def test_a_put_with_files_that_a_standby_was_not_waited_for_is_not_handed_
 @pytest.mark.gen_test(timeout=60)
 async def test_a_reveal_that_a_standby_was_not_waited_for_is_not_shown_yet(primary_and_standby):
     """It is shown once the standby knows as well: after a failover nobody reads it again."""
-    url = primary_and_standby.primary.url("msg_db")
-    async with opened(url, 6000, PATIENT) as notes:
+    async with patient_notes(primary_and_standby, 6000) as notes:
         placed = await notes.put(a_note("proof"))
         sealed, too_soon = await while_the_standby_is_frozen(
             primary_and_standby, attempt(notes, placed.key, "proof")
         )
-        on_standby = primary_and_standby.on_standby(f"SELECT count(*) FROM note WHERE key = '{placed.key}'")
+        on_standby = count_on_standby(primary_and_standby, placed.key)
 
         assert not too_soon
         assert sealed == SEALED
-        assert on_standby == [(0,)]
+        assert on_standby == 0
         assert await attempt(notes, placed.key, "proof") == "read"
 
 
 @pytest.mark.gen_test(timeout=60)
 async def test_a_destroyed_note_that_a_standby_still_has_is_not_called_destroyed_yet(primary_and_standby):
     """The repeated statement finds nothing to destroy, and waits for the standby all the same."""
-    url = primary_and_standby.primary.url("msg_db")
-    async with opened(url, 9000, PATIENT) as notes:
+    async with patient_notes(primary_and_standby, 9000) as notes:
         placed = await notes.put(a_note("proof"))
         destroyed, too_soon = await while_the_standby_is_frozen(
             primary_and_standby, notes.destroy(placed.key, verifier("link"))
         )
-        on_standby = primary_and_standby.on_standby(f"SELECT count(*) FROM note WHERE key = '{placed.key}'")
+        on_standby = count_on_standby(primary_and_standby, placed.key)
 
         assert not too_soon
         assert destroyed
-        assert on_standby == [(0,)]
+        assert on_standby == 0
 
 
 @pytest.mark.gen_test(timeout=60)
 async def test_a_received_delivery_that_a_standby_still_has_is_not_called_received_yet(primary_and_standby):
     """The sealed bytes are gone from both databases once the reader is told so."""
-    url = primary_and_standby.primary.url("msg_db")
-    async with opened(url, 10000, PATIENT) as notes:
+    async with patient_notes(primary_and_standby, 10000) as notes:
         placed = await notes.put(a_note("proof"))
         await attempt(notes, placed.key, "proof", "reader")
         received, too_soon = await while_the_standby_is_frozen(
@@ -129,9 +135,8 @@ async def test_a_received_delivery_that_a_standby_still_has_is_not_called_receiv
 @pytest.mark.parametrize("act", ["begin", "cancel", "received"])
 async def test_an_act_on_files_that_a_standby_was_not_waited_for_is_refused(primary_and_standby, act):
     """Its client repeats it. Chunks wait for no standby: the put of their note does."""
-    url = primary_and_standby.primary.url("msg_db")
     upload = act.encode().ljust(32, b"-")
-    async with opened(url, 11000, PATIENT) as notes:
+    async with patient_notes(primary_and_standby, 11000) as notes:
         if act != "begin":
             await notes.files.begin(upload, FILE_BYTES)
         if act in ("cancel", "received"):
@@ -155,13 +160,15 @@ async def test_an_act_on_files_that_a_standby_was_not_waited_for_is_refused(prim
 @pytest.mark.gen_test(timeout=60)
 async def test_a_delivery_that_a_standby_does_not_have_is_not_shown_again_yet(primary_and_standby):
     """The reader asks another server, which finds the delivery on the primary only: it waits for the standby too."""
-    url = primary_and_standby.primary.url("msg_db")
     execute = primary_and_standby.primary.execute
     both = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = 'msg_db' AND (wait_event = 'SyncRep' OR wait_event_type = 'Lock')"
     )
-    async with opened(url, 7000, PATIENT) as notes, opened(url, 0, PATIENT) as other:
+    async with (
+        patient_notes(primary_and_standby, 7000) as notes,
+        patient_notes(primary_and_standby, 0) as other,
+    ):
         placed = await notes.put(a_note("proof"))
         primary_and_standby.standby.freeze()
         first = asyncio.create_task(attempt(notes, placed.key, "proof", "reader"))

@@ -54,27 +54,23 @@ async def test_endings_live_seven_days(msg_db_url):
         assert await notes.status(placed[1].key, verifier(b"link")) is None
 
 
-async def test_one_process_purges_at_a_time(msg_db_url):
-    """While another process holds the lock, a purge does nothing."""
+LOCKS = {
+    "another process purges": "SELECT pg_advisory_xact_lock(1853321319)",
+    "a reveal is in progress": "SELECT FROM note FOR UPDATE",
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+async def test_the_purge_waits_for_no_lock(msg_db_url, lock):
+    """While another process purges, or reveals the note, the purge leaves the note for the next time."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
         await expire(database, placed.key)
         async with database.connection() as other:
-            await other.query("BEGIN; SELECT pg_advisory_xact_lock(1853321319)")
+            await other.query(f"BEGIN; {lock}")
 
             assert await notes.purge.notes() == (0, False)
         assert await notes.purge.notes() == (1, False)
-
-
-async def test_a_reveal_in_progress_does_not_hold_up_the_purge(msg_db_url):
-    """Locked rows are skipped."""
-    async with opened(msg_db_url) as (notes, database):
-        placed = await notes.put(a_note())
-        await expire(database, placed.key)
-        async with database.connection() as other:
-            await other.query("BEGIN; SELECT FROM note FOR UPDATE")
-
-            assert await notes.purge.notes() == (0, False)
 
 
 async def test_deliveries_and_receipts_live_ten_minutes(msg_db_url):

@@ -9,7 +9,8 @@ import pytest
 from tornado.web import RequestHandler
 
 from server.httpd.transport import Server
-from tests.server.httpd.test_transport import PATIENCE, TRANSPORTS, Site, chunked, get, post
+from tests.server.httpd.conftest import TRANSPORTS
+from tests.server.httpd.site import PATIENCE, Site, chunked, get, post
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SLOW_1_0 = b"GET /slow HTTP/1.0\r\n\r\n"
