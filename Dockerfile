@@ -1,14 +1,18 @@
 # Three images from one file: --target server, kgs or nginx.
 #
-# Bases are pinned by full version; a digest may be added with --build-arg PYTHON_IMAGE=python:…@sha256:…
-# (its registry has it). The server's PostgreSQL for laptops (requirements/local.txt) is in none of them.
-
-ARG PYTHON_IMAGE=python:3.13.15-slim-trixie
-ARG NGINX_IMAGE=nginx:1.30.5
+# Bases are pinned by full version and by the digest of the list for all platforms. They are in lines of their own,
+# and not in an ARG, so that Dependabot raises both. The server's PostgreSQL for laptops (requirements/local.txt) is
+# in none of the images.
+#
+# No registry was at hand on 2026-11-25. These digests are the newest that several public repositories named for these
+# images by then: Python's as of 9 October, nginx's as of 3 October (so without Debian's fix of CVE-2026-103111 in
+# PCRE2, which takes a crafted regular expression; those of nginx/ are fixed).
+FROM python:3.13.16-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS python-base
+FROM nginx:1.30.5@sha256:b972f831f200b19ef0767938224f9711e74cd783718738cd7405d5cabf75c442 AS nginx-base
 
 
 # Wheels, from the hash-checked locks. What comes as source only is built here, with a pinned setuptools.
-FROM ${PYTHON_IMAGE} AS wheels
+FROM python-base AS wheels
 WORKDIR /wheels
 COPY requirements/build.txt requirements/
 RUN python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt
@@ -20,7 +24,7 @@ RUN python -m pip wheel --no-cache-dir --no-deps --require-hashes --no-build-iso
 
 
 # Certificate authorities of a managed database, for sslmode=verify-full.
-FROM ${PYTHON_IMAGE} AS authorities
+FROM python-base AS authorities
 ARG DATABASE_AUTHORITIES=none
 ARG RDS_BUNDLE_SHA256=
 ARG RDS_BUNDLE=https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
@@ -43,7 +47,7 @@ RUN case "${DATABASE_AUTHORITIES}:${RDS_BUNDLE_SHA256}" in \
 
 
 # The common part of server and kgs: a user, the code, and nothing that they could write to.
-FROM ${PYTHON_IMAGE} AS application
+FROM python-base AS application
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/app \
@@ -95,13 +99,13 @@ CMD ["python", "-m", "server"]
 
 
 # Static files and error pages, compressed, with the list of their fingerprints.
-FROM ${NGINX_IMAGE} AS published
+FROM nginx-base AS published
 COPY static/ /source/static/
 COPY nginx/ /source/nginx/
 RUN /source/nginx/publish /source /published/www /published/fingerprints.map
 
 
-FROM ${NGINX_IMAGE} AS nginx
+FROM nginx-base AS nginx
 COPY nginx/nginx.conf /etc/nginx/nginx.conf
 COPY nginx/snippets/ /etc/nginx/snippets/
 COPY nginx/templates/ /etc/nginx/templates/

@@ -185,7 +185,7 @@ class Settings:
     db_connections: int = _setting(
         8,
         setting_values.number(int, 2, 100),
-        "Connections of one process to the msg-db (at most two more go to the key-db).",
+        "Connections of one process to the msg-db. At most two more copy files, and two go to the key-db.",
     )
     db_timeout: float = _setting(
         5.0,

@@ -34,14 +34,17 @@ def test_hadolint_finds_nothing():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_every_base_is_pinned_by_its_full_version():
-    """No base moves under the same name: each has major, minor and patch version."""
+def test_every_base_is_pinned_by_its_full_version_and_digest(services):
+    """No image of others moves under the same name, and Dependabot, which reads no ARG, finds each to raise it."""
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
-    bases = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)", dockerfile, re.M))
-    stages = set(re.findall(r"^FROM \S+ AS (\w+)", dockerfile, re.M))
-    for base in re.findall(r"^FROM (\S+)", dockerfile, re.M):
-        if base not in stages:
-            assert re.search(r":\d+\.\d+\.\d+(-|$)", bases[base.strip("${}")])
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.M))
+    images = set(re.findall(r"^FROM (\S+)", dockerfile, re.M)) - stages
+    images |= {service["image"] for name, service in services.items() if name in DATABASES}
+    assert len(images) == 3
+    for image in images:
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?@sha256:[0-9a-f]{64}", image)
+    updates = yaml.safe_load((REPOSITORY / ".github/dependabot.yml").read_text())["updates"]
+    assert {"docker", "docker-compose"} <= {update["package-ecosystem"] for update in updates}
 
 
 @pytest.mark.parametrize(
