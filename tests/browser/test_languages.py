@@ -49,7 +49,7 @@ def test_a_message_goes_its_way_in_the_language(abroad, tag):
 
 
 def test_the_footer_changes_the_language_and_keeps_the_secret(visit, visitor):
-    """What stands behind the # goes along, and the links of the page keep the choice."""
+    """The part behind the # stays, and the links of the page keep the choice."""
     sender = visit()
     sender.open("/")
     link = sender.write("hello")
@@ -78,7 +78,7 @@ CUT = """() => [...document.querySelectorAll("button, .button")].filter((button)
 
 @pytest.mark.parametrize("tag", LANGUAGES)
 def test_no_page_is_too_wide_for_a_phone_or_a_laptop(abroad, tag):
-    """At 320 and at 1366 pixels, nothing has to be scrolled sideways and no button is cut off."""
+    """At 320 and at 1366 pixels, nothing scrolls sideways and no button is cut off."""
     visitor = abroad(tag)
     for state in LAYOUTS:
         state(visitor)
