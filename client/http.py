@@ -39,6 +39,20 @@ BINARY = "application/octet-stream"
 REQUESTS_AT_ONCE = 4  # to one service
 
 
+def _version() -> str:
+    try:
+        return version("note-whisperer")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+VERSION = _version()
+_HEADERS = {
+    "Accept": "application/json",
+    "User-Agent": f"note-whisperer/{VERSION}",
+}
+
+
 class Answer(NamedTuple):
     """A whole answer of the service."""
 
@@ -234,20 +248,6 @@ class Connection:
                 " Is the address right?",
             )
         return answer
-
-
-def _version() -> str:
-    try:
-        return version("note-whisperer")
-    except PackageNotFoundError:  # run from a checkout
-        return "0"
-
-
-VERSION = _version()
-_HEADERS = {
-    "Accept": "application/json",
-    "User-Agent": f"note-whisperer/{VERSION}",
-}
 
 
 def _pool(scheme: str, host: str) -> urllib3.PoolManager:
