@@ -27,12 +27,12 @@ from server.sealing import TAG_LENGTH, DerivedKeys, SealingError, file_key_of
 Result = TypeVar("Result")
 
 NONCE_LENGTH = 32
-AT_ONCE = 3  # requests under way
-MOST_RESUMED = 5  # times that a service may have lost chunks
+MAX_IN_PROGRESS = 3  # requests
+MAX_RESUMES = 5  # times that a service may lose chunks
 
 
 class Source(NamedTuple):
-    """An open file that is to be sent."""
+    """An open file to send."""
 
     file: File
     open: BinaryIO
@@ -54,20 +54,20 @@ def sources(paths: Sequence[str]) -> Iterator[list[Source]]:
             except OSError as error:
                 raise UsageError(f"A file could not be read: {error.strerror}. Nothing was sent.") from None
             kind = mimetypes.guess_type(path)[0] or ""
-            found.append(Source(File(_fitting(Path(path).name), kind, size), opened))
+            found.append(Source(File(_shortened(Path(path).name), kind, size), opened))
         if len(found) > sealed_files.MAX_FILES:
             raise UsageError(f"A message can have at most {sealed_files.MAX_FILES} files. Nothing was sent.")
         yield found
 
 
-def _fitting(name: str) -> str:
-    """A name that the format takes. Its end counts, since it says what the file is."""
+def _shortened(name: str) -> str:
+    """A name short enough for the format. Its end stays, because it says what the file is."""
     encoded = name.encode("utf-8", "replace")
     return encoded[-sealed_files.MAX_NAME_BYTES :].decode("utf-8", "ignore")
 
 
 class Upload:
-    """Files of one message, which are sealed as they are read, and put with the message."""
+    """Files of one message: sealed as they are read, and put with the message."""
 
     def __init__(self, service: Service, keys: DerivedKeys, message: str, files: list[Source]) -> None:
         """
@@ -85,14 +85,14 @@ class Upload:
         self._tags: list[bytes] = []  # of the chunks that were sealed
 
     def put(self, has_passphrase: bool, lifetime: int | None = None) -> Placed:
-        """Send all chunks and put the note; chunks that the service has lost are sent again.
+        """Send all chunks and put the note; if the service has lost chunks, send them again.
 
         Raises:
-            Failure: a file changed, the service refuses, or it was away for too long.
+            Failure: a file changed, the service refuses, or it was unavailable for too long.
         """
         self._service.begin_upload(self._nonce, self._file_bytes)
         self._send(0)
-        for _ in range(MOST_RESUMED):
+        for _ in range(MAX_RESUMES):
             try:
                 return self._service.put(self._keys, self.sealed, has_passphrase, lifetime, self._nonce)
             except Incomplete as incomplete:
@@ -101,7 +101,7 @@ class Upload:
 
     def _send(self, first: int) -> None:
         progress = Progress("Sending", self._file_bytes - first * CHUNK_BYTES, in_bytes)
-        for size in _side_by_side(self._requests(first)):
+        for size in _in_parallel(self._requests(first)):
             progress.add(size)
 
     def _requests(self, first: int) -> Iterator[Callable[[], int]]:
@@ -114,7 +114,7 @@ class Upload:
             first += MAX_CHUNKS
 
     def _sealed(self, number: int, plain: bytes) -> bytes:
-        """A chunk, always the same: its nonce is its number, so other bytes under it would be a leak."""
+        """A chunk, the same each time: its nonce is its number, so other bytes would reveal the key stream."""
         last = number == sealed_files.chunk_count(self._file_bytes) - 1
         chunk = sealed_files.seal_chunk(self._file_key, number, last, plain)
         tag = chunk[-TAG_LENGTH:]
@@ -162,19 +162,19 @@ def _stream(files: list[Source], file_bytes: int, start: int = 0) -> Iterator[by
         yield bytes(part[at : at + MAX_CHUNKS * CHUNK_BYTES])
 
 
-def _side_by_side(works: Iterator[Callable[[], Result]]) -> Iterator[Result]:
-    """The results of all works in their order, a few of which are done at the same time."""
-    under_way: collections.deque[Future[Result]] = collections.deque()
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+def _in_parallel(works: Iterator[Callable[[], Result]]) -> Iterator[Result]:
+    """The results of all works in their order. A few works run at the same time."""
+    in_progress: collections.deque[Future[Result]] = collections.deque()
+    with ThreadPoolExecutor(MAX_IN_PROGRESS) as threads:
         try:
             for work in works:
-                under_way.append(threads.submit(work))
-                if len(under_way) == AT_ONCE:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
+                in_progress.append(threads.submit(work))
+                if len(in_progress) == MAX_IN_PROGRESS:
+                    yield in_progress.popleft().result()
+            while in_progress:
+                yield in_progress.popleft().result()
         finally:
-            for future in under_way:
+            for future in in_progress:
                 future.cancel()
 
 
@@ -201,7 +201,7 @@ def save(
 ) -> list[Path]:
     """Fetch all chunks and save the files; returns their paths.
 
-    Each file is written beside its name and gets that name once all files are whole. No file is replaced.
+    Each file is written beside its name and gets that name once all files are complete. No file is replaced.
 
     Raises:
         Failure: a chunk was changed, the delivery is over, or the disk refuses.
@@ -215,7 +215,7 @@ def save(
             yield partial(service.chunks, key, reader, first)
 
     def chunks() -> Iterator[bytes]:
-        for number, answer in enumerate(_side_by_side(fetches())):
+        for number, answer in enumerate(_in_parallel(fetches())):
             due = min(MAX_CHUNKS, count - number * MAX_CHUNKS)
             if len(answer) > due * SEALED_CHUNK_BYTES:
                 raise SealingError("the answer is too long")
@@ -236,7 +236,7 @@ def save(
                     disk.write(plain[:left])
                     taken = min(left, len(plain))
                     plain, left = plain[taken:], left - taken
-        for _ in stream:  # the padding: only then is it known that nothing is missing
+        for _ in stream:  # the padding, after which nothing can be missing
             pass
         return [_named(part, folder, safe_name(file.name)) for part, file in zip(parts, files, strict=True)]
     except SealingError:

@@ -1,6 +1,6 @@
 """HTTP to one service: each request is answered whole, repeated, or a failure that says what is wrong.
 
-It knows JSON, problem details and lost answers, and nothing of notes. It follows no redirect: proofs and
+It knows JSON, problem details and lost answers, and nothing about notes. It follows no redirect: proofs and
 tokens are for the service that the person has named.
 """
 
@@ -25,18 +25,32 @@ from client.failures import Exit, Failure, UsageError
 from client.terminal import shown
 
 CONNECT_SECONDS = 10.0
-STALLED_SECONDS = 15.0  # an answer that stops arriving is as lost as one that breaks off
-ANSWER_SECONDS = 120.0  # for the whole of it
+STALLED_SECONDS = 15.0  # an answer that stops arriving is lost, like one that breaks off
+ANSWER_SECONDS = 120.0  # for the whole answer
 LARGEST_ANSWER = 64 << 20  # bytes
 PART_BYTES = 256 << 10  # of an answer, at a time
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0)  # seconds after each lost answer
-GETS = 3  # until a whole answer arrives
+GET_TRIES = 3  # until a whole answer arrives
 LONGEST_DETAIL = 1000  # characters of an answer that are shown
 
 BROKEN_OFF = "The answer broke off."
 INSECURE = "--insecure-http"
 BINARY = "application/octet-stream"
 REQUESTS_AT_ONCE = 4  # to one service
+
+
+def _version() -> str:
+    try:
+        return version("note-whisperer")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+VERSION = _version()
+_HEADERS = {
+    "Accept": "application/json",
+    "User-Agent": f"note-whisperer/{VERSION}",
+}
 
 
 class Answer(NamedTuple):
@@ -54,13 +68,13 @@ class Answer(NamedTuple):
         return kind == "application/problem+json" and isinstance(self.json, dict)
 
     def member(self, name: str, kind: type) -> Any:
-        """A member of its JSON object; None if it is not there or of another type."""
+        """A member of its JSON object; None if it is missing or of another type."""
         value = self.json.get(name) if isinstance(self.json, dict) else None
         return value if type(value) is kind else None
 
     @property
     def detail(self) -> str:
-        """What the service says of an error, for a person."""
+        """What the service says about an error, for a person."""
         said = self.member("detail", str) if self.is_problem else None
         return shown(said)[:LONGEST_DETAIL] if said else f"The service answered with status {self.status}."
 
@@ -72,13 +86,13 @@ class Answer(NamedTuple):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may well be answered soon: the service, or what it needs, is away."""
+        """Whether the same request may succeed soon, because the service or its databases are unavailable."""
         soon = self.retry_after is not None and self.retry_after <= 10
         return self.status in (500, 502, 504) or self.status == 503 and (soon or not self.is_problem)
 
 
 class Raw(NamedTuple):
-    """A whole answer of whatever answers at the address, as it is."""
+    """A whole answer, unchanged, from whatever answers at the address."""
 
     status: int
     headers: Mapping[str, str]
@@ -86,7 +100,7 @@ class Raw(NamedTuple):
 
 
 class Lost(Exception):
-    """No whole answer arrived; the service may have done what it was asked for, or not."""
+    """No whole answer arrived; the service may have carried out the request, or not."""
 
 
 class Connection:
@@ -111,13 +125,13 @@ class Connection:
         self._pool = _pool(url.scheme, url.hostname or "")
 
     def get(self, path: str, headers: Mapping[str, str]) -> Raw:
-        """Ask for what is at a path, as a browser would: with these headers and no others. Raises Failure."""
+        """Fetch a path as a browser would: with these headers and no others. Raises Failure."""
         own = {"User-Agent": urllib3.util.SKIP_HEADER, "Accept-Encoding": urllib3.util.SKIP_HEADER}
-        for pause in itertools.chain(PAUSES[: GETS - 1], [None]):
+        for pause in itertools.chain(PAUSES[: GET_TRIES - 1], [None]):
             try:
                 answer = self._exchange("GET", path, {**own, **headers})
                 if not answer.body and "Content-Length" not in answer.headers:
-                    raise Lost(BROKEN_OFF)  # headers that break off look like whole ones
+                    raise Lost(BROKEN_OFF)  # headers that break off look complete
                 return answer
             except Lost as lost:
                 if pause is None:
@@ -217,7 +231,7 @@ class Connection:
                 f"{self.origin} redirects to {place}, which is not followed. If that is the service, use its address.",
             )
         if not body and status != 204:
-            raise Lost(BROKEN_OFF)  # headers that break off look like whole ones
+            raise Lost(BROKEN_OFF)  # headers that break off look complete
         content = None
         if "json" in headers.get("Content-Type", "").lower():
             try:
@@ -236,24 +250,10 @@ class Connection:
         return answer
 
 
-def _version() -> str:
-    try:
-        return version("note-whisperer")
-    except PackageNotFoundError:  # run from a checkout
-        return "0"
-
-
-VERSION = _version()
-_HEADERS = {
-    "Accept": "application/json",
-    "User-Agent": f"note-whisperer/{VERSION}",
-}
-
-
 def _pool(scheme: str, host: str) -> urllib3.PoolManager:
-    """With the proxy that the environment names for this host, and with the system's authorities."""
+    """Connections through the proxy that the environment names for this host, with the system's authorities."""
     tls = ssl.create_default_context()
-    # A proxy must not get what is for this computer: it is allowed to be plain HTTP.
+    # Requests to this computer must not go to a proxy, because they may be plain HTTP.
     direct = _is_loopback(host) or urllib.request.proxy_bypass(host)
     proxy = None if direct else urllib.request.getproxies().get(scheme)
     if proxy is None:
@@ -278,7 +278,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The innermost error of those that urllib3 has put around it."""
+    """The innermost error, which urllib3 wraps in others."""
     inner = error.__cause__ or error.__context__ or (error.args[0] if error.args else None)
     return _cause(inner) if isinstance(inner, BaseException) else error
 

@@ -205,11 +205,11 @@ def zsh() -> str:
 #compdef {PROGRAM}
 # Completion of {PROGRAM} for zsh, made by client/manual.py.
 _note_whisperer() {{
-    local -a commands=(
+    local -a subcommands=(
 {commands}
     )
     if (( CURRENT == 2 )); then
-        _describe command commands
+        _describe command subcommands
         return
     fi
     shift words

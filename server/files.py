@@ -3,8 +3,8 @@
 A writer begins an upload, puts its chunks in any order, and puts the note with it: only then is there a note.
 A reveal hands the chunks over to the reader's delivery in the statement that deletes the note (`notes.py`);
 after that the reader fetches them (`revealed_files.py`), in any order, until it acknowledges them or an hour has
-passed. Every request may be repeated. Uploads and deliveries are found by the SHA-256 of a nonce that only
-their client knows.
+passed. Every request may be repeated. The id of an upload or a delivery is the SHA-256 of a nonce
+that only its client knows.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class NoSuchUpload(Exception):
     """No upload has this nonce, or its hour is over."""
 
 
-class Misfit(ValueError):
-    """The chunks are not those that the upload's length asks for."""
+class WrongChunks(ValueError):
+    """The chunks do not have the lengths that the upload requires."""
 
 
 class Incomplete(Exception):
@@ -62,19 +62,12 @@ class Files:
             Unavailable: the msg-db cannot be reached.
         """
         id_ = id_of(upload)
-        # Shielded: a client that hangs up in the middle would cost the pool a connection.
+        # Shielded: if a client hung up in the middle, the pool would lose a connection.
         await asyncio.shield(self._begin(id_, file_bytes))
         found = await self._state(id_)
         if found.chunks != chunk_count(file_bytes):
             raise NoSuchUpload()
         return found
-
-    async def _begin(self, id_: str, file_bytes: int) -> None:
-        deadline = asyncio.get_running_loop().time() + self._database.max_wait
-        async with self._database.connection(deadline) as connection:
-            await connection.query(self.BEGIN, (id_, str(file_bytes)), begin=True)
-            ((taken,),) = await connection.query(self.TAKEN, (id_,))
-            await connection.query("ROLLBACK" if taken else "COMMIT")
 
     BEGIN = PreparedStatement(
         "begin_upload",
@@ -87,7 +80,7 @@ class Files:
     )
 
     # If a repeated request arrives after its note was put, the end of a second upload would delete the note's
-    # chunks. A later statement than BEGIN, which may have waited for that put and does not see its note.
+    # chunks. This is a separate statement, because BEGIN may have waited for that put and does not see its note.
     TAKEN = PreparedStatement(
         "upload_taken",
         "text",
@@ -97,13 +90,12 @@ class Files:
         """,
     )
 
-    async def _state(self, id_: str) -> Upload:
-        rows = await self._database.execute_shielded(self.STATE, id_)
-        if not rows:
-            raise NoSuchUpload()
-        file_bytes, next_ = rows[0]
-        count = chunk_count(file_bytes)
-        return Upload(count, count if next_ is None else next_)
+    async def _begin(self, id_: str, file_bytes: int) -> None:
+        deadline = asyncio.get_running_loop().time() + self._database.max_wait
+        async with self._database.connection(deadline) as connection:
+            await connection.query(self.BEGIN, (id_, str(file_bytes)), begin=True)
+            ((taken,),) = await connection.query(self.TAKEN, (id_,))
+            await connection.query("ROLLBACK" if taken else "COMMIT")
 
     STATE = PreparedStatement(
         "upload_state",
@@ -119,6 +111,14 @@ class Files:
         """,  # nosec B608 # a constant of this package
     )
 
+    async def _state(self, id_: str) -> Upload:
+        rows = await self._database.execute_shielded(self.STATE, id_)
+        if not rows:
+            raise NoSuchUpload()
+        file_bytes, next_ = rows[0]
+        count = chunk_count(file_bytes)
+        return Upload(count, count if next_ is None else next_)
+
     async def put_chunks(self, upload: bytes, first: int, chunks: bytes | memoryview) -> None:
         """Store chunks of an upload, one after another from the number `first` on.
 
@@ -126,16 +126,32 @@ class Files:
 
         Raises:
             NoSuchUpload, Unavailable: as for `begin`.
-            Misfit: a chunk has another length, or there are more than the upload has.
+            WrongChunks: a chunk has another length, or there are more than the upload has.
         """
         id_ = hashlib.sha256(upload).digest()
         await self._database.copy(lambda cursor: self.copy_chunks(cursor, id_, first, chunks))
 
-    def copy_chunks(self, cursor: Cursor, id_: bytes, first: int, chunks: bytes | memoryview) -> None:
-        """What `put_chunks` does in its transaction.
+    # The lock makes the end of the upload and the put of the note wait, so that no chunk is left behind. A repeated
+    # request with the same chunks waits as well.
+    LOCK_UPLOAD = """
+        SELECT file_bytes, set_config('synchronous_commit', 'off', true)
+        FROM upload
+        WHERE id = %s AND at > now() - interval '1 hour'
+        FOR UPDATE
+        """
 
-        Its COMMIT does not wait for the disk or a standby: that of the note does, which comes later in the same
-        log. If the database dies in between, chunks are missing, and the writer is asked for them.
+    # A separate statement, because LOCK_UPLOAD may have waited for these chunks and does not see them.
+    STORED_CHUNKS = """
+        SELECT number
+        FROM chunk
+        WHERE files = %s AND number >= %s AND number < %s
+        """
+
+    def copy_chunks(self, cursor: Cursor, id_: bytes, first: int, chunks: bytes | memoryview) -> None:
+        """The transaction of `put_chunks`.
+
+        Its COMMIT does not wait for the disk or a standby. The COMMIT of the note does, later in the same log.
+        If the database dies in between, chunks are missing, and the writer is asked for them.
         """
         cursor.execute(self.LOCK_UPLOAD, (id_,))
         found = cursor.fetchone()
@@ -145,7 +161,7 @@ class Files:
         file_bytes, end = found[0], first + len(sealed)
         due = min(end * CHUNK_BYTES, file_bytes) - first * CHUNK_BYTES + TAG_LENGTH * len(sealed)
         if len(chunks) != due:
-            raise Misfit("not the chunks that the upload's length asks for")
+            raise WrongChunks("not the chunks that the upload requires")
         cursor.execute(self.STORED_CHUNKS, (id_, first, end))
         stored = {number for number, in cursor.fetchall()}
         copy_in(
@@ -154,30 +170,8 @@ class Files:
             [(id_, number, chunk) for number, chunk in enumerate(sealed, first) if number not in stored],
         )
 
-    # The lock makes the upload's end and the put of the note wait, so that no chunk is left behind, and a
-    # repeated request with the same chunks.
-    LOCK_UPLOAD = """
-        SELECT file_bytes, set_config('synchronous_commit', 'off', true)
-        FROM upload
-        WHERE id = %s AND at > now() - interval '1 hour'
-        FOR UPDATE
-        """
-
-    # A later statement than the one that may have waited for these chunks, which it would not see.
-    STORED_CHUNKS = """
-        SELECT number
-        FROM chunk
-        WHERE files = %s AND number >= %s AND number < %s
-        """
-
-    async def cancel(self, upload: bytes) -> None:
-        """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""
-        id_ = id_of(upload)
-        await self._database.execute_shielded(self.END, id_)
-        await self._database.execute_shielded(self.CANCEL, id_)
-
-    # An upload that has ended takes no more chunks. To end it waits for those that are on their way, so only a
-    # later statement sees all of them.
+    # An upload that has ended takes no more chunks. END waits for those that are being stored, so only a later
+    # statement sees all of them.
     END = PreparedStatement(
         "end_upload",
         "text",
@@ -202,41 +196,11 @@ class Files:
         """,
     )
 
-    async def put_note(
-        self,
-        upload: bytes,
-        key: str,
-        columns: tuple[str, ...],
-        deadline: float,
-    ) -> tuple[str, datetime] | None:
-        """Put a note with the files of an upload, whose chunks are its own from then on.
-
-        A repeated put finds the first one.
-
-        Args:
-            columns: link verifier, reveal verifier and sealed bytes in base64, whether it has a passphrase,
-                and its lifetime in seconds.
-            deadline: for each statement, on the loop's clock.
-
-        Returns:
-            The note's key and when it expires; None if another note has the key.
-
-        Raises:
-            Incomplete: chunks are missing; nothing is put.
-            NoSuchUpload, Unavailable: as for `begin`; a standby may not have the note yet.
-        """
+    async def cancel(self, upload: bytes) -> None:
+        """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""
         id_ = id_of(upload)
-        link_verifier, _, sealed, *_ = columns
-        async with self._database.connection(deadline) as connection:
-            rows = await connection.query(self.PUT_NOTE, (id_, key, *columns))
-            if not rows:
-                rows = await connection.query(self.FIND_NOTE, (id_, link_verifier, sealed))
-        if rows:
-            return rows[0][0], rows[0][1]
-        state = await self._state(id_)
-        if state.next < state.chunks:
-            raise Incomplete(state.next)
-        return None
+        await self._database.execute_shielded(self.END, id_)
+        await self._database.execute_shielded(self.CANCEL, id_)
 
     PUT_NOTE = PreparedStatement(
         "put_note_with_files",
@@ -266,8 +230,8 @@ class Files:
         """,  # nosec B608 # a constant of this package
     )
 
-    # A later statement than the one that may have waited for an earlier put, which it would not see. It writes
-    # the row, so that its COMMIT waits for a standby, and covers the COMMIT of that put.
+    # A separate statement, because PUT_NOTE may have waited for an earlier put and does not see it. It writes the
+    # row, so that its COMMIT waits for a standby. The COMMIT of that put is then there too.
     FIND_NOTE = PreparedStatement(
         "find_note_with_files",
         "text, text, text",
@@ -280,6 +244,42 @@ class Files:
         RETURNING key, expires_at
         """,
     )
+
+    async def put_note(
+        self,
+        upload: bytes,
+        key: str,
+        columns: tuple[str, ...],
+        deadline: float,
+    ) -> tuple[str, datetime] | None:
+        """Put a note with the files of an upload, whose chunks then belong to the note.
+
+        A repeated put finds the first one.
+
+        Args:
+            columns: link verifier, reveal verifier and sealed bytes in base64, whether it has a passphrase,
+                and its lifetime in seconds.
+            deadline: for each statement, on the loop's clock.
+
+        Returns:
+            The note's key and when it expires; None if another note has the key.
+
+        Raises:
+            Incomplete: chunks are missing; nothing is put.
+            NoSuchUpload, Unavailable: as for `begin`; a standby may not have the note yet.
+        """
+        id_ = id_of(upload)
+        link_verifier, _, sealed, *_ = columns
+        async with self._database.connection(deadline) as connection:
+            rows = await connection.query(self.PUT_NOTE, (id_, key, *columns))
+            if not rows:
+                rows = await connection.query(self.FIND_NOTE, (id_, link_verifier, sealed))
+        if rows:
+            return rows[0][0], rows[0][1]
+        state = await self._state(id_)
+        if state.next < state.chunks:
+            raise Incomplete(state.next)
+        return None
 
 
 def id_of(upload: bytes) -> str:

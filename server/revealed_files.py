@@ -15,22 +15,6 @@ class RevealedFiles:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def fetch(self, delivery: bytes, first: int, now: str) -> bytes:
-        """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
-
-        Args:
-            delivery: as `notes.delivery_id` makes it from the reader's nonce.
-            now: by the other of two clocks. The hour is counted by the earlier one.
-
-        Returns:
-            Nothing if there is no such delivery or chunk.
-
-        Raises:
-            Unavailable: the msg-db cannot be reached.
-        """
-        parameters = (delivery, now, first, first + MAX_CHUNKS)
-        return b"".join(await self._database.copy(lambda cursor: copy_out(cursor, self.FETCH, parameters)))
-
     FETCH = """
         SELECT sealed
         FROM chunk
@@ -45,9 +29,21 @@ class RevealedFiles:
         ORDER BY number
         """
 
-    async def received(self, delivery: bytes) -> None:
-        """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
-        await self._database.execute_shielded(self.RECEIVED, base64_of(delivery))
+    async def fetch(self, delivery: bytes, first: int, now: str) -> bytes:
+        """The chunks of a delivery from the number `first` on, one after another, at most MAX_CHUNKS.
+
+        Args:
+            delivery: as `notes.delivery_id` makes it from the reader's nonce.
+            now: by the monotonic clock. The earlier of two clocks counts the hour.
+
+        Returns:
+            Nothing if there is no such delivery or chunk.
+
+        Raises:
+            Unavailable: the msg-db cannot be reached.
+        """
+        parameters = (delivery, now, first, first + MAX_CHUNKS)
+        return b"".join(await self._database.copy(lambda cursor: copy_out(cursor, self.FETCH, parameters)))
 
     RECEIVED = PreparedStatement(
         "received_chunks",
@@ -57,3 +53,7 @@ class RevealedFiles:
         WHERE files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))
         """,
     )
+
+    async def received(self, delivery: bytes) -> None:
+        """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""
+        await self._database.execute_shielded(self.RECEIVED, base64_of(delivery))

@@ -24,7 +24,7 @@ Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 CONNECT_TIMEOUT = 5.0  # seconds; libpq's connect_timeout does not apply to asynchronous connections
-# Reads of some 16 KiB each, before other connections get their turn: one turn of a busy loop takes long.
+# Reads of about 16 KiB each, before other connections get their turn: one turn of a busy loop takes long.
 MAX_READS_PER_TURN = 16
 
 # Classes of SQLSTATE that blame the statement or its data. Every other class blames the database:
@@ -73,7 +73,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
 
     connection: Any = None
     status: str | None = None  # of the last statement, in the database's words: "COMMIT"
-    connect_error = ""  # why the last attempt to connect failed; Momoko's pool does not hand it on
+    connect_error = ""  # why the last attempt to connect failed; Momoko's pool does not pass it on
     deadline = math.inf  # on the loop's clock; the pool closes the connection after it
     _reader_added = False  # the loop calls `_advance` when the socket can be read from
     _writer_added = False  # the loop calls `_advance` when the socket can be written to
@@ -149,7 +149,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         return await self._run(f"BEGIN; {call}" if begin else call)
 
     async def prepare(self, statement: PreparedStatement) -> None:
-        """Have the statement parsed and planned, the first time. Raises the same errors as `query`."""
+        """Let the database parse and plan the statement, the first time. Raises the same errors as `query`."""
         if statement.name not in self._prepared:
             await self._run(f"PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
             self._prepared.add(statement.name)
@@ -159,7 +159,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             self.connection.notices.clear()
             await self.execute(sql, parameters)
             self.status = self._cursor.statusmessage
-            # A COMMIT that did not wait for its standby only warns of that. No statement here causes other notices.
+            # A COMMIT that did not wait for its standby is only a warning. No statement here causes other notices.
             if self.connection.notices:
                 raise Unavailable(f"the database warns: {self.connection.notices[0].splitlines()[0]}")
             # The deadline may have passed after the answer came: then the connection is closed, and this raises.
@@ -178,7 +178,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
         """
         self._cursor.execute(sql, parameters or None)
         self._answer = answer = self._loop.create_future()
-        self._advance()  # Momoko waits until the socket is writable, but mostly all is written already
+        self._advance()  # Momoko waits until the socket is writable, but most statements are written already
         return answer
 
     def _advance(self) -> None:
@@ -220,7 +220,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
 
     @property
     def idle(self) -> bool:
-        """Whether the connection is open and outside of any transaction."""
+        """Whether the connection is open and in no transaction."""
         return not self.closed and self.connection.get_transaction_status() == TRANSACTION_STATUS_IDLE
 
     @property
@@ -230,7 +230,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
 
 
 def base64_of(data: bytes | memoryview) -> str:
-    """Bytes as a parameter of a prepared statement, which has to decode them."""
+    """Bytes as a parameter of a prepared statement, which must decode them."""
     return b2a_base64(data, newline=False).decode("ascii")
 
 

@@ -1,7 +1,7 @@
 """COPY, for which psycopg2 needs a blocking connection: a few of them, each used by one thread at a time.
 
-As parameters and columns of statements, bytes are text, which both sides write, parse and copy. COPY takes
-them as they are, at less than half the cost (docs/decisions/0029-files-in-sealed-chunks.md).
+Statements carry bytes as text, which both sides write, parse and copy. COPY carries the bytes themselves, at less
+than half the cost (docs/decisions/0029-files-in-sealed-chunks.md).
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Transaction:
 
     @contextlib.contextmanager
     def on(self, connection: Any) -> Iterator[None]:
-        """Where it runs, for a `with`."""
+        """Run on this connection, within a `with`."""
         with self._lock:
             if self._aborted:
                 raise psycopg2.OperationalError("the connection was opened too late")
@@ -133,7 +133,7 @@ class _Transaction:
                 self._connection = None
 
     def abort(self) -> None:
-        """Have the thread find its connection broken. Nothing happens if the transaction has ended."""
+        """Break the connection under the thread. Nothing happens if the transaction has ended."""
         with self._lock:
             self._aborted = True
             if self._connection is not None:
@@ -159,7 +159,7 @@ def copy_in(cursor: Cursor, target: str, rows: Iterable[Sequence[int | bytes | m
 
 
 def copy_out(cursor: Cursor, query: str, parameters: Sequence[Any]) -> list[memoryview]:
-    """The only column of a query's rows, which has bytes, none of them NULL."""
+    """The only column of a query's rows: bytes, and never NULL."""
     received, found = io.BytesIO(), []
     copied = cursor.mogrify(query, parameters).decode()
     cursor.copy_expert(f"COPY ({copied}) TO STDOUT (FORMAT binary)", received)

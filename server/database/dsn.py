@@ -1,4 +1,4 @@
-"""libpq URLs: host names replaced by addresses, and settings added that end a dead session."""
+"""libpq URLs: replaces host names by addresses, and adds settings that end dead sessions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def with_session_settings(url: str, timeout: float) -> str:
         f"-c statement_timeout={timeout * 1000:.0f}",
         f"-c idle_in_transaction_session_timeout={timeout * 1000:.0f}",
         "-c client_connection_check_interval=1000",
-        # A prepared statement keeps its plan. A plan made for an empty table would scan a full one from end to end.
+        # A prepared statement keeps its plan. A plan for an empty table would scan all of a full one.
         "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off",
         # No timeout above ends a backend that is stuck sending rows to a client that is gone.
         "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",

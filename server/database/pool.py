@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 # Callers that may wait for a connection. Further callers are refused at once, so that memory stays bounded.
 MAX_WAITING_CALLERS = 1000
 DEADLINE_CHECKS_PER_TIMEOUT = 20
-COPY_CONNECTIONS = 2  # beside those of the pool, from the first COPY on
+COPY_CONNECTIONS = 2  # besides those of the pool, from the first COPY on
 
 
 class Pool(momoko.Pool):  # type: ignore[misc]  # Momoko has no types
@@ -66,7 +66,7 @@ class Database:
             max_size=size,
             ioloop=IOLoop.current(),
             raise_connect_errors=False,
-            reconnect_interval=0,  # else it refuses for a while after every connect, even a successful one
+            reconnect_interval=0,  # otherwise it refuses for a while after every connect, even a successful one
         )
         self._copies = CopyPool(url, COPY_CONNECTIONS, timeout)
         self._pool.connect()  # at once, without waiting: `getconn` on an empty pool fails an assertion
@@ -134,12 +134,12 @@ class Database:
         return await asyncio.shield(self.execute(statement, parameters))
 
     async def copy(self, work: Callable[[Cursor], Result]) -> Result:
-        """Run `work`, which copies in or out, in a thread and a transaction of its own. As `CopyPool.run`."""
+        """Run `work`, which copies in or out, in a thread and a separate transaction. See `CopyPool.run`."""
         return await self._copies.run(work)
 
     def connection(self, deadline: float = math.inf) -> _AcquiredConnection:
-        """Take a connection out of the pool with `async with`. At the end it goes back if it is idle,
-        else it is closed.
+        """Take a connection out of the pool with `async with`. At the end it goes back if it is idle;
+        otherwise it is closed.
 
         Args:
             deadline: on the loop's clock; a connection that is still in use then is closed.

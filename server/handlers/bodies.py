@@ -61,6 +61,16 @@ def fields_of(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fi
     return fields
 
 
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Problem(400, "The JSON has a duplicate member.")
+    return members
+
+
+_FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loads makes one for each call
+
+
 def from_json(body: bytes) -> Fields:
     """The members of a JSON object. Raises Problem, 400."""
     try:
@@ -72,16 +82,6 @@ def from_json(body: bytes) -> Fields:
     if not isinstance(fields, dict):
         raise Problem(400, "The body must be a JSON object.")
     return fields
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise Problem(400, "The JSON has a duplicate member.")
-    return members
-
-
-_FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loads makes one for each call
 
 
 def from_form(body: bytes, known: Mapping[str, Field[Any]]) -> Fields:

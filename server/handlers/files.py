@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
 
-from server.files import Incomplete, Misfit, NoSuchUpload
+from server.files import Incomplete, WrongChunks, NoSuchUpload
 from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler
 from server.languages import text
@@ -139,5 +139,5 @@ async def with_problems(work: Awaitable[Result]) -> Result:
             text("The upload is not complete: chunk %(chunk)s is missing.", chunk=incomplete.next),
             next=incomplete.next,
         ) from None
-    except Misfit:
+    except WrongChunks:
         raise Problem(400, "The chunks are not those that the upload's length asks for.") from None

@@ -40,6 +40,58 @@ class Field(NamedTuple, Generic[Value]):
         return self.read(name, value, settings)
 
 
+MESSAGE = Field("message", readers.message, has_place=True)
+PASSPHRASE = Field("passphrase", readers.passphrase, has_place=True)
+LIFETIME = Field("lifetime", readers.lifetime, has_place=True, is_text=False)
+SEALED = Field("sealed", readers.sealed)
+LINK_VERIFIER = Field("link_verifier", readers.digest)
+REVEAL_VERIFIER = Field("reveal_verifier", readers.digest)
+HAS_PASSPHRASE = Field("has_passphrase", readers.boolean, is_text=False)
+TOKEN = Field("token", readers.token)
+LINK_PROOF = Field("link_proof", readers.digest)
+REVEAL_PROOF = Field("reveal_proof", readers.digest)
+READER = Field("reader", readers.digest)
+MARK = Field("mark", readers.digest)
+UPLOAD = Field("upload", readers.digest)
+FILE_BYTES = Field("file_bytes", readers.file_bytes, is_text=False)
+FIRST = Field("first", readers.number, is_text=False)
+FILES = Field("files", readers.boolean, is_text=False)
+PRESENT = Field(
+    "present", readers.present, has_place=True
+)  # people choose it; robots that submit forms do not
+FILE = Field("file", readers.files)
+FILE_KEY = Field("file_key", readers.digest)
+START = Field("start", readers.size, is_text=False)
+SIZE = Field("size", readers.size, is_text=False)
+NAME = Field("name", readers.plain_text)
+TITLE = Field("title", readers.plain_text)
+TEXT = Field("text", readers.plain_text)
+URL = Field("url", readers.plain_text)
+
+
+def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields}
+
+
+# The fields of each kind of body.
+MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
+FORM_FIELDS = MESSAGE_FIELDS | _by_name(FILE)  # of a form with files
+SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME, UPLOAD)
+PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
+REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
+LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
+RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
+UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
+CANCEL_FIELDS = _by_name(UPLOAD)
+FILE_FIELDS = _by_name(READER, FILE_KEY, FILE_BYTES, START, SIZE, NAME)
+CHUNKS_FIELDS = _by_name(READER, FIRST)
+SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
+CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
+
+# The fields of the two forms that can show a problem beside them.
+PLACES = tuple(field.name for field in (FORM_FIELDS | CONFIRM_FIELDS).values() if field.has_place)
+
+
 class MessageToPut(NamedTuple):
     """The message of a client that cannot seal, as `Messages.put` takes it."""
 
@@ -105,55 +157,3 @@ def link_proof(fields: Fields, settings: Settings) -> bytes:
 def optional(field: Field[Value], fields: Fields, settings: Settings) -> Value | None:
     """The value of a field that may be left out. Raises Problem, 400."""
     return field.of(fields, settings) if field.name in fields else None
-
-
-MESSAGE = Field("message", readers.message, has_place=True)
-PASSPHRASE = Field("passphrase", readers.passphrase, has_place=True)
-LIFETIME = Field("lifetime", readers.lifetime, has_place=True, is_text=False)
-SEALED = Field("sealed", readers.sealed)
-LINK_VERIFIER = Field("link_verifier", readers.digest)
-REVEAL_VERIFIER = Field("reveal_verifier", readers.digest)
-HAS_PASSPHRASE = Field("has_passphrase", readers.boolean, is_text=False)
-TOKEN = Field("token", readers.token)
-LINK_PROOF = Field("link_proof", readers.digest)
-REVEAL_PROOF = Field("reveal_proof", readers.digest)
-READER = Field("reader", readers.digest)
-MARK = Field("mark", readers.digest)
-UPLOAD = Field("upload", readers.digest)
-FILE_BYTES = Field("file_bytes", readers.file_bytes, is_text=False)
-FIRST = Field("first", readers.number, is_text=False)
-FILES = Field("files", readers.boolean, is_text=False)
-PRESENT = Field(
-    "present", readers.present, has_place=True
-)  # people choose it; robots that submit forms do not
-FILE = Field("file", readers.files)
-FILE_KEY = Field("file_key", readers.digest)
-START = Field("start", readers.size, is_text=False)
-SIZE = Field("size", readers.size, is_text=False)
-NAME = Field("name", readers.plain_text)
-TITLE = Field("title", readers.plain_text)
-TEXT = Field("text", readers.plain_text)
-URL = Field("url", readers.plain_text)
-
-
-def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
-    return {field.name: field for field in fields}
-
-
-# The fields of each kind of body.
-MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
-FORM_FIELDS = MESSAGE_FIELDS | _by_name(FILE)  # of a form with files
-SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME, UPLOAD)
-PUT_FIELDS = MESSAGE_FIELDS | SEALED_FIELDS
-REVEAL_FIELDS = _by_name(LINK_PROOF, REVEAL_PROOF, TOKEN, PASSPHRASE, READER)
-LINK_FIELDS = _by_name(LINK_PROOF, TOKEN)
-RECEIVED_FIELDS = _by_name(READER, MARK, FILES)
-UPLOAD_FIELDS = _by_name(UPLOAD, FILE_BYTES)
-CANCEL_FIELDS = _by_name(UPLOAD)
-FILE_FIELDS = _by_name(READER, FILE_KEY, FILE_BYTES, START, SIZE, NAME)
-CHUNKS_FIELDS = _by_name(READER, FIRST)
-SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
-CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
-
-# The fields of the two forms that can show a problem beside them.
-PLACES = tuple(field.name for field in (FORM_FIELDS | CONFIRM_FIELDS).values() if field.has_place)

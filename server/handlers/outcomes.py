@@ -55,7 +55,7 @@ async def with_problems(work: Awaitable[Result], passphrase_status: int = 403) -
     except WrongPassphrase as wrong:
         raise Problem(
             403,
-            _wrong(wrong.tries_left),
+            _wrong_passphrase(wrong.tries_left),
             inputs.PASSPHRASE.name,
             kind="wrong-passphrase",
             tries_left=wrong.tries_left,
@@ -113,7 +113,7 @@ def too_late(ending: Ending) -> Text:
     return text("It is too late. The message expired unread on %(at)s.", at=ending.at)
 
 
-def _wrong(tries_left: int) -> Text:
+def _wrong_passphrase(tries_left: int) -> Text:
     if tries_left == 0:  # the next answer tells the delay
         return text("The passphrase is wrong. The message is untouched.")
     return counted(

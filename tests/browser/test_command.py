@@ -1,4 +1,4 @@
-"""The command note-whisperer and the browser read what the other has sent."""
+"""The command note-whisperer and the browser read each other's messages."""
 
 import json
 import re

@@ -96,7 +96,7 @@ def test_control_enter_sends(visitor):
     page.wait_for_selector("#link")
 
 
-def test_the_counter_speaks_up_near_the_limit_and_refuses_more(visitor, recorder):
+def test_the_counter_warns_near_the_limit_and_refuses_more(visitor, recorder):
     """It counts characters, but by the bytes that they take. A byte too many is refused beside the field at once."""
     page = visitor.open("/")
     visitor.wait_for_form()
@@ -167,7 +167,7 @@ def test_an_error_page_of_a_proxy_does_not_replace_the_form(visitor, status):
     assert page.input_value("#message") == "still here"
 
 
-def test_a_refusal_of_the_server_is_told_beside_its_field(visitor):
+def test_a_refusal_of_the_server_is_shown_beside_its_field(visitor):
     """The page shows the server's text beside the field, which gets the focus, and keeps what was typed."""
     visitor.foresee("400")
     page = visitor.open("/")
@@ -222,7 +222,7 @@ def test_every_page_has_the_same_card_for_previews(visitor):
     assert any("og:description" in meta for meta in cards[0])
 
 
-# What went wrong is told where the eye is
+# Errors appear where people look
 
 
 def is_in_view(page, selector):
@@ -230,7 +230,7 @@ def is_in_view(page, selector):
     return 0 <= box["y"] and box["y"] + box["height"] <= size["height"]
 
 
-def test_a_failure_is_told_beside_the_button_and_in_view(visit, recorder):
+def test_a_failure_is_shown_beside_the_button_and_in_view(visit, recorder):
     """On a small phone, with a long message, what went wrong is seen without scrolling."""
     visitor = visit(viewport={"width": 320, "height": 568}, has_touch=True, is_mobile=True)
     visitor.foresee("ERR_EMPTY_RESPONSE", "Failed to fetch", "ERR_CONNECTION")
@@ -244,8 +244,8 @@ def test_a_failure_is_told_beside_the_button_and_in_view(visit, recorder):
 
 
 @pytest.mark.parametrize("readers", ["1", "2"])
-def test_being_offline_is_told_from_a_server_that_does_not_answer(visit, readers):
-    """The page knows whether it is the network."""
+def test_being_offline_differs_from_a_server_that_does_not_answer(visit, readers):
+    """The page says whether the network is the cause."""
     visitor = visit()
     visitor.foresee("ERR_INTERNET_DISCONNECTED", "Failed to fetch")
     page = visitor.open("/")
@@ -280,7 +280,7 @@ def test_a_captive_portal_does_not_replace_the_form(visitor, readers):
     expect(page.locator("[data-send]")).to_have_text("Seal and get a link")
 
 
-# Nothing is lost without a word
+# Nothing is lost silently
 
 
 def test_leaving_a_form_with_text_warns(visitor):
@@ -292,7 +292,7 @@ def test_leaving_a_form_with_text_warns(visitor):
 
 
 def test_leaving_an_empty_form_does_not_warn(visitor):
-    """Text that was deleted again is not asked about."""
+    """Text that was deleted again causes no warning."""
     page = visitor.open("/")
     visitor.wait_for_form()
     page.keyboard.type("x")
@@ -312,7 +312,7 @@ GIVE_FILE = """([target, type]) => {
 
 
 @pytest.mark.parametrize("target, kind", [("#message", "paste"), ("#message", "drop"), ("h1", "drop")])
-def test_where_files_cannot_be_sealed_a_picture_is_refused_with_what_to_do(visit, target, kind):
+def test_if_files_cannot_be_sealed_a_picture_is_refused_with_advice(visit, target, kind):
     """Pasting or dropping a file says that only text can be sent, until something is typed."""
     visitor = visit()
     visitor.context.add_init_script("Object.defineProperty(crypto, 'subtle', {value: undefined})")
@@ -334,7 +334,7 @@ def test_a_dropped_file_never_replaces_a_page(visitor):
     assert visitor.page.evaluate(GIVE_FILE, ["h1", "drop"])
 
 
-def test_the_next_page_s_scripts_are_there_before_it_is(visitor):
+def test_the_next_page_s_scripts_load_in_advance(visitor):
     """They load while the message is written, so that no click on the share panel is too early."""
     page = visitor.open("/")
     visitor.wait_for_form()
@@ -379,7 +379,7 @@ def test_new_words_are_of_the_language(visit, tag):
 
 
 def test_words_are_drawn_evenly(visitor):
-    """What would favour the first words of the list is drawn again."""
+    """Numbers that would favour the first words of the list are drawn again."""
     page = visitor.open("/")
     visitor.wait_for_form()
     page.evaluate("""() => {
@@ -389,7 +389,7 @@ def test_words_are_drawn_evenly(visitor):
     assert words_of(page) == ["zoom", "acid", "acorn", "acid", "acre"]
 
 
-def test_a_list_of_words_that_does_not_come_is_told(visitor):
+def test_a_missing_list_of_words_is_reported(visitor):
     """The button says so beside the field, and works once the list can be loaded."""
     visitor.foresee("ERR_FAILED")
     page = visitor.open("/")

@@ -48,7 +48,7 @@ def test_a_form_on_another_site_is_refused(visitor, other_site, act):
     assert ask(link, Accept="text/plain") == (200, "hello")
 
 
-def test_a_form_on_another_site_leaves_no_message(visitor, other_site):
+def test_a_form_on_another_site_puts_no_message(visitor, other_site):
     """Another site cannot make a visitor's browser put a message."""
     visitor.foresee("403", "favicon")
     other_site.page = f"""<form method="post" action="{visitor.url}/post">
@@ -73,7 +73,7 @@ def test_a_link_on_another_site_leads_to_the_confirm_page(visitor, other_site):
     [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}],
     ids=str,
 )
-def test_what_marks_a_request_of_another_site_is_refused(url, headers):
+def test_a_request_that_is_marked_as_another_site_s_is_refused(url, headers):
     """If Sec-Fetch-Site, or without it Origin, names another site, the answer is 403, and the note stays."""
     link = leave(url, "hello")
     address, token = link.rsplit("/", 1)
@@ -83,7 +83,7 @@ def test_what_marks_a_request_of_another_site_is_refused(url, headers):
 
 @pytest.mark.parametrize("site", [None, "same-origin", "none"])
 @pytest.mark.parametrize("origin", [None, "own", "null"])
-def test_requests_of_this_site_and_of_no_browser_are_answered(url, site, origin):
+def test_requests_of_this_site_and_of_other_clients_are_answered(url, site, origin):
     """The site's own pages, and clients such as curl that send neither header, may post."""
     headers = {"Accept": "text/plain"}
     if site:

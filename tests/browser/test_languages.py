@@ -50,7 +50,7 @@ def test_a_message_goes_its_way_in_the_language(abroad, tag):
 
 
 def test_the_footer_changes_the_language_and_keeps_the_secret(visit, visitor):
-    """What stands behind the # goes along, and the links of the page keep the choice."""
+    """The part behind the # stays, and the links of the page keep the choice."""
     sender = visit()
     sender.open("/")
     link = sender.write("hello")

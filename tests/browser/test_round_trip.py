@@ -40,8 +40,8 @@ def test_only_five_fields_are_posted(visitor):
     assert (fields["has_passphrase"], fields["lifetime"]) == ("false", "300")
 
 
-def test_what_a_recorder_would_find_if_it_were_sent(visitor, recorder):
-    """The recorder works: it finds a message that a client sends unsealed."""
+def test_the_recorder_finds_an_unsealed_message(visitor, recorder):
+    """The recorder works: it finds a message that a client sends without sealing it."""
     leave(visitor.url, "the heron stands at dawn")
     assert recorder.holds("the heron stands at dawn")
 
@@ -86,7 +86,7 @@ def test_without_scripts_whole_pages_do_the_same(visit):
     link = page.input_value("#link")
     page = visitor.open(link)
     visitor.foresee("403", "404")
-    assert page.is_hidden("#passphrase")  # the page does not know yet that it needs one
+    assert page.is_hidden("#passphrase")  # the page does not know yet that the message needs one
     open_without_script(page)
     expect(page.locator("main")).to_contain_text("needs a passphrase")
     page.fill("#passphrase", "simsim")
@@ -147,7 +147,7 @@ def test_what_a_chat_program_appends_to_a_link_does_no_harm(visitor):
     assert visitor.reveal() == "hello"
 
 
-def test_of_two_tabs_that_race_one_reads(visitor, visit):
+def test_one_of_two_racing_tabs_reads(visitor, visit):
     """Of two tabs that reveal at once, one shows the message; the other says that there is none."""
     link = visitor.write("only for one")
     readers = [visitor, visit()]

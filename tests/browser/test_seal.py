@@ -73,7 +73,7 @@ def test_a_passphrase_of_white_space_is_none(sealing):
 
 
 def test_another_token_does_not_open(sealing):
-    """Nor does the right token with a wrong passphrase."""
+    """Neither another token nor the right one with a wrong passphrase opens it."""
     page, url = sealing
     others = [[VECTORS[1]["token"], ""], [VECTORS[0]["token"], "wrong"]]
     failures = page.evaluate(
@@ -89,7 +89,7 @@ def test_another_token_does_not_open(sealing):
     assert failures == ["SealingError", "SealingError"]
 
 
-def test_a_mangled_token_is_told_from_a_whole_one(sealing):
+def test_a_mangled_token_is_distinguished_from_a_whole_one(sealing):
     """A token with a letter missing, too many, changed or foreign is not whole."""
     page, url = sealing
     token = VECTORS[0]["token"]
@@ -133,7 +133,7 @@ def test_sealed_bytes_that_were_changed_are_not_opened(sealing, place):
 
 
 def test_a_byte_order_mark_is_part_of_the_message(sealing):
-    """Decoders like to drop it; a message that begins with one keeps it."""
+    """Decoders may drop it, but a message that begins with one keeps it."""
     page, url = sealing
     opened = page.evaluate(
         """async ([url, token, message]) => {

@@ -297,7 +297,7 @@ def test_an_answer_that_is_lost_for_good(terminal, sent, way):
     person.type("\x03")
 
     assert person.end() == 130
-    assert b"may have been opened, and its answer lost" in person.screen
+    assert b"may have been opened, and the answer lost" in person.screen
 
 
 class Always(dict):

@@ -124,15 +124,15 @@ MUTANTS = (
     Mutant(
         "files: a purge is over before chunks that are being stored are there",
         "files.py",
-        "FOR SHARE OF upload",
-        "FOR KEY SHARE OF upload",
+        "WHERE id = %s AND at > now() - interval '1 hour'\n        FOR UPDATE",
+        "WHERE id = %s AND at > now() - interval '1 hour'\n        FOR KEY SHARE",
         "server/test_files.py",
     ),
     Mutant(
         "files: an hour of the database's clock alone",
         "revealed_files.py",
-        "least(clock_timestamp(), $3) - at < interval '1 hour'",
-        "clock_timestamp() - at < interval '1 hour' AND $3 IS NOT NULL",
+        "least(clock_timestamp(), %s::timestamptz) - at < interval '1 hour'",
+        "clock_timestamp() - at < interval '1 hour' AND %s IS NOT NULL",
         "server/test_files.py",
     ),
     Mutant(
@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "clock: deliveries and endings are purged by the database's clock alone",
         "purge.py",
-        "return min(now, self._clock_offset",
-        "return max(now, self._clock_offset",
+        "return min(now, self.expected_now())",
+        "return max(now, self.expected_now())",
         NOTES,
     ),
     Mutant(

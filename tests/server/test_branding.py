@@ -81,7 +81,7 @@ def test_contrast_is_as_wcag_defines_it():
     {
         "#ffcc00,#ffffff,#222222": "accent #ffcc00 has a contrast of 1.* with the background #ffffff",
         "#9e2f2c,#ffffff,#aaaaaa": "text #aaaaaa has a contrast of 2.*needs 4.5",
-        "#000000,#808080,#000000": "accent|errors",
+        "#000000,#808080,#000000": "accent|error colour",
         "#fff,#000,#111": "takes three colours",
         "red,white,black": "takes three colours",
         "#9e2f2c,#f3ece0": "takes three colours",

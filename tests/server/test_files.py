@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from server.database import base64_of
-from server.files import Files, Misfit, NoSuchUpload, id_of
+from server.files import Files, WrongChunks, NoSuchUpload, id_of
 from server.purge import Purge
 from tests.server.test_notes import SEALED, a_note, count, nonce, opened, reveal, until_waiting
 
@@ -84,7 +84,7 @@ async def test_chunks_that_do_not_fit_are_refused_whole(msg_db_url, first, chunk
     async with opened(msg_db_url) as (notes, database):
         await notes.files.begin(UPLOAD, 256)
 
-        with pytest.raises(Misfit):
+        with pytest.raises(WrongChunks):
             await notes.files.put_chunks(UPLOAD, first, chunks)
 
         assert await count(database, "chunk") == 0
