@@ -46,7 +46,7 @@ RUN case "${DATABASE_AUTHORITIES}:${RDS_BUNDLE_SHA256}" in \
     esac
 
 
-# What server and kgs have in common: a user, the code, and nothing that they could write to.
+# The common part of server and kgs: a user, the code, and nothing that they could write to.
 FROM python-base AS application
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -88,7 +88,7 @@ COPY static/ static/
 COPY templates/ templates/
 COPY server/ server/
 RUN python -m compileall -q server
-# One process per core, on ports from 8080; PROCESSES and the other settings of the README may say otherwise.
+# One process per core, on ports from 8080, unless PROCESSES and the other settings of the README say otherwise.
 ENV HOST=0.0.0.0 \
     PORT=8080 \
     PROCESSES=0
@@ -113,8 +113,8 @@ COPY --chmod=0755 nginx/site.envsh /docker-entrypoint.d/19-site.envsh
 COPY --chmod=0755 nginx/self-signed.sh /docker-entrypoint.d/21-self-signed.sh
 COPY --from=published /published/fingerprints.map /etc/nginx/
 COPY --from=published /published/www/ /usr/share/note-whisperer/
-# What is rendered at the start goes to /tmp: the only place that has to be writable, but for the volume of a
-# certificate that is made at the first start.
+# The start renders into /tmp: the only place that must be writable, except the volume of a certificate that the first
+# start makes.
 RUN rm -rf /etc/nginx/conf.d \
     && ln -s /tmp/conf.d /etc/nginx/conf.d \
     && install --directory --owner=101 --group=101 --mode=0700 /etc/nginx/tls
@@ -136,7 +136,7 @@ LABEL org.opencontainers.image.title="note-whisperer, nginx" \
       org.opencontainers.image.revision="${REVISION}"
 USER 101:101
 EXPOSE 8000 8443
-# Finishes what is under way; the base image says so, too.
+# Completes the requests in progress. The base image has the same line.
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8090/healthz"]

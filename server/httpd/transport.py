@@ -12,7 +12,7 @@ Two state machines describe a connection. `receiving` says how far the parser is
     ENDED     nothing more is parsed: the client asked for the end, closed its side of the connection, or sent
               something else than HTTP
 
-`phase` says what becomes of the connection:
+`phase` is the state of the connection:
 
     OPEN      requests are received, and answered one at a time -> LINGERING, or CLOSED if the client leaves
     LINGERING the last answer is sent; what arrives is dropped  -> CLOSED
@@ -64,12 +64,10 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What clients may take."""
+    """How much clients may use."""
 
     body: int  # bytes; of a longer body, the application gets one byte more and refuses it
-    dropped_body: int = (
-        64 << 20
-    )  # bytes beyond `body` that are read and dropped, so that the client sees the answer
+    dropped_body: int = 64 << 20  # bytes beyond `body`, read and dropped so that the client sees the answer
     unfinished_bodies: int = 64 << 20  # bytes of all requests that wait or are incomplete
     small_body: int = 16 << 10  # bytes; a body within this is taken even when `unfinished_bodies` is used up
     head: int = 16 << 10  # bytes
@@ -98,7 +96,7 @@ class Phase(enum.Enum):
     CLOSED = enum.auto()
 
 
-# Names of their own: looking a member up in its class takes several times as long.
+# Names in the module: looking up a member in its class takes several times as long.
 IDLE, HEAD, BODY, ENDED = Receiving
 OPEN, LINGERING, CLOSED = Phase
 
@@ -461,7 +459,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _fail(future: asyncio.Future[None]) -> asyncio.Future[None]:
-    """Fail with what Tornado expects of a closed connection; nobody has to look at it."""
+    """Fail with the error that Tornado expects of a closed connection. Nobody need await the future."""
     future.set_exception(StreamClosedError())
     future.exception()
     return future
@@ -484,7 +482,7 @@ class Server:
         self.stopping = False
 
     async def listen(self, port: int, host: str) -> None:
-        """Accept connections. Raises OSError if the port cannot be listened on."""
+        """Accept connections. Raises OSError if it cannot listen on the port."""
         self.loop = asyncio.get_running_loop()
         self.writable: asyncio.Future[None] = self.loop.create_future()
         self.writable.set_result(None)

@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def server(seeded_key_db_url, msg_db_url):
-    """A server process of the test's own: its port and its process."""
+    """A server process for this test: its port and its process."""
     databases = {"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": msg_db_url, "DB_TIMEOUT": "60"}
     with serving(databases) as (url, process):
         yield int(url.rpartition(":")[2]), psutil.Process(process.pid)

@@ -83,7 +83,7 @@ for target in server kgs nginx; do
         --build-arg "CREATED=$(git -C "$repository" log -1 --format=%cI)" "$repository"
 done
 
-# Each runs as its own user, who can write nowhere but to /tmp, and has no compiler and no PostgreSQL.
+# Each runs as its own user, who can write only to /tmp, and has no compiler and no PostgreSQL.
 fail() {
     echo "build_images: $1" >&2
     exit 1

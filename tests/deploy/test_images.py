@@ -28,7 +28,7 @@ def services(compose):
 
 
 def test_hadolint_finds_nothing():
-    """The Dockerfile's linter has no word about it."""
+    """The Dockerfile's linter finds nothing."""
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, REPOSITORY / "Dockerfile"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
@@ -165,7 +165,7 @@ def test_nginx_and_server_agree(services):
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("name", ["note-whisperer", "note-whisperer-migrate", "note-whisperer-kgs"])
 def test_systemd_understands_the_units(tmp_path, name):
-    """systemd finds nothing to say about a unit, once its programs are there."""
+    """systemd finds no fault in a unit if its programs exist."""
     for unit in (REPOSITORY / "docs/systemd").glob("*.service"):
         text = unit.read_text().replace("/opt/note-whisperer/.venv/bin/python", sys.executable)
         (tmp_path / unit.name).write_text(text)
