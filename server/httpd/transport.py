@@ -47,7 +47,12 @@ from server.httpd.request import Request
 
 log = logging.getLogger(__name__)
 
-SLICE = 16 << 10  # bytes parsed at a time, which bounds how far ahead a client can send requests
+TURN = (
+    64 << 10
+)  # bytes received at a time, which bounds what a connection keeps and how long others wait for it
+SLICE = 16 << 10  # bytes of a body parsed at a time
+UNSENT = 16 << 10  # bytes of answers; beyond them, the next request waits until the client has taken some
+AHEAD = 2 << 10  # bytes of heads parsed at a time, which bounds how many requests a client can send ahead
 WRITE_SECONDS = 30  # for a client to take another byte of its answer
 LINGER_SECONDS = 2  # for a client to see that the connection has ended
 MAX_LINGER_BYTES = 16 << 20
@@ -163,7 +168,7 @@ class RequestResponse(httputil.HTTPConnection):
         self.connection.answered(self)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Parses what a client sends, and lets the application answer one request at a time."""
 
     # Of the connection
@@ -192,16 +197,21 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(UNSENT)
         self.remote_ip = self.transport.get_extra_info("peername")[0]
         self.server.connections.add(self)
         self._expire_in(self.server.limits.idle_seconds)
         if len(self.server.connections) > self.server.limits.connections:
             self._refuse(503)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self.server.buffer[:nbytes])
         if self.phase is OPEN:
             # Reading is paused while some is left. A memoryview saves copying each slice.
-            self.unparsed = memoryview(data) if len(data) > SLICE else data
+            self.unparsed = memoryview(data) if len(data) > AHEAD else data
             return self._advance()
         self.lingering_bytes += len(data)
         if self.lingering_bytes > MAX_LINGER_BYTES:
@@ -239,13 +249,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.server.connections.discard(self)
-        self.phase = CLOSED
+        self.phase, self.unparsed = CLOSED, b""
         self._forget_requests()
-        del self.parser  # it refers to this connection
+        del self.parser  # it refers to this connection, and so does the request
+        answering, self.answering = self.answering, None
         if not self.writable.done():
             _fail(self.writable)
-        if self.answering is not None and self.answering.close_callback is not None:
-            self.answering.close_callback()
+        if answering is not None and answering.close_callback is not None:
+            answering.close_callback()
 
     # Called by the server
 
@@ -283,8 +294,9 @@ class Connection(asyncio.Protocol):
             (self.transport.resume_reading if may_read else self.transport.pause_reading)()
 
     def _parse(self) -> None:
-        data, self.unparsed = self.unparsed[:SLICE], self.unparsed[SLICE:]
         limits, before = self.server.limits, self.receiving
+        size = SLICE if before is BODY else AHEAD
+        data, self.unparsed = self.unparsed[:size], self.unparsed[size:]
         self.overhead_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -463,6 +475,9 @@ class Server:
         """
         self.application, self.limits = application, limits
         self.connections: set[Connection] = set()
+        self.buffer = memoryview(
+            bytearray(TURN)
+        )  # for all connections: each takes out at once what it received
         self.unfinished_bytes = 0  # of bodies that are incomplete or wait for the application
         self.stopping = False
 

@@ -269,6 +269,12 @@ async def test_a_body_that_is_cut_off_is_refused(site):
     assert (await put(site, body=body)).code == 400
 
 
+async def test_the_head_of_a_part_is_short(site):
+    """The longest file name fits; a head that would take long to parse is refused."""
+    assert (await put(site, a_file("n" * 255, b"x"), asker=JSON_CLIENT)).code == 201
+    assert (await put(site, part('name="message"' + ";" * 1000, b"x"), asker=JSON_CLIENT)).code == 400
+
+
 async def test_a_page_keeps_what_was_written(site):
     """A browser gets its form back with the message, and with the problem above its button."""
     parts = [HELLO, part('name="passphrase"', b"secret words"), a_file("a", bytes(LARGEST + 1))]
