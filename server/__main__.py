@@ -69,7 +69,7 @@ def serve(settings: Settings) -> int:
 
 
 def migrate(settings: Settings) -> int:
-    """Apply migrations as the databases' owner, publish this release's files, and make the roles that are named."""
+    """Apply migrations as the databases' owner, publish this release's files, and create the roles that are named."""
     if settings.embedded:
         with embedded.running(settings.data_dir) as postgres:
             urls = {"KEY_DB_URL": postgres.url(schema.KEY_DB), "MSG_DB_URL": postgres.url(schema.MSG_DB)}

@@ -6,7 +6,7 @@ import pytest
 
 from server import pages, releases
 from server.static_files import File
-from tests.server.handlers.askers import TEXT_TYPE, table
+from tests.server.handlers.clients import TEXT_TYPE, table
 
 pytestmark = pytest.mark.gen_test
 
