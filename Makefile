@@ -137,13 +137,6 @@ bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BE
 test-deploy: $(VENV)/dev.installed $(DEPLOY_ENVIRONMENT)  ## apply terraform/ to an emulated AWS
 	$(BIN)/python -m pytest -rs tests/deploy/terraform
 
-# Bases of Debian packages stand in for the official images, so this needs no registry; as root.
-.PHONY: images
-IMAGES ?= /var/tmp/note-whisperer-images
-images: $(VENV)/dev.installed  ## build the three images and run the service from them (needs buildah and debootstrap)
-	sh tests/deploy/build_images.sh $(IMAGES)
-	IMAGES=$(IMAGES) $(BIN)/python -m pytest -q tests/deploy/test_built_images.py
-
 .PHONY: platforms
 platforms: $(VENV)/dev.installed  ## look up a wheel of each package of the images for x86-64 and arm64 (needs the internet)
 	$(BIN)/python tests/deploy/platforms.py

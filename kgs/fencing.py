@@ -145,11 +145,11 @@ def skip(url: str, plan: Plan) -> None:
     """Let the blocks of `plan` rest as if they had been leased now.
 
     Raises:
-        Refusal: a server has leased blocks since the plan was made.
+        Refusal: a server has leased blocks since the plan was made, or a standby may not have the fence.
         psycopg2.Error: the key-db cannot be reached, or refuses.
     """
     with contextlib.closing(key_db.connect(url)) as connection:
-        with connection, connection.cursor() as cursor:
+        with key_db.transaction(connection) as cursor:
             cursor.execute("SELECT FROM key_cursor FOR UPDATE")
             if key_db.positions(connection) != plan.positions:
                 raise key_db.Refusal("servers are leasing keys: stop them all, then fence again")

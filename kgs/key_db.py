@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import psycopg2
 from psycopg2 import errorcodes
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from server.database import first_line
 from server.keys import KEYS_LEFT
@@ -26,7 +29,7 @@ SET tcp_keepalives_count = 3
 
 
 def connect(url: str) -> Connection:
-    """Open a connection on which each statement is a transaction, unless `with connection` groups them.
+    """Open a connection on which each statement is a transaction, unless `transaction` groups them.
 
     Raises:
         psycopg2.Error: the key-db cannot be reached.
@@ -38,6 +41,22 @@ def connect(url: str) -> Connection:
     with connection.cursor() as cursor:
         cursor.execute(KEEPALIVES)
     return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[Cursor]:
+    """Group statements into one transaction.
+
+    Raises:
+        Refusal: it was committed, but the key-db did not wait for its standby, and says so in a warning only. If
+            the standby is promoted, the change may be gone, and servers would lease keys that a fence skipped.
+    """
+    connection.notices.clear()
+    with connection, connection.cursor() as cursor:
+        yield cursor
+    if connection.notices:
+        warning = connection.notices[0].splitlines()[0]
+        raise Refusal(f"the key-db may have lost its standby: run this again when it is there ({warning})")
 
 
 class Positions(NamedTuple):

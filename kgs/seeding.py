@@ -72,6 +72,7 @@ def seed(url: str, target: int) -> Iterator[int]:
 
     Raises:
         AlreadySeeding, SeedMissing: see there.
+        Refusal: the key-db did not wait for its standby (`key_db.transaction`).
         psycopg2.Error: the key-db cannot be reached, or refuses.
     """
     with contextlib.closing(key_db.connect(url)) as connection:
@@ -124,7 +125,7 @@ def _new_order(connection: Connection, seeded: int) -> Order:
     if seeded:  # a second order would repeat keys of the first
         raise SeedMissing("the key-db has blocks, but key_order is empty: restore it from a backup")
     new_seed = secrets.token_bytes(SEED_BYTES)
-    with connection.cursor() as cursor:
+    with key_db.transaction(connection) as cursor:
         cursor.execute(NEW_ORDER, (new_seed,))
     return Order(new_seed)
 
@@ -152,7 +153,7 @@ def _store(connection: Connection, rows: bytes, seeded: int) -> None:
 
     The cursor is updated last: from then to the end of the transaction, leases wait.
     """
-    with connection, connection.cursor() as cursor:
+    with key_db.transaction(connection) as cursor:
         # In one piece: between pieces this thread would wait for Python's lock.
         cursor.copy_expert(COPY, io.BytesIO(rows), size=len(rows))
         cursor.execute(STORE, (seeded,))

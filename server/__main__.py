@@ -13,7 +13,7 @@ import urllib.request
 
 import psycopg2
 
-from server import embedded, linux, local, logs, process, roles, schema
+from server import embedded, linux, local, logs, pages, process, releases, roles, schema
 from server.database import first_line
 from server.manifest import manifest_of
 from server.setting_values import text_of
@@ -69,7 +69,7 @@ def serve(settings: Settings) -> int:
 
 
 def migrate(settings: Settings) -> int:
-    """Apply migrations as the databases' owner, and create the roles whose URLs are given."""
+    """Apply migrations as the databases' owner, publish this release's files, and create the roles that are named."""
     if settings.embedded:
         with embedded.running(settings.data_dir) as postgres:
             urls = {"KEY_DB_URL": postgres.url(schema.KEY_DB), "MSG_DB_URL": postgres.url(schema.MSG_DB)}
@@ -86,6 +86,11 @@ def _migrate(owner_urls: dict[str, str]) -> int:
             log.error("%s: %s", variable, first_line(error))
             return FAILED
         log.info("%s: %s", database, ", ".join(applied) or "nothing to do")
+    try:
+        releases.publish(owner_urls["MSG_DB_URL"], pages.STATIC)
+    except psycopg2.Error as error:
+        log.error("MSG_DB_URL: %s", first_line(error))
+        return FAILED
     for variable, (owner_variable, grants) in roles.ROLES.items():
         if url := text_of(variable, os.environ):
             try:

@@ -32,6 +32,7 @@ from server.handlers.put import FormHandler, PostHandler, SentHandler, SharedTex
 from server.handlers.static import StaticHandler
 from server.httpd.handler import Application
 from server.keys import KEY_PATTERN
+from server.releases import ReleasedFiles
 from server.service import Service
 from server.static_files import files_in
 
@@ -40,6 +41,7 @@ def make_app(service: Service) -> Application:
     """The application; `service` is what its handlers work with."""
     with_service = {"service": service}
     files = files_in(pages.STATIC)
+    with_releases = {**with_service, "released": ReleasedFiles(service.msg_db)}
     at_the_root = {name: files[path] for name, path in pages.AT_THE_ROOT.items()}
     return Application(
         [
@@ -67,12 +69,12 @@ def make_app(service: Service) -> Application:
             (r"/how-it-works", HowItWorksHandler, with_service),
             (r"/openapi\.json", OpenApiHandler, with_service),
             (r"/\.well-known/security\.txt", SecurityTxtHandler, with_service),
-            (r"/static/(.*)", StaticHandler, {**with_service, "files": files}),
+            (r"/static/(.*)", StaticHandler, {**with_releases, "files": files}),
             (
                 r"/(robots\.txt|favicon\.ico|apple-touch-icon\.png|shared-text-worker\.js"
                 r"|manifest\.webmanifest|branding\.css|branding-logo)",
                 StaticHandler,
-                {**with_service, "files": at_the_root | service.pages.files},
+                {**with_releases, "files": at_the_root | service.pages.files},
             ),
         ],
         default_handler_class=NotFoundHandler,

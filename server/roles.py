@@ -20,7 +20,7 @@ GRANT EXECUTE ON FUNCTION lease_blocks TO {role}
 """
 
 WEB_ON_MSG_DB = """
-GRANT SELECT ON schema_version TO {role};
+GRANT SELECT ON schema_version, static_file TO {role};
 GRANT SELECT, INSERT, UPDATE (key, tries, next_try_at), DELETE ON note TO {role};
 GRANT SELECT, INSERT, UPDATE (mark), DELETE ON ending TO {role};
 GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON delivery TO {role};

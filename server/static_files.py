@@ -28,6 +28,11 @@ class File:
     media_type: str
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # besides those of every answer
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a script, a style or a text. A page needs those of its own version, but not its images."""
+        return self.media_type.startswith("text/")
+
     @functools.cached_property
     def compressed(self) -> bytes | None:
         """The content in gzip; None if gzip saves little."""

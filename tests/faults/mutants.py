@@ -95,6 +95,13 @@ MUTANTS = (
         "faults/test_failover.py",
     ),
     Mutant(
+        "standby: a fence or keys that it may not have are taken for safe",
+        "../kgs/key_db.py",
+        "if connection.notices:",
+        "if False:",
+        "faults/test_failover.py",
+    ),
+    Mutant(
         "standby: a repeated put with files does not wait for it",
         "files.py",
         """UPDATE note

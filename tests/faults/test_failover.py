@@ -5,6 +5,8 @@ import hashlib
 
 import pytest
 
+from kgs import fencing, key_db, seeding
+from server import schema
 from server.database import Unavailable
 from server.notes import MAX_COMMIT_WAIT, delivery_id
 from tests.faults import history, stack
@@ -182,6 +184,25 @@ async def test_a_delivery_that_a_standby_does_not_have_is_not_shown_again_yet(pr
 
         assert await asyncio.gather(first, again) == [SEALED, SEALED]
         assert not too_soon
+
+
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("act", ["seed", "fence"])
+async def test_a_kgs_whose_standby_was_not_waited_for_says_so(primary_and_standby, act):
+    """A fence that only the primary has would be lost with it, and keys in use would be leased."""
+    name = f"key_db_{act}"
+    primary_and_standby.primary.execute(f"CREATE DATABASE {name}")
+    url = primary_and_standby.primary.url(name)
+    await asyncio.to_thread(schema.migrate, url, schema.KEY_DB)
+    if act == "fence":
+        await asyncio.to_thread(seeding.ensure_ahead, url, 256)
+        plan = fencing.plan_blocks(url, 1)
+        work = asyncio.to_thread(fencing.skip, url, plan)
+    else:
+        work = asyncio.to_thread(seeding.ensure_ahead, url, 256)
+
+    with pytest.raises(key_db.Refusal, match="standby"):
+        await while_the_standby_is_frozen(primary_and_standby, work)
 
 
 @pytest.mark.gen_test(timeout=120)

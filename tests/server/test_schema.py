@@ -215,6 +215,7 @@ WEB_MAY = [
     ("msg_db", "DELETE FROM upload"),
     ("msg_db", "INSERT INTO chunk VALUES ('x', 0, decode(repeat('00', 17), 'hex'))"),
     ("msg_db", "DELETE FROM chunk"),
+    ("msg_db", "SELECT media_type, content FROM static_file"),
 ]
 # PostgreSQL lets every role do these, unless it is told otherwise.
 NOBODY_MAY = [
@@ -253,6 +254,9 @@ WEB_MAY_NOT = [
     ("msg_db", "UPDATE chunk SET sealed = sealed"),
     ("msg_db", "UPDATE delivery SET files = NULL"),
     ("msg_db", "TRUNCATE note"),
+    ("msg_db", "INSERT INTO static_file VALUES ('js/page.js', 'e3b0c44298fc1c14', 'text/javascript', '', 1)"),
+    ("msg_db", "UPDATE static_file SET release = 0"),
+    ("msg_db", "DELETE FROM static_file"),
     ("msg_db", "DROP TABLE note"),
     ("msg_db", "SELECT pg_try_advisory_lock(1)"),
     *[(database, statement) for database in ("key_db", "msg_db") for statement in NOBODY_MAY],

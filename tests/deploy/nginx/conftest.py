@@ -131,8 +131,10 @@ class ServerProcess:
 class Nginx:
     """An nginx with an operator's settings."""
 
-    def __init__(self, folder, servers, **settings):
+    def __init__(self, folder, servers, program=REPOSITORY, **settings):
+        """`program` is a folder with nginx's configuration and static files, of this version or another."""
         self.folder = folder
+        self.program = program
         self._servers = servers
         self.http_port, self.https_port, self.operations_port = free_ports(3)
         self.settings = dict(
@@ -151,7 +153,7 @@ class Nginx:
         wait_for(self._answers, "nginx does not start")
 
     def render(self):
-        _run([REPOSITORY / "nginx/render", self.folder], {"PATH": _path(), **self.settings})
+        _run([self.program / "nginx/render", self.folder], {"PATH": _path(), **self.settings})
 
     def command(self, *directives):
         return [NGINX, "-c", str(self.folder / "nginx.conf"), "-g", " ".join([self._globals(), *directives])]

@@ -2,6 +2,8 @@
 
 # What the ECS agent leaves of a t2.micro's 1 GiB, less ECS_RESERVED_MEMORY (terraform/containers.tf).
 T2_MICRO_MIB = 950 - 64
+# The same of a t4g.micro, if it lacks as much of its 1 GiB as a t4g.small of its two: docs/deploying.md.
+T4G_MICRO_MIB = 1024 - (2048 - 1831) - 64
 
 
 def test_instances_demand_tokens_and_keep_their_role_from_containers(single):
@@ -56,6 +58,15 @@ def test_everything_that_may_run_at_once_fits_a_t2_micro(single):
 
     assert limits["web"] + max(limits["kgs"], limits["migrate"]) <= T2_MICRO_MIB
     assert single.containers("kgs")["kgs"]["memory"] > 256  # what the KGS may need
+
+
+def test_everything_finds_room_on_a_t4g_micro(single):
+    """ECS places tasks by what they reserve; beside a migration, the web task may take all that it may have."""
+    web, kgs, migrate = (single.containers(family).values() for family in ("web", "kgs", "migrate"))
+    reserved = [container.get("memoryReservation", container["memory"]) for container in (*web, *kgs)]
+
+    assert sum(reserved) <= T4G_MICRO_MIB
+    assert sum(container["memory"] for container in (*web, *migrate)) <= T4G_MICRO_MIB
 
 
 def test_nginx_knows_the_bound_on_its_memory(single):

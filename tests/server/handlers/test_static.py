@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from server import pages
+from server import pages, releases
+from server.static_files import File
 from tests.server.handlers.clients import TEXT_TYPE, table
 
 pytestmark = pytest.mark.gen_test
@@ -14,7 +15,7 @@ NAME = "css/note-whisperer.css"
 
 @table({"page.js": "js/page.js", "style": NAME, "icon": "favicon.svg"})
 async def test_a_file_is_kept_for_ever_under_its_fingerprint_only(site, row):
-    """With the right ?v= for ever, without one for a while; with another, there is an image but no script or style."""
+    """With the right ?v= for ever, without one for a while; with one of no release, an image but no script or style."""
     kept = await site.ask("GET", pages.asset(row))
     assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
@@ -25,6 +26,27 @@ async def test_a_file_is_kept_for_ever_under_its_fingerprint_only(site, row):
         answer = await site.ask("GET", f"/static/{row}{query}")
         assert answer.code == (200 if row == "favicon.svg" else 404)
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_script_of_another_release_is_served_as_that_release_published_it(site, service, tmp_path):
+    """Its page names it by its fingerprint. It is kept for ever, and compressed like the others."""
+    script = tmp_path / "js" / "page.js"
+    script.parent.mkdir()
+    script.write_text("// another release\n" * 100)
+    path = f"/static/js/page.js?v={File(script.read_bytes(), '').fingerprint}"
+    before = await site.ask("GET", path)
+    releases.publish(service.settings.msg_db_url, tmp_path)
+
+    answer = await site.ask("GET", path)
+    packed = await site.ask("GET", path, {"Accept-Encoding": "gzip"}, as_sent=True)
+    unchanged = await site.ask("GET", path, {"If-None-Match": answer.headers["Etag"]})
+
+    assert before.code == 404
+    assert (answer.code, answer.body) == (200, script.read_bytes())
+    assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert gzip.decompress(packed.body) == answer.body
+    assert unchanged.code == 304
 
 
 async def test_a_file_is_what_lies_there(site):
