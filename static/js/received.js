@@ -99,7 +99,8 @@ function rowOf(section, tools, delivery, index, unsaved, problem) {
     const { page } = section.querySelector("[data-page]").dataset;
     const frame = tools.pdfFrame.content.cloneNode(true).firstElementChild;
     frame.title = shown;
-    frame.style.height = "min(75vh, 40rem)";
+    // Not in the style sheet, which everybody loads: few look at a PDF.
+    Object.assign(frame.style, { display: "block", height: "min(75vh, 40rem)", border: 0 });
     place.style.maxHeight = "none"; // the frame scrolls
     const drawn = drawPdf(frame, await content.arrayBuffer(), page);
     place.replaceChildren(frame);
