@@ -114,7 +114,7 @@ def test_a_page_of_any_size_takes_little_memory(visitor, size):
 
 
 def test_a_hostile_pdf_does_nothing(visitor, recorder):
-    """Scripts, links, launches, forms, files inside and outside of it: nothing is executed, and nothing is asked for."""
+    """Scripts, links, launches, forms, files in it and elsewhere: nothing is executed, and nothing is asked for."""
     visitor.open("/")
     before = visitor.page.title()
     content = hostile(visitor.url)
