@@ -50,7 +50,7 @@ _TRANSPORT_HEADERS = {
     *("strict-transport-security", "transfer-encoding", "vary", "via"),
 }
 # Further headers that a file may have.
-_FILE_HEADERS = {"accept-ranges", "etag", "expires", "last-modified"}
+_FILE_HEADERS = {"accept-ranges", "access-control-allow-origin", "etag", "expires", "last-modified"}
 
 
 class Fetch(NamedTuple):
@@ -152,7 +152,9 @@ def _destination(path: str, headers: Mapping[str, str]) -> dict[str, str]:
     if "Sec-Fetch-Mode" not in headers:
         return {}
     kind = path.partition("?")[0].rpartition(".")[2]
-    return {"Sec-Fetch-Dest": {"js": "script", "css": "style", "txt": "empty"}.get(kind, "image")}
+    return {
+        "Sec-Fetch-Dest": {"js": "script", "mjs": "script", "css": "style", "txt": "empty"}.get(kind, "image")
+    }
 
 
 def get(connection: Connection, path: str, headers: Mapping[str, str]) -> Raw:

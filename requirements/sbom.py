@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 CHECKSUMS = Path(__file__).with_name("vendor.sha256")
-VENDORED = re.compile(r"(?P<name>.+?)(?:-nano)?-(?P<version>\d[\d.]*\d)\.min\.js")
+VENDORED = re.compile(r"(?P<name>.+?)(?:-nano)?-(?P<version>\d[\d.]*\d)(?:\.min\.js|/\w.*js)")
 # Of what stands beside each script in static/vendor/.
-LICENSES = {"htmx": "0BSD", "lean-qr": "MIT"}
-PACKAGES = {"htmx": "htmx.org"}  # where npm calls it something else
+LICENSES = {"htmx": "0BSD", "lean-qr": "MIT", "pdfjs": "Apache-2.0 AND BSD-2-Clause AND BSD-3-Clause"}
+PACKAGES = {"htmx": "htmx.org", "pdfjs": "pdfjs-dist"}  # where npm calls it something else
 
 
 def component(line: str) -> dict[str, object]:
@@ -23,12 +23,12 @@ def component(line: str) -> dict[str, object]:
     purl = f"pkg:npm/{package}@{found['version']}"
     return {
         "type": "library",
-        "bom-ref": purl,
+        "bom-ref": file,
         "name": package,
         "version": found["version"],
         "purl": purl,
         "hashes": [{"alg": "SHA-256", "content": checksum}],
-        "licenses": [{"license": {"id": LICENSES[found["name"]]}}],
+        "licenses": [{"expression": LICENSES[found["name"]]}],
     }
 
 

@@ -26,7 +26,7 @@ from server import branding
 from server.languages import DEFAULT, LANGUAGES, Language
 from server.sealing import MAX_PASSPHRASE_BYTES
 from server.settings import Settings
-from server.static_files import File, files_in
+from server.static_files import FOR_THE_FRAME, File, files_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -228,12 +228,13 @@ def integrity(path: str) -> str:
 
 def _import_map() -> str:
     """The hash of every script, because `import()` has no attribute for it."""
-    hashes = {asset(path): integrity(path) for path in files_in(STATIC) if path.endswith(".js")}
+    scripts = [path for path in files_in(STATIC) if path.endswith(".js") and not FOR_THE_FRAME.match(path)]
+    hashes = {asset(path): integrity(path) for path in scripts}
     return json.dumps({"integrity": hashes}, separators=(",", ":"))
 
 
-# All scripts, for all pages: a page also needs the modules of the answers that it swaps in, and the policy that
-# allows this inline script stays the same header everywhere.
+# All scripts, for all pages, but for those of the frame for PDFs: a page also needs the modules of the answers that it
+# swaps in, and the policy that allows this inline script stays the same header everywhere.
 IMPORT_MAP = _import_map()
 IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()}'"
 

@@ -7,12 +7,18 @@ import dataclasses
 import functools
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
+
+# Of the frame that draws PDFs (templates/_pdf_frame.html), which has no origin. As in nginx/snippets/headers.conf.
+FOR_THE_FRAME = re.compile("(vendor/)?pdf")
+ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
     ".svg": "image/svg+xml",
     ".png": "image/png",
@@ -53,11 +59,12 @@ class File:
 @functools.cache
 def files_in(folder: Path) -> dict[str, File]:
     """Every file below a folder, by its path from there. Raises KeyError for a suffix without a media type."""
-    files = {
-        path.relative_to(folder).as_posix(): File(path.read_bytes(), MEDIA_TYPES[path.suffix])
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            headers = ANY_ORIGIN if FOR_THE_FRAME.match(name) else {}
+            files[name] = File(path.read_bytes(), MEDIA_TYPES[path.suffix], headers)
     for file in files.values():
         _ = file.compressed, file.fingerprint, file.integrity  # now, not while a client waits
     return files

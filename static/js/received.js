@@ -1,11 +1,13 @@
-// The files of a message that was opened here: saves each one to the disk as it arrives, and shows images and texts,
-// which can do nothing. When all are saved, the server deletes its chunks.
+// The files of a message that was opened here: saves each one to the disk as it arrives, and shows images, texts and
+// PDFs, which can do nothing. When all are saved, the server deletes its chunks.
 
 const LARGEST_PREVIEW = 20_000_000; // bytes
-// No SVG and no PDF: an image has no script and asks for nothing; a PDF's viewer cannot be sandboxed.
+// No SVG: it is a document, but an image has no script and asks for nothing.
 const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
+const PDF = "application/pdf";
 const TEXTS = /^(text\/|application\/(json|xml|x-pem-file|pgp-keys)$)/;
 const LARGEST_TEXT = 1_000_000; // bytes
+const LONGEST_START = 30_000; // milliseconds until the scripts of a frame answer
 
 /**
  * Opens a note with files: shows the files, and returns the message.
@@ -42,7 +44,8 @@ function rowOf(section, tools, delivery, index, unsaved, problem) {
   for (const button of row.querySelectorAll("[aria-label*='{name}']")) {
     button.setAttribute("aria-label", button.getAttribute("aria-label").replace("{name}", () => shown));
   }
-  const canLook = (IMAGES.includes(type) && size <= LARGEST_PREVIEW) || (TEXTS.test(type) && size <= LARGEST_TEXT);
+  const canLook = size <= (TEXTS.test(type) ? LARGEST_TEXT : LARGEST_PREVIEW)
+    && (TEXTS.test(type) || IMAGES.includes(type) || type === PDF);
   part("look").hidden = !canLook;
 
   async function fetched(write) {
@@ -85,9 +88,33 @@ function rowOf(section, tools, delivery, index, unsaved, problem) {
   part("look").addEventListener("click", async () => {
     const pieces = [];
     if (!await fetched((piece) => pieces.push(new Blob([piece])))) return;
-    part("preview").replaceChildren(await preview(new Blob(pieces, { type }), shown));
+    const content = new Blob(pieces, { type });
+    if (type === PDF) return showPdf(content);
+    part("preview").replaceChildren(await preview(content, shown));
     part("preview").hidden = false;
   });
+
+  async function showPdf(content) {
+    const place = part("preview");
+    const { page } = section.querySelector("[data-page]").dataset;
+    const frame = tools.pdfFrame.content.cloneNode(true).firstElementChild;
+    frame.title = shown;
+    // Not in the style sheet, which everybody loads: few look at a PDF.
+    Object.assign(frame.style, { display: "block", height: "min(75vh, 40rem)", border: 0 });
+    place.style.maxHeight = "none"; // the frame scrolls
+    const drawn = drawPdf(frame, await content.arrayBuffer(), page);
+    place.replaceChildren(frame);
+    place.hidden = false;
+    const pages = await drawn;
+    if (!frame.isConnected) return;
+    if (pages) {
+      document.getElementById("status").textContent = page.replace("{page}", 1).replace("{pages}", pages);
+    } else {
+      place.replaceChildren();
+      place.hidden = true;
+      problem.textContent = problem.dataset.notShown;
+    }
+  }
   return row;
 }
 
@@ -134,6 +161,23 @@ async function preview(blob, name) {
   image.src = URL.createObjectURL(blob);
   image.addEventListener("load", () => URL.revokeObjectURL(image.src));
   return image;
+}
+
+// Has a PDF drawn in a frame that can neither read this page nor send anything. Returns how many pages it has, or
+// nothing if it cannot be shown.
+function drawPdf(frame, content, label) {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    frame.addEventListener("load", () => {
+      const broken = setTimeout(resolve, LONGEST_START);
+      port1.onmessage = ({ data: { pages, failed } }) => {
+        clearTimeout(broken);
+        if (pages || failed) resolve(Number(pages));
+      };
+      // Only this frame gets it: no policy of this page lets it go to another address.
+      frame.contentWindow.postMessage({ content, name: frame.title, label }, "*", [content, port2]);
+    }, { once: true });
+  });
 }
 
 function acknowledge({ answerOf }, { key, reader }) {

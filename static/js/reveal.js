@@ -155,7 +155,7 @@ async function open({ openSealed, showText, ...tools }, keys, box, { form, key, 
   delete box.dataset.sealed;
   try {
     showText(box, await (/^A[w-z0-9_-]/.test(sealed) // version 3 of the format
-      ? toolsForFiles(form).then((more) => more.receive(files, { ...tools, ...more }, keys, sealed, key, reader))
+      ? toolsForFiles(form).then((more) => more.receive(files, { ...tools, ...more, pdfFrame: form.querySelector("[data-pdf]") }, keys, sealed, key, reader))
       : openSealed(keys, sealed)));
     return keys.mark;
   } catch {

@@ -256,6 +256,11 @@ class Tab:
         self.press("Control", "a")
         self.type(BACKSPACE)
 
+    def frame(self):
+        """The document in the page's first frame."""
+        (tree,) = self._firefox.call("browsingContext.getTree", root=self._context)["contexts"]
+        return Tab(self._firefox, tree["children"][0]["context"])
+
     def close(self):
         self._call("browsingContext.close")
 

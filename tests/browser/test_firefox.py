@@ -8,6 +8,7 @@ import pytest
 from tests.browser.conftest import hashed, leave
 from tests.browser.firefox import Firefox
 from tests.browser.gestures import HOLD, HOLD_TAKES, ONLY_SHORT_PRESSES
+from tests.browser.pdfs import pdf, text
 
 MESSAGE = "the heron stands at dawn, שלום 🙂"
 # What Firefox says of a module that was still on its way when the page was left: the hash is that of no bytes.
@@ -154,22 +155,60 @@ def test_a_message_that_the_server_sealed(front, tab):
         assert reveal(tab) == "from curl"
 
 
-def test_a_file_from_disk_to_disk(front, firefox, tab, tmp_path):
-    """A file that is chosen on the form arrives on the reader's disk as it was."""
-    content = secrets.token_bytes(1_300_000)
-    (tmp_path / "heron.bin").write_bytes(content)
+def send(tab, front, path, content):
+    """Write a message with a file from the disk, and open it."""
+    path.write_bytes(content)
     tab.open(f"{front.url}/")
     tab.find("[data-send]:enabled")
     tab.fill("#message", MESSAGE)
-    tab.choose("#files", tmp_path / "heron.bin")
-    tab.find("[data-files] li", "heron.bin")
+    tab.choose("#files", path)
+    tab.find("[data-files] li", path.name)
     tab.click("[data-send]:enabled")
     tab.find("h1[data-focus]", "sealed")
     tab.open(tab.value("#link"))
     assert reveal(tab) == MESSAGE
+
+
+def test_a_file_from_disk_to_disk(front, firefox, tab, tmp_path):
+    """A file that is chosen on the form arrives on the reader's disk as it was."""
+    content = secrets.token_bytes(1_300_000)
+    send(tab, front, tmp_path / "heron.bin", content)
     tab.click("[data-save]")
     tab.find("[data-saved]")
     assert firefox.downloaded("heron.bin") == content
+
+
+def test_a_pdf_is_drawn(front, tab, tmp_path):
+    """In a frame without an origin: its picture is not empty, and its text can be selected."""
+    send(
+        tab,
+        front,
+        tmp_path / "heron.pdf",
+        pdf([f"{text('heron')} 1 0 0 rg 100 300 300 300 re f", text("feather")]),
+    )
+    tab.click("[data-look]")
+    tab.find("[data-preview] iframe")
+    frame = tab.frame()
+    frame.find("figcaption", "Page 1 of 2")
+    frame.find(".text span", "heron")
+    assert frame.evaluate("() => origin") == "null"
+    assert frame.evaluate("""() => {
+            const canvas = document.querySelector("canvas");
+            const { data } = canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1);
+            return data.join();
+        }""") == "255,0,0,255"
+    tab.foreseen.append("Content-Security-Policy")
+    asked = len(front.asked)
+    for attempt in ("fetch('/leak')", "import('/leak.js')", "parent.location.href", "localStorage.length"):
+        assert (
+            frame.evaluate(
+                f"async () => {{ try {{ await {attempt}; }} catch (error) {{ return 'refused'; }} }}"
+            )
+            == "refused"
+        )
+    frame.evaluate(f"() => {{ setTimeout(() => {{ location.href = '{front.url}/leak'; }}); }}")
+    tab.evaluate("() => fetch('/robots.txt')")
+    assert [path for _, path in front.asked[asked:]] == ["/robots.txt"]
 
 
 def test_a_dropped_file(front, tab):

@@ -59,7 +59,8 @@ def tab(request):
 
 
 NOT_MODULES = {"vendor/htmx-4.0.1.min.js", "js/page.js"}
-MODULES = sorted({file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js")} - NOT_MODULES)
+FILES = {file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js")}
+MODULES = sorted(file for file in FILES - NOT_MODULES if not file.startswith("vendor/pdfjs"))
 
 
 def imported(tab, urls):

@@ -63,6 +63,14 @@ VENDORED = {
     "htmx-4.0.1.min.js": "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",
     "htmx-LICENSE.txt": "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
     "lean-qr-nano-2.7.4.min.js": "9f064e870e3ab537ca1f87fadbaa45dd7fa56d8c32440bbddb8b893201b951d7",
+    "pdfjs-6.5.438/LICENSE.txt": "0d542e0c8804e39aa7f37eb00da5a762149dc682d7829451287e11b938e94594",
+    "pdfjs-6.5.438/LICENSE_JBIG2.txt": "9e66b7f1b934a28b37f3bc4dac97915de1674271e79a0a88182a18ed9731b4d1",
+    "pdfjs-6.5.438/LICENSE_OPENJPEG.txt": "a6af136f3e15038a666b61f376612a07d9a4e48cb7c01adbf3e33b3f14ab49b6",
+    "pdfjs-6.5.438/LICENSE_PDFJS_OPENJPEG.txt": "717fc62da03292dbb4dd0c8280bd4ce7bb8550dcf31d772bc93455fb50313425",
+    "pdfjs-6.5.438/jbig2_nowasm_fallback.js": "70150223396487e1ccfef7eac61fc780074ad7fcc9e843b702a8a3bc23107494",
+    "pdfjs-6.5.438/openjpeg_nowasm_fallback.js": "2855f1590e7fd7abbbf204cd13a5c09d30c92fe2c9313fb72b64aa763fe8b4f3",
+    "pdfjs-6.5.438/pdf.min.mjs": "522ad2c83bc8a0010e7f0cc60d0892b77c8d2bf2c9702dc12288311d94270f42",
+    "pdfjs-6.5.438/pdf.worker.min.mjs": "b4c8353ded0d88d2e2009574a29eb4e0c3ff7e942ecdf51ef5f71566a9667f31",
     "lean-qr-LICENSE.txt": "dc672b829e054d6c102da8776d327f26f27edc1f88740c1878a7ca5b9f74da73",
     "eff-short-wordlist-1.txt": "36ecca49e4fa20ca84b176c32f2e9c82f98f446585190e75f9879a95c08247bf",
     "eff-short-wordlist-1-LICENSE.txt": "40d205c232f0dd8e2ac2fc124fe86f70748427bac3b6d50c44b6fa79c9b9518c",
@@ -108,6 +116,18 @@ def test_every_script_and_style_of_a_page_has_its_hash(rendered, name):
     assert hashes == {url: sha256_of(url) for url in hashes}
 
 
+def test_every_script_and_style_of_the_frame_for_pdfs_has_its_hash(rendered):
+    """It is in the page that a reader comes to, in a frame that may run scripts and nothing else."""
+    (attributes,) = re.findall(r"<iframe ([^>]*)>", rendered.page("confirm.html", **CONFIRM))
+    assert 'sandbox="allow-scripts"' in attributes
+    frame = unescape(re.search(r'srcdoc="([^"]*)"', attributes)[1])
+    tags = re.findall(r"<(?:script|link)\b[^>]*>", frame)
+    for tag in tags:
+        url, hashes = re.search(r'(?:src|href)="([^"]+)" integrity="([^"]+)" crossorigin\b', tag).groups()
+        assert hashes == sha256_of(url)
+    assert len(tags) == 6
+
+
 def test_the_style_of_a_brand_has_its_hash_too():
     """The colours of the settings are a style like any other."""
     branded = Pages(Settings.from_env({"BRAND_COLORS": "#9e2f2c,#ffffff,#2c2521"}))
@@ -121,7 +141,7 @@ def test_the_style_of_a_brand_has_its_hash_too():
 
 def sha256_of(url):
     """Of the file that this URL names, as a browser computes it."""
-    name, fingerprint_in_url = url.removeprefix("/static/").split("?v=")
+    name, _, fingerprint_in_url = url.removeprefix("/static/").partition("?v=")
     content = (STATIC / name).read_bytes()
     assert hashlib.sha256(content).hexdigest().startswith(fingerprint_in_url)
     return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
@@ -185,7 +205,10 @@ def test_vendored_files_are_as_published(name, digest):
 
 def test_nothing_else_is_vendored():
     """No file in static/vendor goes unpinned."""
-    assert {path.name for path in (STATIC / "vendor").iterdir()} == set(VENDORED)
+    vendor = STATIC / "vendor"
+    assert {path.relative_to(vendor).as_posix() for path in vendor.rglob("*.*")} - {"pdfjs-6.5.438"} == set(
+        VENDORED
+    )
 
 
 def test_an_undefined_name_is_an_error(rendered):

@@ -133,6 +133,19 @@ def test_a_static_file_is_kept_for_ever_only_under_its_own_fingerprint(site):
     assert site.ask("GET", path.partition("?")[0])[1]["Cache-Control"] == "public, max-age=3600"
 
 
+def test_the_frame_for_pdfs_may_load_its_files(site):
+    """It has no origin, so a browser asks whether any origin may have them. No other file is for every origin."""
+    allowed = {
+        path: site.ask("GET", asset(path))[1].get_all("Access-Control-Allow-Origin")
+        for path in ("pdf/frame.mjs", "pdf/frame.css", "vendor/pdfjs-6.5.438/pdf.min.mjs", "js/page.js")
+    }
+    assert allowed.pop("js/page.js") is None
+    assert set(map(tuple, allowed.values())) == {("*",)}
+    _, headers, body = site.ask("GET", asset("pdf/frame.mjs"), headers={"Accept-Encoding": "gzip"})
+    assert headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert gzip.decompress(body) == (REPOSITORY / "static/pdf/frame.mjs").read_bytes()
+
+
 def test_the_error_page_names_the_hash_of_its_style(site):
     """nginx's own page asks the browser to refuse a changed style, as every page of the server does."""
     _, _, page = site.ask("GET", "/errors/problem.html", headers={"Accept": "text/html"})

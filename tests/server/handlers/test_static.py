@@ -58,6 +58,18 @@ async def test_a_file_is_what_lies_there(site):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@table({"pdf.js": "vendor/pdfjs-6.5.438/pdf.min.mjs", "script": "pdf/frame.mjs", "style": "pdf/frame.css"})
+async def test_the_frame_for_pdfs_may_load_its_files(site, row):
+    """It has no origin, so a browser asks whether any origin may have them. No other file is for every origin."""
+    answer = await site.ask("GET", pages.asset(row))
+    other = await site.ask("GET", pages.asset(NAME))
+
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Origin" not in other.headers
+    if row.endswith(".mjs"):
+        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+
+
 async def test_robots_are_told_to_stay_away(site):
     """/robots.txt."""
     assert (await site.ask("GET", "/robots.txt")).body == b"User-agent: *\nDisallow: /\n"
