@@ -21,6 +21,11 @@ from psycopg2.extensions import parse_dsn
 # A statement is recognised by words of its own; the first that fits wins.
 STATEMENTS = {
     "prepare": b"PREPARE",
+    "begin": b"EXECUTE begin_upload",
+    "chunks": b"EXECUTE put_chunks",
+    "put with files": b"EXECUTE put_note_with_files",
+    "fetch": b"EXECUTE fetch_chunks",
+    "received files": b"EXECUTE received_chunks",
     "put": b"EXECUTE put",
     "reveal": b"EXECUTE reveal",
     "past": b"EXECUTE past",

@@ -7,8 +7,8 @@ import json
 import psycopg2
 import pytest
 
+from tests.faults.asking import fetch
 from tests.faults.conftest import PATIENT
-from tests.faults.load import fetch
 
 pytestmark = [
     pytest.mark.gen_test(timeout=60),
