@@ -150,6 +150,8 @@ async def faults(base: Base, rounds: int) -> tuple[str, bool]:
         f" | {counts['put incomplete']} |",
         f"| acknowledgements of files | {counts['received files done']} |",
         f"| uploads that their writer cancelled | {counts['cancel done']} |",
+        "| files lost to a reader because the database's clock was an hour back when it revealed them"
+        f" | {counts['files lost to a jump of the clock']} |",
         f"| loads after which something of files was left behind | {counts['left behind']} |",
         f"| slowest answer | {slowest:.1f} s |",
         "",

@@ -155,6 +155,10 @@ def check(history: History, bound: float, unknown_after: float) -> Verdict:
         if note.files:
             counts["note with files"] += 1
             counts["note whose files were fetched"] += any(_is_whole(call) for call in calls_of[number])
+            shown = [
+                call for call in calls_of[number] if call.kind == "reveal" and call.outcome is Outcome.SHOWN
+            ]
+            counts["files lost to a jump of the clock"] += _is_lost(calls_of[number], shown)
     slowest = max((call.seconds for call in history.calls), default=0.0)
     return Verdict(violations, counts, slowest)
 
@@ -194,6 +198,8 @@ def _fate_of(
         wrong.append(f"note {note.number} came back with another content")
     wrong += _wrong_deliveries(note, calls, shown)
     wrong += _wrong_fetches(note, calls, shown, fetched)
+    if _is_lost(calls, shown) and not clock_changes:
+        wrong.append(f"the files of note {note.number} were lost to a reader that stayed")
     wrong += _wrong_endings(note, calls, shown, unknown_after)
     tried = [call for call in calls if call.outcome is Outcome.TRIED]
     if tried and len(tried) > TRIES + (tried[-1].end - tried[0].start) // 60 + clock_changes:
@@ -253,22 +259,34 @@ def _wrong_fetches(note: Note, calls: list[Call], shown: list[Call], fetched: li
         begun = min((call.start for call in own if call.kind == "reveal"), default=math.inf)
         since = min((call.end for call in shown if call.reader == reader), default=math.inf)
         received = [call for call in own if call.kind == "received files"]
-        acknowledged = min((call.start for call in received), default=math.inf)
         over = min((call.end for call in received if call.outcome is Outcome.DONE), default=math.inf)
         if any(call.end < begun for call in fetched if call.reader == reader):
             wrong.append(f"the files of note {note.number} were fetched by a client that had not revealed it")
         if any(call.start > over for call in fetched if call.reader == reader):
             wrong.append(f"the files of note {note.number} were fetched after their reader had received them")
-        if any(
-            call.outcome is Outcome.GONE
-            and call.start > since
-            and call.end < min(acknowledged, begun + STAYS_FOR_FILES)
-            for call in fetches
-        ):
-            wrong.append(f"the files of note {note.number} were lost to a reader that stayed")
         if since < math.inf and not received and fetches[-1].is_unanswered and not fetches[-1].has_left:
             wrong.append(f"the reader of note {note.number} stayed, and never got its files")
     return wrong
+
+
+def _is_lost(calls: list[Call], shown: list[Call]) -> bool:
+    """Whether the reader that was shown the note was refused its files within the hour, before it acknowledged them.
+
+    The database's clock tells when that was: if it was set back by an hour for the reveal, the hour is over.
+    """
+    for first in shown:
+        own = [call for call in calls if call.reader == first.reader]
+        acknowledged = min((call.start for call in own if call.kind == "received files"), default=math.inf)
+        until = min(acknowledged, own[0].start + STAYS_FOR_FILES)
+        for call in own:
+            if (
+                call.kind == "fetch"
+                and call.outcome is Outcome.GONE
+                and first.end < call.start
+                and call.end < until
+            ):
+                return True
+    return False
 
 
 def _wrong_endings(note: Note, calls: list[Call], shown: list[Call], unknown_after: float) -> list[str]:

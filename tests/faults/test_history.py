@@ -170,12 +170,15 @@ def test_what_the_promise_forbids_of_files_is_found(words):
     assert any(words in violation for violation in violations)
 
 
-def test_the_hour_of_an_upload_goes_by_the_clock_of_the_database():
-    """If that jumps, its writer begins again."""
-    history = with_files([other("chunks", 0, 1, GONE), reveal(2, 3, SHOWN)])
-    history.clock_changes = 1
+def test_the_hours_of_uploads_and_files_go_by_the_clock_of_the_database():
+    """If that jumps, they may be over; what readers lose by it is counted."""
+    history = with_files([other("chunks", 0, 1, GONE), reveal(2, 3, SHOWN), fetch(4, 5, GONE)])
+    history.clock_changes = 2
 
-    assert check(history, bound=30, unknown_after=9).violations == []
+    verdict = check(history, bound=30, unknown_after=9)
+
+    assert verdict.violations == []
+    assert verdict.counts["files lost to a jump of the clock"] == 1
 
 
 def test_an_expired_note_may_be_gone():
