@@ -1,14 +1,18 @@
 # Three images from one file: --target server, kgs or nginx.
 #
-# Bases are pinned by full version; a digest may be added with --build-arg PYTHON_IMAGE=python:…@sha256:…
-# (its registry has it). The server's PostgreSQL for laptops (requirements/local.txt) is in none of them.
-
-ARG PYTHON_IMAGE=python:3.13.15-slim-trixie
-ARG NGINX_IMAGE=nginx:1.30.5
+# Bases are pinned by full version and by the digest of the list for all platforms. They are in lines of their own,
+# and not in an ARG, so that Dependabot raises both. The server's PostgreSQL for laptops (requirements/local.txt) is
+# in none of the images.
+#
+# No registry was at hand on 2026-11-25. These digests are the newest that several public repositories named for these
+# images by then: Python's as of 9 October, nginx's as of 3 October (so without Debian's fix of CVE-2026-103111 in
+# PCRE2, which takes a crafted regular expression; those of nginx/ are fixed).
+FROM python:3.13.16-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS python-base
+FROM nginx:1.30.5@sha256:b972f831f200b19ef0767938224f9711e74cd783718738cd7405d5cabf75c442 AS nginx-base
 
 
 # Wheels, from the hash-checked locks. What comes as source only is built here, with a pinned setuptools.
-FROM ${PYTHON_IMAGE} AS wheels
+FROM python-base AS wheels
 WORKDIR /wheels
 COPY requirements/build.txt requirements/
 RUN python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt
@@ -20,7 +24,7 @@ RUN python -m pip wheel --no-cache-dir --no-deps --require-hashes --no-build-iso
 
 
 # Certificate authorities of a managed database, for sslmode=verify-full.
-FROM ${PYTHON_IMAGE} AS authorities
+FROM python-base AS authorities
 ARG DATABASE_AUTHORITIES=none
 ARG RDS_BUNDLE_SHA256=
 ARG RDS_BUNDLE=https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
@@ -42,8 +46,8 @@ RUN case "${DATABASE_AUTHORITIES}:${RDS_BUNDLE_SHA256}" in \
     esac
 
 
-# What server and kgs have in common: a user, the code, and nothing that they could write to.
-FROM ${PYTHON_IMAGE} AS application
+# The common part of server and kgs: a user, the code, and nothing that they could write to.
+FROM python-base AS application
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/app \
@@ -84,7 +88,7 @@ COPY static/ static/
 COPY templates/ templates/
 COPY server/ server/
 RUN python -m compileall -q server
-# One process per core, on ports from 8080; PROCESSES and the other settings of the README may say otherwise.
+# One process per core, on ports from 8080, unless PROCESSES and the other settings of the README say otherwise.
 ENV HOST=0.0.0.0 \
     PORT=8080 \
     PROCESSES=0
@@ -95,13 +99,13 @@ CMD ["python", "-m", "server"]
 
 
 # Static files and error pages, compressed, with the list of their fingerprints.
-FROM ${NGINX_IMAGE} AS published
+FROM nginx-base AS published
 COPY static/ /source/static/
 COPY nginx/ /source/nginx/
 RUN /source/nginx/publish /source /published/www /published/fingerprints.map
 
 
-FROM ${NGINX_IMAGE} AS nginx
+FROM nginx-base AS nginx
 COPY nginx/nginx.conf /etc/nginx/nginx.conf
 COPY nginx/snippets/ /etc/nginx/snippets/
 COPY nginx/templates/ /etc/nginx/templates/
@@ -109,8 +113,8 @@ COPY --chmod=0755 nginx/site.envsh /docker-entrypoint.d/19-site.envsh
 COPY --chmod=0755 nginx/self-signed.sh /docker-entrypoint.d/21-self-signed.sh
 COPY --from=published /published/fingerprints.map /etc/nginx/
 COPY --from=published /published/www/ /usr/share/note-whisperer/
-# What is rendered at the start goes to /tmp: the only place that has to be writable, but for the volume of a
-# certificate that is made at the first start.
+# The start renders into /tmp: the only place that must be writable, except the volume of a certificate that the first
+# start makes.
 RUN rm -rf /etc/nginx/conf.d \
     && ln -s /tmp/conf.d /etc/nginx/conf.d \
     && install --directory --owner=101 --group=101 --mode=0700 /etc/nginx/tls
@@ -132,7 +136,7 @@ LABEL org.opencontainers.image.title="note-whisperer, nginx" \
       org.opencontainers.image.revision="${REVISION}"
 USER 101:101
 EXPOSE 8000 8443
-# Finishes what is under way; the base image says so, too.
+# Completes the requests in progress. The base image has the same line.
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8090/healthz"]

@@ -23,7 +23,7 @@ $(VENV)/%.installed: requirements/%.txt requirements/build.txt
 run: $(VENV)/local.installed  ## serve on http://localhost:8080 (PORT, DATA_DIR and the README's settings apply)
 	@exec $(BIN)/python -m server
 
-# The Terraform tests need a virtual environment of their own; install it only if terraform is here.
+# The Terraform tests need a separate virtual environment; install it only if terraform is here.
 DEPLOY_ENVIRONMENT := $(if $(shell command -v terraform),.venv-deploy/installed)
 
 test: $(VENV)/dev.installed .venv-audit/installed $(DEPLOY_ENVIRONMENT) .venv-helm/installed  ## run all tests that can run on this machine
@@ -121,8 +121,8 @@ BENCH_KGS ?=
 bench-kgs: $(VENV)/dev.installed  ## measure the KGS into docs/benchmarks.md (BENCH_KGS="--count N" for fewer keys)
 	$(BIN)/python -m tests.bench.kgs $(BENCH_KGS)
 
-# The AWS emulator with the AWS CLI and checkov, and Helm as a library, each have a virtual environment of their own:
-# see requirements/deploy.in and helm.in.
+# The AWS emulator (with the AWS CLI and checkov) and Helm as a library have separate virtual environments: see
+# requirements/deploy.in and helm.in.
 .venv-deploy/installed .venv-helm/installed: .venv-%/installed: requirements/%.txt requirements/build.txt
 	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	@echo "Installing requirements/$*.txt into .venv-$*, which takes up to two minutes the first time"
@@ -187,7 +187,7 @@ soak: $(VENV)/dev.installed  ## send 1,200,000 mixed requests to one process, an
 model: $(VENV)/dev.installed  ## check the protocol of reveals and files in every order of events (needs spin and gcc)
 	$(BIN)/python -m pytest -q -rs -s tests/model
 
-# Checks of our dependencies, and of our code for known mistakes.
+# Checks of dependencies, and of the code for known mistakes.
 .PHONY: bandit audit sbom
 lint: bandit
 bandit: $(VENV)/dev.installed  # its standard error has only warnings about lines with `nosec`

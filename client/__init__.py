@@ -1,1 +1,1 @@
-"""The command `note-whisperer`: messages are sealed and opened on this side, with the server's own format."""
+"""The command `note-whisperer`: seals and opens messages on this computer, in the server's format."""

@@ -16,7 +16,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json = "--json" in own
-    terminal.set_manner(os.environ, as_json)
+    terminal.set_style(os.environ, as_json)
     if not arguments:
         terminal.say(parser().format_help())
         return int(Exit.USAGE)
@@ -30,7 +30,7 @@ def main() -> int:
     except KeyboardInterrupt:
         _report(interrupted(), as_json)
         return int(Exit.INTERRUPTED)
-    except BrokenPipeError:  # of the help, whose end nobody reads
+    except BrokenPipeError:  # nobody reads the end of the help
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.FAILED)
 

@@ -1,4 +1,4 @@
-"""What may be typed behind `note-whisperer`: the commands, their options, and how mistakes are answered."""
+"""The arguments of `note-whisperer`: commands, options, and the answers to mistakes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
 }
 
-# Where people may type a secret that others on the same computer can then see.
+# Options with which people might type a secret that others on the same computer can see.
 _SECRET_OPTIONS = {
     "--passphrase": "use --passphrase alone to be asked, --passphrase-file or --passphrase-fd",
     "--message": "type the message, pipe it, or use --file",
@@ -55,7 +55,7 @@ _SECRET_OPTIONS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Its errors repeat no value, which may be a secret."""
+    """A parser whose errors repeat no value, because it may be a secret."""
 
     def error(self, message: str) -> NoReturn:
         about = re.fullmatch(

@@ -19,7 +19,7 @@ LARGEST_FILE = 16 << 20  # bytes, decompressed
 BUSY_TRIES = 5  # until a limit lets a request pass
 LONGEST_PAUSE = 60  # seconds
 
-# What each kind of client sends, in this order. A file is asked for with the second part.
+# The headers of each kind of client, in this order: first for a page, then for a file.
 _COMPRESSED = {"Accept-Encoding": "gzip, deflate, br, zstd"}
 _CHROME = {
     "sec-ch-ua": '"Chromium";v="142", "Google Chrome";v="142", "Not_A Brand";v="99"',
@@ -44,17 +44,17 @@ CLIENTS: Mapping[str, tuple[dict[str, str], dict[str, str]]] = {
     "a plain client": ({"Accept": "text/html"}, {"Accept": "*/*"}),
 }
 
-# Headers that say how an answer travels, and nothing to the page in it.
-_TRANSPORT = {
+# Headers about the transport of an answer, which do not affect its page.
+_TRANSPORT_HEADERS = {
     *("age", "alt-svc", "connection", "content-encoding", "content-length", "date", "keep-alive", "server"),
     *("strict-transport-security", "transfer-encoding", "vary", "via"),
 }
-# And those that a file may have besides a page's.
-_OF_FILES = {"accept-ranges", "etag", "expires", "last-modified"}
+# Further headers that a file may have.
+_FILE_HEADERS = {"accept-ranges", "etag", "expires", "last-modified"}
 
 
 class Fetch(NamedTuple):
-    """What is fetched, as which client, and what has to come."""
+    """What to fetch, as which client, and the expected answer."""
 
     name: str
     path: str
@@ -65,9 +65,9 @@ class Fetch(NamedTuple):
 
 
 def fetches_of_a_round(manifest: Manifest, keys: Mapping[str, str], first: int) -> Iterator[Fetch]:
-    """Each page in each language, in turn as each kind of client, and each file as each of them.
+    """Each page once in each language, as the next kind of client each time, and each file once as each.
 
-    Three rounds that begin with a client each have every page in every language as every client.
+    Three rounds that begin with different clients have every page in every language as every client.
     """
     clients = list(CLIENTS)
     for page in manifest.pages:
@@ -123,10 +123,10 @@ class Comparison:
             self.differences[fetch.name, "its bytes cannot be decompressed as gzip"] += 1
         elif hashlib.sha256(content).hexdigest() != fetch.sha256:
             self.differences[fetch.name, "its bytes differ"] += 1
-        for what in self._of_headers(answer, fetch.language):
+        for what in self._header_differences(answer, fetch.language):
             self.differences[fetch.name, what] += 1
 
-    def _of_headers(self, answer: Raw, language: str | None) -> Iterator[str]:
+    def _header_differences(self, answer: Raw, language: str | None) -> Iterator[str]:
         sent: dict[str, list[str]] = {}
         for field, value in answer.headers.items():
             sent.setdefault(field.lower(), []).append(value)
@@ -138,7 +138,8 @@ class Comparison:
         elif charset := re.search(r"charset=([^;]*)", sent.get("content-type", [""])[0], re.IGNORECASE):
             if charset[1].strip(' "').lower() != "utf-8":
                 yield "its character set is not UTF-8"
-        for field in sent.keys() - expected.keys() - _TRANSPORT - (_OF_FILES if language is None else set()):
+        allowed = _TRANSPORT_HEADERS | (_FILE_HEADERS if language is None else set())
+        for field in sent.keys() - expected.keys() - allowed:
             yield f"it has the header {field}, which no release sends"
 
 
@@ -155,7 +156,7 @@ def _destination(path: str, headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def get(connection: Connection, path: str, headers: Mapping[str, str]) -> Raw:
-    """The answer; if the service is busy or limits requests, after a while. Raises Failure."""
+    """Fetch a path. If the service is busy or limits requests, wait and try again. Raises Failure."""
     for _ in range(BUSY_TRIES):
         answer = connection.get(path, headers)
         if answer.status not in (429, 502, 503, 504):
@@ -175,7 +176,7 @@ def get(connection: Connection, path: str, headers: Mapping[str, str]) -> Raw:
 
 
 def _decoded(answer: Raw) -> bytes | None:
-    """The content; None if it is not what its encoding says, or too long. A release compresses with gzip only."""
+    """The content; None if it does not match its encoding or is too long. A release compresses with gzip only."""
     encoding = answer.headers.get("Content-Encoding", "identity").lower()
     if encoding == "identity":
         return answer.body

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Exit(enum.IntEnum):
-    """The exit codes. The manual has the same table, made from the comments here by `client/manual.py`."""
+    """The exit codes. The manual has the same table, which `client/manual.py` makes from these meanings."""
 
     meaning: str
 
@@ -31,7 +31,7 @@ class Exit(enum.IntEnum):
     DESTROYED = 8, "wait: the message was destroyed unread."
     EXPIRED = 9, "wait: the message expired unread."
     UNREAD = 10, "wait: the message was still unread when the time was over."
-    DIFFERS = 11, "verify: the service answers something else than the manifest says."
+    DIFFERS = 11, "verify: the service does not answer as the manifest says."
     CANNOT_RUN = 126, "run: the command could not be started. Its messages were opened, and are gone."
     NOT_FOUND = 127, "run: the command was not found. Nothing was opened."
     INTERRUPTED = 130, "Interrupted with Ctrl+C."

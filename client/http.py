@@ -28,6 +28,7 @@ CONNECT_SECONDS = 10.0
 STALLED_SECONDS = 15.0  # an answer that stops arriving is as lost as one that breaks off
 ANSWER_SECONDS = 120.0  # for the whole of it
 LARGEST_ANSWER = 64 << 20  # bytes
+PART_BYTES = 256 << 10  # of an answer, at a time
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0)  # seconds after each lost answer
 GETS = 3  # until a whole answer arrives
 LONGEST_DETAIL = 1000  # characters of an answer that are shown
@@ -188,10 +189,11 @@ class Connection:
                 decode_content=False,
             )
             try:
-                body = bytearray()
-                for part in response.stream(65536, decode_content=False):
-                    body += part
-                    if len(body) > LARGEST_ANSWER:
+                parts, length = [], 0
+                for part in response.stream(PART_BYTES, decode_content=False):
+                    parts.append(part)
+                    length += len(part)
+                    if length > LARGEST_ANSWER:
                         raise Failure(Exit.UNREACHABLE, f"The answer of {self.origin} is too long.")
                     if time.monotonic() > deadline:
                         raise Lost("The answer did not arrive in time.")
@@ -205,7 +207,7 @@ class Connection:
                     " If an authority of your own has signed it, name its file in SSL_CERT_FILE.",
                 ) from None
             raise Lost(_in_words(error)) from None
-        return Raw(response.status, response.headers, bytes(body))
+        return Raw(response.status, response.headers, b"".join(parts))
 
     def _checked(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         if 300 <= status < 400 and headers.get("Location"):

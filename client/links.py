@@ -16,13 +16,13 @@ LONGEST = 4096  # characters
 RECEIPT_LENGTH = 86  # the link proof and the SHA-256 of the mark, 43 characters each
 KEY = re.compile(r"[A-Za-z0-9_-]{5}")
 
-# A # that a mail program has encoded is a # all the same.
+# Mail programs encode the #; an encoded # counts as well.
 _RECEIPT = re.compile(r"(https?://[^/?#\s]*)/([A-Za-z0-9_-]{5})/receipt/?(?:(?:#|%23)([A-Za-z0-9_-]*).*)?")
 _LINK = re.compile(r"(https?://[^/?#\s]*)/([A-Za-z0-9_-]{5})(?:(?:#|%23|/)([0-9A-Za-z]*).*)?")
 
 
 class Link(NamedTuple):
-    """The reader's: opens the message."""
+    """For the reader: opens the message."""
 
     origin: str
     key: str
@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """The sender's: shows what became of the message, destroys it, and cannot open it."""
+    """For the sender: shows what became of the message, destroys it, and cannot open it."""
 
     origin: str
     key: str
@@ -56,7 +56,7 @@ class Receipt(NamedTuple):
 
 
 def text_of(argument: str) -> str:
-    """The link itself, or what a file (@FILE) or standard input (-) holds in its place. Raises UsageError."""
+    """The link itself, or the link in a file (@FILE) or on standard input (-). Raises UsageError."""
     try:
         if argument == "-":
             return _typed()
@@ -112,7 +112,7 @@ def receipt(argument: str) -> Receipt:
 
 
 def link_or_receipt(argument: str) -> Link | Receipt:
-    """Either of them in an argument. Raises UsageError."""
+    """The link or the receipt in an argument. Raises UsageError."""
     text = text_of(argument)
     return receipt(text) if _RECEIPT.fullmatch(text) else link(text)
 

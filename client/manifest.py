@@ -62,4 +62,4 @@ class Manifest(NamedTuple):
         except OSError as error:
             raise UsageError(f"The manifest could not be read: {error.strerror}.") from None
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(f"{path or INSTALLED} is no manifest of note-whisperer.") from None
+            raise UsageError(f"{path or INSTALLED} is not a manifest of note-whisperer.") from None

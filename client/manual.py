@@ -1,6 +1,6 @@
-"""The man page and the completions of bash, zsh and fish, made from the commands' own parsers.
+"""Makes the man page and the completions of bash, zsh and fish from the parsers of the commands.
 
-`make manual` writes them into client/share/, from where `pip install` takes them; a test compares them.
+`make manual` writes them into client/share/, where `pip install` finds them. A test compares them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Option(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A command as its parser knows it."""
+    """A command, as its parser describes it."""
 
     name: str
     help: str
@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
     @property
     def takes_files(self) -> bool:
-        """Whether words that are no options are files."""
+        """Whether words that are not options are files."""
         return any(option.takes_file and not option.flags for option in self.options)
 
 
@@ -83,7 +83,7 @@ def _arguments(options: list[Option]) -> str:
 
 
 def man_page() -> str:
-    """In the language of man(7)."""
+    """The man page, in the language of man(7)."""
     return "\n".join(_man_lines()) + "\n"
 
 
@@ -171,7 +171,7 @@ _note_whisperer() {{
         return
     fi
     for ((at = 2; at < COMP_CWORD; at++)); do
-        if [[ ${{COMP_WORDS[at]}} == -- ]]; then # what follows is a command of its own
+        if [[ ${{COMP_WORDS[at]}} == -- ]]; then # what follows is another command
             if ((at + 1 == COMP_CWORD)); then
                 mapfile -t COMPREPLY < <(compgen -c -- "$word")
             else
@@ -205,11 +205,11 @@ def zsh() -> str:
 #compdef {PROGRAM}
 # Completion of {PROGRAM} for zsh, made by client/manual.py.
 _note_whisperer() {{
-    local -a ours=(
+    local -a commands=(
 {commands}
     )
     if (( CURRENT == 2 )); then
-        _describe command ours
+        _describe command commands
         return
     fi
     shift words
@@ -224,7 +224,7 @@ _note_whisperer "$@"
 
 def _zsh_case(part: Part) -> str:
     lines = [f"        {part.name})"]
-    if part.name == "run":  # what follows -- is a command of its own
+    if part.name == "run":  # what follows -- is another command
         lines.append("            local at=${words[(ie)--]}")
         lines.append("            if (( at < CURRENT )); then")
         lines.append("                shift $at words")
@@ -272,7 +272,7 @@ def fish() -> str:
                 )
         if part.takes_files:
             lines.append(f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {part.name}' -F")
-    # What follows -- is a command of its own.
+    # What follows -- is another command.
     lines.append(
         f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from run; and contains -- -- (commandline -opc)' -x"
         ' -a \'(complete -C (commandline -cp | string replace -r "^.*? -- " ""))\''

@@ -1,4 +1,4 @@
-"""Opening a note: look at it, reveal it with its passphrase, open it here, and acknowledge it.
+"""Opening a note: ask for its status, reveal it with its passphrase, open it here, and acknowledge it.
 
 `read` shows what was opened, and `run` gives it to a command.
 """
@@ -18,6 +18,12 @@ from server.sealed_files import File
 
 READER_LENGTH = 32
 
+ENDED = {
+    "read": "The message was read on {at}. If that was not you or your reader, somebody else opened the link.",
+    "destroyed": "The message was destroyed unread on {at}.",
+    "expired": "The message expired unread on {at}.",
+}
+
 
 class Opened(NamedTuple):
     """A message, and what acknowledges it."""
@@ -30,7 +36,7 @@ class Opened(NamedTuple):
     file_key: bytes
 
 
-def look(service: Service, link: Link) -> Status:
+def unread_status(service: Service, link: Link) -> Status:
     """The status of an unread note whose passphrase may be tried. Changes nothing. Raises Failure."""
     status = service.status(link.key, link.link_proof)
     if status.state != "unread":
@@ -43,13 +49,6 @@ def look(service: Service, link: Link) -> Status:
             retry_after=status.seconds_to_wait,
         )
     return status
-
-
-ENDED = {
-    "read": "The message was read on {at}. If that was not you or your reader, somebody else opened the link.",
-    "destroyed": "The message was destroyed unread on {at}.",
-    "expired": "The message expired unread on {at}.",
-}
 
 
 def _ending(status: Status) -> dict[str, dict[str, str]]:
@@ -100,7 +99,9 @@ def open_note(
 
 
 def _perhaps_opened(failure: Failure) -> Failure:
-    detail = f"{failure.detail} The message may have been opened, and its answer lost: note-whisperer status tells."
+    detail = (
+        f"{failure.detail} The message may have been opened, and the answer lost: ask note-whisperer status."
+    )
     return Failure(failure.code, detail, **failure.members)
 
 
@@ -109,4 +110,6 @@ def acknowledge(service: Service, opened: Opened) -> None:
     try:
         service.received(opened.key, opened.reader, opened.mark, bool(opened.files))
     except Failure:
-        terminal.warn("The receipt will not say that you confirmed it: the service could not be told.")
+        terminal.warn(
+            "The receipt will not say that you confirmed it: the confirmation did not reach the service."
+        )

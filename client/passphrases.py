@@ -15,13 +15,13 @@ HOW = "use --passphrase-file FILE or --passphrase-fd N"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    ways = parser.add_mutually_exclusive_group()
-    ways.add_argument(
+    sources = parser.add_mutually_exclusive_group()
+    sources.add_argument(
         "--passphrase-file",
         metavar="FILE",
         help="take the passphrase from this file, without white space at its ends",
     )
-    ways.add_argument(
+    sources.add_argument(
         "--passphrase-fd",
         metavar="N",
         type=descriptor,

@@ -1,4 +1,4 @@
-"""How far something long has come, for a person at a terminal: in per cent, amounts, rate and time left."""
+"""How far something long has come, for a person at a terminal: in percent, amounts, rate and time left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress:
         self._start = time.monotonic()
 
     def add(self, amount: int) -> None:
-        """So much more is done."""
+        """Count what was just done."""
         self._done += amount
         rate = self._done / max(time.monotonic() - self._start, 0.001)
         bar = "#" * (LONGEST_BAR * self._done // self._all)

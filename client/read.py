@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
         raise UsageError(
             "There is no terminal to ask whether to open the message: use --yes. Nothing was sent."
         )
-    status = opening.look(service, link)
+    status = opening.unread_status(service, link)
     folder = _folder(options.output, status)
     if not options.yes:
         until = terminal.moment(status.at)
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
 
 
 def _folder(output: str | None, status: Status) -> Path | None:
-    """Where the files go, if there are any: known before anything is opened. Raises UsageError."""
+    """The folder for the files, if there are any, checked before anything is opened. Raises UsageError."""
     if not status.file_bytes:
         return None
     if output is None:

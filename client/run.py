@@ -1,4 +1,4 @@
-"""`run`: open notes straight into one process, by its environment or by file descriptors."""
+"""`run`: open notes straight into one process, through its environment or file descriptors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EPILOG = """\
 example:
   note-whisperer run --secret DB_PASSWORD=@link.txt -- ./deploy --to production
 
-The environment of a process can be read by its own user, and is handed on to the processes that it starts.
+A process's own user can read its environment, and the processes that it starts inherit it.
 With --secret-fd, NAME is the path of a file (/dev/fd/N) that the command can read as often as it likes."""
 USAGE = "note-whisperer run --secret NAME=LINK … [--secret-fd NAME=LINK …] [options] -- COMMAND …"
 NO_COMMAND = f"Which command? Put it behind two hyphens: {USAGE}"
@@ -110,8 +110,8 @@ def _secrets(options: argparse.Namespace) -> list[Secret]:
     return secrets
 
 
-def _look(service: Service, link: Link) -> Status:
-    status = opening.look(service, link)
+def _status_without_files(service: Service, link: Link) -> Status:
+    status = opening.unread_status(service, link)
     if status.file_bytes:
         raise UsageError(
             "A message has files, which this command cannot hand on: use note-whisperer read. It was not opened."
@@ -120,14 +120,14 @@ def _look(service: Service, link: Link) -> Status:
 
 
 def _open(secrets: list[Secret], services: list[Service], passphrase: str | None) -> list[Opened]:
-    """Look at all notes, then open them one by one. A Failure names those that are already opened."""
+    """Ask for the status of all notes, then open them one by one. A Failure names those that are opened already."""
     opened: list[Opened] = []
     names: list[str] = []
     try:
         statuses = []
         for secret, service in zip(secrets, services, strict=True):
             current = secret.name
-            statuses.append(_look(service, secret.link))
+            statuses.append(_status_without_files(service, secret.link))
         if (
             any(status.has_passphrase for status in statuses)
             and passphrase is None

@@ -37,7 +37,7 @@ settings, from the environment or from lines NAME=VALUE in ~/.config/note-whispe
 
 MAX_COPIES = 100
 LONGEST_LIFETIME = 30 * 86400  # seconds
-LARGEST_MESSAGE = 32 << 20  # bytes; the service has a lower limit of its own
+LARGEST_MESSAGE = 32 << 20  # bytes; the service's own limit is lower
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

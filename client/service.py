@@ -1,6 +1,6 @@
 """The requests of protocol 2: put, status, reveal, received and destroy, of one service.
 
-Answers come back as values; refusals are Failures. What the service says is checked before it is believed.
+Answers become values, and refusals Failures. Every answer is checked before it is used.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from client.settings import TOKEN, URL
 from server import sealed_files, sealing
 from server.sealing import DerivedKeys, to_text
 
-DELIVERY_SECONDS = 60.0  # for so long the service repeats what it has revealed, to the same reader
+DELIVERY_SECONDS = 60.0  # that the service repeats a reveal for the same reader
 ACKNOWLEDGE_SECONDS = 8.0
 PUT_SECONDS = 16.0
-FILES_SECONDS = 600.0  # a lost network may be away for so long in the middle of an upload or a download
+FILES_SECONDS = 600.0  # that the network may be lost during an upload or a download
 LONGEST_WAIT = 60  # seconds that a service may ask for before its limit counts as a refusal
 
 
@@ -30,7 +30,7 @@ class Placed(NamedTuple):
 
     key: str
     expires_at: str
-    origin: str | None  # as the service calls itself
+    origin: str | None  # that the service names as its own
 
 
 class Status(NamedTuple):
@@ -108,7 +108,7 @@ class Service:
         if answer.status != 201:
             raise self._refusal(answer)
         if key is None or expires_at is None or not KEY.fullmatch(key):
-            raise _not_as_agreed()
+            raise _not_understood()
         url = answer.member("url", str) or ""
         return Placed(key, expires_at, url[: -len(key) - 1] if url.endswith(f"/{key}") else None)
 
@@ -117,7 +117,7 @@ class Service:
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def _refusal(self, answer: Answer) -> Failure:
-        """Why nothing may be put, and what that has to do with the token."""
+        """Why a put was refused, with what concerns the token."""
         failure = failure_of(answer)
         if answer.status == 401 and self._token:
             failure.detail += f" The token in {TOKEN} was sent; it is not one of this service."
@@ -138,19 +138,19 @@ class Service:
     def put_chunks(self, upload: bytes, first: int, chunks: bytes) -> None:
         """Upload chunks of files, from the number `first` on. Raises Failure."""
         body = upload + first.to_bytes(sealed_files.NUMBER_BYTES, "big") + chunks
-        answer = self._unhurried("/upload/chunks", body)
+        answer = self._post_patiently("/upload/chunks", body)
         if answer.status != 204:
             raise failure_of(answer)
 
     def chunks(self, key: str, reader: bytes, first: int) -> bytes:
         """Some chunks of the files that this reader has revealed, from the number `first` on. Raises Failure."""
-        answer = self._unhurried(f"/{key}/chunks", {"reader": to_text(reader), "first": first})
+        answer = self._post_patiently(f"/{key}/chunks", {"reader": to_text(reader), "first": first})
         if answer.status != 200:
             raise failure_of(answer)
         return answer.content
 
-    def _unhurried(self, path: str, fields: Mapping[str, Any] | bytes) -> Answer:
-        """Post what belongs to many requests; if there are too many for now, wait."""
+    def _post_patiently(self, path: str, fields: Mapping[str, Any] | bytes) -> Answer:
+        """Post one of many requests. If a limit refuses it, wait and post it again."""
         start = time.monotonic()
         while True:
             answer = self._connection.post(path, fields, self._headers, FILES_SECONDS)
@@ -160,14 +160,14 @@ class Service:
             time.sleep(max(1, wait))
 
     def status(self, key: str, link_proof: bytes) -> Status:
-        """What became of a note. Raises Failure, GONE, if the proof fits none."""
+        """What became of a note. Raises Failure, GONE, if the proof matches none."""
         answer = self._connection.post(f"/{key}/status", {"link_proof": to_text(link_proof)})
         if answer.status != 200:
             raise failure_of(answer)
         state = answer.member("status", str)
         at = answer.member("expires_at" if state == "unread" else "at", str)
         if state not in ("unread", "read", "destroyed", "expired") or at is None:
-            raise _not_as_agreed()
+            raise _not_understood()
         return Status(
             state,
             at,
@@ -198,7 +198,7 @@ class Service:
             raise failure_of(answer)
         sealed = _bytes(answer.member("sealed", str))
         if sealed is None:
-            raise _not_as_agreed()
+            raise _not_understood()
         return sealed
 
     def received(self, key: str, reader: bytes, mark: bytes | None, files: bool = False) -> None:
@@ -213,14 +213,14 @@ class Service:
             raise failure_of(answer)
 
     def destroy(self, key: str, link_proof: bytes) -> None:
-        """Destroy a note unread. Raises Failure, GONE, if it is too late or the proof fits none."""
+        """Destroy a note unread. Raises Failure, GONE, if it is too late or the proof matches none."""
         answer = self._connection.post(f"/{key}/destroy", {"link_proof": to_text(link_proof)})
         if answer.status != 204:
             raise failure_of(answer)
 
 
 def failure_of(answer: Answer) -> Failure:
-    """What an answer that is not the hoped-for one means."""
+    """The failure that an unexpected answer means."""
     members: dict[str, Any] = {"status": answer.status}
     if answer.retry_after is not None:
         members["retry_after"] = answer.retry_after
@@ -242,7 +242,7 @@ def failure_of(answer: Answer) -> Failure:
             return Failure(Exit.REFUSED, answer.detail, **members)
 
 
-def _not_as_agreed() -> Failure:
+def _not_understood() -> Failure:
     return Failure(
         Exit.UNREACHABLE,
         "The service answered something that this version of the command does not understand.",

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
 
 
 def is_confirmed(receipt: Receipt, status: Status) -> bool:
-    """Whether the mark that the reader left proves that the message was opened."""
+    """Whether the reader's mark proves that the message was opened."""
     return status.mark is not None and sealing.verifier_of(status.mark) == receipt.mark_verifier
 
 

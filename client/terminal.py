@@ -1,6 +1,6 @@
 """Standard output, standard error and the terminal: what is written where, and what is asked.
 
-Results go to standard output, and all else to standard error. Questions go to the terminal itself, so that
+Results go to standard output, everything else to standard error. Questions go to the terminal itself, so that
 standard input and output may be pipes.
 """
 
@@ -26,7 +26,7 @@ BOLD, WARNING, ERROR = "1", "35", "1;31"
 _LINE_START = "\r\x1b[K"  # of the current line, which it empties
 
 
-class _Manner:
+class _Style:
     """How to write to standard error, and whether a passing line is there."""
 
     says_errors_only = False
@@ -35,27 +35,27 @@ class _Manner:
     has_passing_line = False
 
 
-def set_manner(environment: Mapping[str, str], as_json: bool) -> None:
+def set_style(environment: Mapping[str, str], as_json: bool) -> None:
     """With JSON, only errors are said. Otherwise, people at a terminal get colours and passing lines.
 
     NO_COLOR turns colours off, and TERM=dumb both.
     """
     is_able = (environment.get("TERM") or "dumb") != "dumb"
-    _Manner.says_errors_only = as_json
-    _Manner.can_replace_lines = is_able and not as_json
-    _Manner.has_colours = is_able and not as_json and not environment.get("NO_COLOR")
+    _Style.says_errors_only = as_json
+    _Style.can_replace_lines = is_able and not as_json
+    _Style.has_colours = is_able and not as_json and not environment.get("NO_COLOR")
 
 
 def coloured(text: str, colour: str, stream: TextIO | None) -> str:
     """The text as this stream shows it."""
-    if stream is None or not _Manner.has_colours or not stream.isatty():
+    if stream is None or not _Style.has_colours or not stream.isatty():
         return text
     return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def show_passing(parts: Sequence[str]) -> None:
     """Show a line that the next output replaces: as many of its parts as fit, for a person at a terminal."""
-    if sys.stderr is None or not _Manner.can_replace_lines:
+    if sys.stderr is None or not _Style.can_replace_lines:
         return
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
@@ -67,17 +67,17 @@ def show_passing(parts: Sequence[str]) -> None:
             break
         line += part
     _print(_LINE_START + line)
-    _Manner.has_passing_line = True
+    _Style.has_passing_line = True
 
 
 def _end_passing() -> None:
-    if _Manner.has_passing_line:
-        _Manner.has_passing_line = False
+    if _Style.has_passing_line:
+        _Style.has_passing_line = False
         _print(_LINE_START)
 
 
 def _print(text: str) -> None:
-    """To standard error. If nobody reads it, that must not end what the command does."""
+    """Write to standard error. If nobody reads it, the command continues."""
     if sys.stderr is None:
         return
     try:
@@ -122,24 +122,24 @@ def write_line(text: str) -> None:
 
 
 def write_json(members: dict[str, Any]) -> None:
-    """Write a JSON object to standard output, on a line of its own. It is ASCII: nothing controls a terminal."""
+    """Write a JSON object to standard output, on its own line. It is ASCII: nothing controls a terminal."""
     write_line(json.dumps(members))
 
 
 def write_link(link: str) -> None:
-    """Write a link to standard output, on a line of its own."""
+    """Write a link to standard output, on its own line."""
     write_line(coloured(link, BOLD, sys.stdout))
 
 
 def notice(text: str) -> None:
     """Tell the person something on standard error. Programs that want JSON do not get it."""
-    if not _Manner.says_errors_only:
+    if not _Style.says_errors_only:
         say(text)
 
 
 def warn(text: str) -> None:
     """Tell the person that something is not as they expect. The same for programs."""
-    if not _Manner.says_errors_only:
+    if not _Style.says_errors_only:
         _write_error(coloured(shown(text), WARNING, sys.stderr))
 
 
@@ -198,7 +198,7 @@ def ask_secret(prompt: str) -> str:
 
 
 def moment(text: str) -> str:
-    """A time of the service, such as 2026-11-25T14:05:00Z, as the clock on the wall shows it."""
+    """A time of the service, such as 2026-11-25T14:05:00Z, in local time."""
     try:
         return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d, %H:%M %Z")
     except (ValueError, OverflowError):

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
     connection = Connection(origin, options.insecure_http)
     service = Service(connection, token)
     comparison = Comparison(manifest)
-    first = secrets.randbelow(len(CLIENTS))  # so that nobody can foresee which client asks for what
+    first = secrets.randbelow(len(CLIENTS))  # so that nobody can foresee which client fetches what
     progress = Progress("Comparing", options.rounds * answers_of_a_round(manifest), "{:.0f} answers".format)
     for number in range(options.rounds):
         with _an_unread_note(service) as key:

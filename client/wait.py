@@ -1,4 +1,4 @@
-"""`wait`: wait until a message was read, and tell how it ended by the exit code."""
+"""`wait`: wait until a message was read. The exit code tells how it ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EPILOG = """\
 example:
   note-whisperer wait --timeout 1h @receipt.txt && echo 'The new password has arrived.'"""
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two questions
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two requests
 
 ENDINGS = {"destroyed": Exit.DESTROYED, "expired": Exit.EXPIRED}
 
@@ -58,12 +58,12 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
         if left <= 0:
             end = Exit.UNREAD if status.state == "unread" else Exit.UNCONFIRMED
             break
-        # Soon after it was read, the confirmation comes.
+        # The confirmation follows soon after the reading.
         seconds = min(pause if status.state == "unread" else FIRST_PAUSE, left)
-        terminal.show_passing(_where(status, seconds))
+        terminal.show_passing(_waiting_line(status, seconds))
         time.sleep(seconds)
         pause = min(2 * pause, LONGEST_PAUSE)
-        status = _again(service, receipt, status)
+        status = _next_status(service, receipt, status)
     if options.json:
         terminal.write_json(as_json(receipt, status))
     else:
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, settings: Settings) -> Exit:
     return end
 
 
-def _where(status: Status, seconds: float) -> list[str]:
+def _waiting_line(status: Status, seconds: float) -> list[str]:
     """What a person sees meanwhile."""
     said = "Unread" if status.state == "unread" else "Read, and not yet confirmed"
     return [
@@ -90,12 +90,12 @@ def _end(receipt: Receipt, status: Status) -> Exit | None:
     return Exit.UNCONFIRMED if status.seconds_ago > DELIVERY_SECONDS else None
 
 
-def _again(service: Service, receipt: Receipt, status: Status) -> Status:
-    """The status now. While the service is away, or asks for patience, it is the last one that is known."""
+def _next_status(service: Service, receipt: Receipt, status: Status) -> Status:
+    """The status now, or the last known one if the service is unavailable or limits requests."""
     try:
         return service.status(receipt.key, receipt.link_proof)
     except Failure as failure:
         if failure.code is Exit.UNREACHABLE or failure.members.get("status") == 429:
-            terminal.warn(f"{failure.detail} Waiting on.")
+            terminal.warn(f"{failure.detail} Still waiting.")
             return status
         raise

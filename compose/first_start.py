@@ -24,12 +24,12 @@ NOTE_WHISPERER = 10001
 # Where a container finds its volume.
 MOUNTED_AT = "/run/note-whisperer"
 
-# Nobody renews these: the authority's key is thrown away, and the databases are on a private network.
+# Nobody renews these: the authority's key is discarded, and the databases are on a private network.
 DAYS = 3650
 
 
 class Authority:
-    """A certificate authority whose key is kept nowhere: it issues during this run, and never again."""
+    """A certificate authority whose key is not stored: it issues certificates only during this run."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -136,7 +136,7 @@ def everything() -> dict[tuple[str, int], dict[str, str]]:
 
 
 def write(root: Path, volumes: dict[tuple[str, int], dict[str, str]]) -> None:
-    """Each file for its user alone. Files of a run that was broken off are replaced."""
+    """Each file for its user alone. Replaces the files of an interrupted run."""
     for (volume, user), files in volumes.items():
         folder = root / volume
         folder.mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ def write(root: Path, volumes: dict[tuple[str, int], dict[str, str]]) -> None:
 
 
 def main(root: Path) -> int:
-    # Written last, so that a run that was broken off is repeated, before any database has a password.
+    # Written last, so that an interrupted run is repeated before any database has a password.
     done = root / "migrate" / "done"
     if done.exists():
         print("first start: passwords and certificates are there")

@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _settings(env: Mapping[str, str]) -> Settings:
-    """Read only the settings that the KGS uses: where it runs, the server's other settings are unknown."""
+    """Read only the settings that the KGS uses: it may run where the server's other settings are unknown."""
     names = ("KEY_DB_URL", "KEY_DB_URL_FILE", "DATA_DIR", "LOG_FORMAT", "LOG_LEVEL")
     used = {name: env[name] for name in names if env.get(name)}
     if "KEY_DB_URL" in used or "KEY_DB_URL_FILE" in used:

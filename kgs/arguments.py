@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         dest="count",
         action="store_const",
         const=blocks.ALL_KEYS,
-        help=f"until it holds all {blocks.ALL_KEYS:,}: 5.5 GiB, some minutes",
+        help=f"until it holds all {blocks.ALL_KEYS:,}: 5.5 GiB, a few minutes",
     )
 
     status = commands.add_parser("status", help="show how many keys are seeded, resting and left")

@@ -1,8 +1,8 @@
 """After the key-db was restored: skip all blocks that servers may have leased since the backup.
 
 A backup knows which blocks were leased before it was taken. Blocks that were leased later are in use, but
-the restored key-db would lease them again. Nobody knows how many they are, so the number is estimated from
-the log of leases, generously. A skipped block counts as leased now: it rests, and then it comes back.
+the restored key-db would lease them again. Nobody knows how many they are, so the KGS makes a
+generous estimate from the log of leases. A skipped block counts as leased now: it rests, and then it comes back.
 """
 
 from __future__ import annotations

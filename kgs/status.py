@@ -12,7 +12,7 @@ DAY = 86400  # seconds
 
 
 class Status(NamedTuple):
-    """All in keys, but for the last."""
+    """All figures are numbers of keys, except the last."""
 
     all: int
     seeded: int

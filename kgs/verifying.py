@@ -137,7 +137,7 @@ def _damage(ids: range, stored: dict[int, str], expected: NDArray[np.uint32], se
     repeated[~strange] = seen.add(numbers[~strange])
     for at in np.flatnonzero((strange | misplaced | repeated).any(axis=1)):
         if strange[at].any():
-            yield Damage(whole[at], "has letters outside of the alphabet")
+            yield Damage(whole[at], "has letters outside the alphabet")
         elif misplaced[at].any():
             yield Damage(whole[at], "does not hold the keys of its place in the order")
         else:

@@ -69,7 +69,7 @@ def serve(settings: Settings) -> int:
 
 
 def migrate(settings: Settings) -> int:
-    """Apply migrations as the databases' owner, and make the roles whose URLs are given."""
+    """Apply migrations as the databases' owner, and create the roles whose URLs are given."""
     if settings.embedded:
         with embedded.running(settings.data_dir) as postgres:
             urls = {"KEY_DB_URL": postgres.url(schema.KEY_DB), "MSG_DB_URL": postgres.url(schema.MSG_DB)}

@@ -16,7 +16,7 @@ def log_act(act: str, method: str, route: str, status: int, by: str | None = Non
     """
     Args:
         act: "put", "reveal" or "destroy".
-        by: who put the note, as `Posting.poster_of` says it.
+        by: who put the note, as `Posting.poster_of` returns it.
     """
     outcome = outcome_of(status)
     members = {"act": act, "outcome": outcome, "method": method, "route": route, "status": status}
@@ -29,7 +29,7 @@ def log_act(act: str, method: str, route: str, status: int, by: str | None = Non
 def outcome_of(status: int) -> str:
     """What became of an act.
 
-    "left" means that the client hung up before its answer: the act took effect if its COMMIT was sent already.
+    "left" means that the client hung up before its answer. If its COMMIT was sent already, the act took effect.
     """
     if status == CLIENT_LEFT:
         return "left"

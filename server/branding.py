@@ -11,7 +11,7 @@ BORDER_CONTRAST = 3.0  # and 1.4.11
 
 MAX_LOGO_BYTES = 64 << 10
 
-# For a light and for a dark background: the ring around what has the focus, and errors.
+# The focus ring and errors, on a light and on a dark background.
 FOCUS = ("#1f5f99", "#8fc1f2")
 ERROR = ("#b3150f", "#ff9d8f")
 
@@ -59,25 +59,25 @@ class Logo:
 
 
 def palette(text: str) -> Palette:
-    """The colours of a setting such as "#9e2f2c,#f3ece0,#2c2521". Raises ValueError that says what is wrong."""
+    """The colours of a setting such as "#9e2f2c,#f3ece0,#2c2521". Raises a ValueError that says what is wrong."""
     colours = [part.strip().lower() for part in text.split(",")]
     if len(colours) != 3 or not all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours):
-        raise ValueError("takes three colours as #rrggbb, with commas between them: accent, background, text")
+        raise ValueError("takes three colours as #rrggbb, separated by commas: accent, background, text")
     chosen = Palette(*colours)
     variables = chosen.variables()
-    for what, name, least in (
+    for what, name, minimum in (
         ("text", "--ink", TEXT_CONTRAST),
         ("accent", "--accent", TEXT_CONTRAST),
-        ("colour of errors", "--error", TEXT_CONTRAST),
-        ("ring of the focus", "--focus", BORDER_CONTRAST),
+        ("error colour", "--error", TEXT_CONTRAST),
+        ("focus ring", "--focus", BORDER_CONTRAST),
     ):
         lowest = min(
             contrast(variables[name], variables[behind]) for behind in ("--desk", "--paper", "--fold")
         )
-        if lowest < least:
+        if lowest < minimum:
             raise ValueError(
                 f"the {what} {variables[name]} has a contrast of {lowest:.1f} with the background"
-                f" {chosen.background} or its shades, and needs {least:.1f} (WCAG 2.2)"
+                f" {chosen.background} or its shades, and needs {minimum:.1f} (WCAG 2.2)"
             )
     return chosen
 
@@ -118,11 +118,11 @@ def mix(one: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in channels)
 
 
-def _weakest(text: str, surfaces: tuple[str, ...], least: float) -> str:
+def _weakest(text: str, surfaces: tuple[str, ...], minimum: float) -> str:
     """The text's colour, faded towards the surfaces as far as its contrast with each stays high enough."""
     for percent in range(60, 0, -2):
         faded = mix(text, surfaces[0], percent / 100)
-        if all(contrast(faded, surface) >= least for surface in surfaces):
+        if all(contrast(faded, surface) >= minimum for surface in surfaces):
             return faded
     return text
 

@@ -1,4 +1,4 @@
-"""Where a request comes from: its address, the proxies that are believed, and the site that sent it."""
+"""Where a request comes from: the client's address, trusted proxies, and the site that sent it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from server.setting_values import Network, is_loopback
 
 
 def address_of(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> str:
-    """The client's address as limits count it: IPv4 whole, IPv6 by /64; "" if it is no address.
+    """The client's address as limits count it: an IPv4 address, or an IPv6 /64; "" if it is neither.
 
-    A proxy in `proxies` is believed about it.
+    A proxy in `proxies` names it in X-Real-IP.
     """
     peer = request.remote_ip or ""
     if is_trusted(peer, proxies):
@@ -25,7 +25,7 @@ def address_of(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> str:
 
 @functools.lru_cache(1024)
 def is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    """Whether an address, or the /64 that stands for one, is in one of these networks; False if it is none."""
+    """Whether an address, or the /64 that stands for one, is in one of the networks; False for any other text."""
     try:
         inner = ipaddress.ip_network(address)
     except ValueError:
@@ -44,7 +44,7 @@ def is_trusted(peer: str, proxies: tuple[Network, ...]) -> bool:
 
 @functools.lru_cache(1024)
 def network_of(peer: str) -> str:
-    """The network that limits count: an IPv4 address, or the /64 that one IPv6 client has; "" if it is none."""
+    """The network that limits count: an IPv4 address, or the /64 of an IPv6 address; "" for any other text."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:
@@ -59,8 +59,8 @@ def network_of(peer: str) -> str:
 def refuse_other_host(request: HTTPServerRequest, public_url: str) -> None:
     """Refuse a Host that is neither the service's own nor a loopback name: 421 (RFC 9110, section 15.5.20).
 
-    Otherwise a name that somebody else points at this server would serve its pages, and "same site" would
-    mean that site. The port does not matter, since proxies change it.
+    Otherwise the pages would also work under any name that somebody points at this server, and "same site"
+    would mean that name. The port does not matter, because proxies change it.
 
     Raises:
         Problem: 421.

@@ -33,7 +33,7 @@ PROGRAMS = Path(WHEEL, "pginstall18", "bin")
 SUPERUSER = "note_whisperer"
 DATABASES = ("key_db", "msg_db")
 
-# The path of a socket has to fit into sun_path: 108 bytes, including the name of the socket.
+# The path of a socket must fit into sun_path: 108 bytes, including the socket's name.
 MAX_SOCKET_FOLDER_BYTES = 80
 MAX_START_SECONDS = 30
 MAX_STOP_SECONDS = 60
@@ -72,7 +72,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def running(data_dir: Path, share: bool = False) -> Iterator[Postgres]:
-    """Run a PostgreSQL with its files in `data_dir`; it is created at the first use and stopped at the end.
+    """Run a PostgreSQL with its files in `data_dir`: create it at the first use, and stop it at the end.
 
     Args:
         data_dir: an empty or missing folder, or one that was used for this before.
@@ -113,7 +113,7 @@ def running(data_dir: Path, share: bool = False) -> Iterator[Postgres]:
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:
-    """The user who runs PostgreSQL: an unprivileged one for root, which it refuses, else None: this user."""
+    """The user to run PostgreSQL as: an unprivileged one for root, because it refuses root; otherwise None."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -125,7 +125,7 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
 
 
 def _claim(data_dir: Path, owner: pwd.struct_passwd | None) -> None:
-    """Make the folder PostgreSQL's own, unless it contains other files."""
+    """Give the folder to PostgreSQL, unless it contains other files."""
     data_dir.mkdir(parents=True, exist_ok=True)
     if not (data_dir / "lock").exists():
         if any(data_dir.iterdir()):
@@ -159,10 +159,8 @@ def _programs_for(owner: pwd.struct_passwd | None, data_dir: Path) -> Path:
     if not copy.exists():
         unfinished = copy.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        for part in (
-            PROGRAMS.parent,
-            Path(f"{WHEEL}.libs"),
-        ):  # which the programs look for at the same relative path
+        # The programs look for their libraries at the same relative path.
+        for part in (PROGRAMS.parent, Path(f"{WHEEL}.libs")):
             shutil.copytree(site / part, unfinished / part, symlinks=True)
         unfinished.rename(copy)
     if not _reaches(owner, copy / PROGRAMS / "postgres"):
@@ -200,7 +198,7 @@ def _socket_folder(data_dir: Path, owner: pwd.struct_passwd | None, stack: conte
 
 
 def _initialise(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
-    """Create the database files; if this is killed half-way, nothing has the final name."""
+    """Create the database files. They get their final name at the end, in case this is killed half-way."""
     unfinished = cluster.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     done = _run(
@@ -222,7 +220,7 @@ def _initialise(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) 
 
 
 def _stop_orphan(programs: Path, cluster: Path, owner: pwd.struct_passwd | None) -> None:
-    """Stop a server whose parent was killed. Only the holder of the lock uses it, so nobody else does."""
+    """Stop a server whose parent was killed. This process holds the lock, so no other one uses that server."""
     if (cluster / "postmaster.pid").exists():
         _run([programs / "pg_ctl", "stop", f"--pgdata={cluster}", "--mode=fast", "--wait"], owner)
 

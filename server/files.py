@@ -14,9 +14,10 @@ import hashlib
 from datetime import datetime
 from typing import NamedTuple
 
-from server.database import Database, PreparedStatement, base64_of
+from server.database import Cursor, Database, PreparedStatement, base64_of, copy_in
 from server.places import MAX_FETCHES, MAX_PUTS, Places
 from server.sealed_files import CHUNK_BYTES, SEALED_CHUNK_BYTES, chunk_count
+from server.sealing import TAG_LENGTH
 
 
 class NoSuchUpload(Exception):
@@ -127,43 +128,47 @@ class Files:
             NoSuchUpload, Unavailable: as for `begin`.
             Misfit: a chunk has another length, or there are more than the upload has.
         """
-        count = -(-len(chunks) // SEALED_CHUNK_BYTES)
-        rows = await self._database.execute_shielded(
-            self.PUT_CHUNKS, id_of(upload), str(first), str(count), base64_of(chunks)
-        )
-        if not rows:
-            raise NoSuchUpload()
-        if rows != [(True,)]:
-            raise Misfit("not the chunks that the upload's length asks for")
+        id_ = hashlib.sha256(upload).digest()
+        await self._database.copy(lambda cursor: self.copy_chunks(cursor, id_, first, chunks))
 
-    # The lock makes the upload's end and the put of the note wait, so that no chunk is left behind. `number`
-    # counts from 0. The COMMIT does not wait for the disk or a standby: that of the note does, which comes later
-    # in the same log. If the database dies in between, chunks are missing, and the writer is asked for them.
-    PUT_CHUNKS = PreparedStatement(
-        "put_chunks",
-        "text, text, text, text",
-        f"""
-        WITH given AS MATERIALIZED (
-            SELECT $2::integer AS first, $3::integer AS count, decode($4, 'base64') AS data,
-                set_config('synchronous_commit', 'off', true) AS commit
-        ), found AS MATERIALIZED (
-            SELECT id,
-                octet_length(data) = least((first + count)::bigint * {CHUNK_BYTES}, file_bytes)
-                    - first::bigint * {CHUNK_BYTES} + 16 * count AS fits
-            FROM upload, given
-            WHERE id = decode($1, 'base64') AND at > now() - interval '1 hour'
-            FOR SHARE OF upload
-        ), stored AS (
-            INSERT INTO chunk (files, number, sealed)
-            SELECT id, first + number,
-                substr(data, 1 + number * {SEALED_CHUNK_BYTES}, {SEALED_CHUNK_BYTES})
-            FROM found, given, generate_series(0, count - 1) AS number
-            WHERE fits AND commit = 'off'
-            ON CONFLICT (files, number) DO NOTHING
+    def copy_chunks(self, cursor: Cursor, id_: bytes, first: int, chunks: bytes | memoryview) -> None:
+        """What `put_chunks` does in its transaction.
+
+        Its COMMIT does not wait for the disk or a standby: that of the note does, which comes later in the same
+        log. If the database dies in between, chunks are missing, and the writer is asked for them.
+        """
+        cursor.execute(self.LOCK_UPLOAD, (id_,))
+        found = cursor.fetchone()
+        if found is None:
+            raise NoSuchUpload()
+        sealed = [chunks[at : at + SEALED_CHUNK_BYTES] for at in range(0, len(chunks), SEALED_CHUNK_BYTES)]
+        file_bytes, end = found[0], first + len(sealed)
+        due = min(end * CHUNK_BYTES, file_bytes) - first * CHUNK_BYTES + TAG_LENGTH * len(sealed)
+        if len(chunks) != due:
+            raise Misfit("not the chunks that the upload's length asks for")
+        cursor.execute(self.STORED_CHUNKS, (id_, first, end))
+        stored = {number for number, in cursor.fetchall()}
+        copy_in(
+            cursor,
+            "chunk (files, number, sealed)",
+            [(id_, number, chunk) for number, chunk in enumerate(sealed, first) if number not in stored],
         )
-        SELECT fits FROM found
-        """,  # nosec B608 # constants of this package
-    )
+
+    # The lock makes the upload's end and the put of the note wait, so that no chunk is left behind, and a
+    # repeated request with the same chunks.
+    LOCK_UPLOAD = """
+        SELECT file_bytes, set_config('synchronous_commit', 'off', true)
+        FROM upload
+        WHERE id = %s AND at > now() - interval '1 hour'
+        FOR UPDATE
+        """
+
+    # A later statement than the one that may have waited for these chunks, which it would not see.
+    STORED_CHUNKS = """
+        SELECT number
+        FROM chunk
+        WHERE files = %s AND number >= %s AND number < %s
+        """
 
     async def cancel(self, upload: bytes) -> None:
         """Forget an upload and its chunks; a note that was put with it stays. Raises Unavailable."""

@@ -53,8 +53,8 @@ class GroupCommit(Generic[Member, Result]):
             commit: takes a group and returns a result for each member, in the same order. If the
                 database refuses the group, `commit` is called again for each member by itself.
             workers: groups that may be with the database at the same time.
-            max_wait: seconds after which a member that is still in the queue is refused, and after
-                which another worker takes the place of one whose group is not done.
+            max_wait: seconds. After them, a member that is still in the queue is refused, and another worker
+                replaces one whose group is not done.
             max_members: of a group; at most MAX_MEMBERS.
             loop: its clock and timers measure `max_wait`; the running loop if it is None.
         """
@@ -89,7 +89,7 @@ class GroupCommit(Generic[Member, Result]):
         return result
 
     def _start_worker(self) -> None:
-        """Start another worker if members wait and there may be one; once per turn of the loop."""
+        """Start another worker if members wait and the limit allows it; once per turn of the loop."""
         if self._queue and not self._starting and len(self._workers) < self._max_workers:
             self._starting = True
             worker = self._loop.create_task(self._work())

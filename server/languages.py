@@ -1,7 +1,7 @@
 """The languages of the pages: which one a client gets, and its sentences, dates and numbers.
 
-English stands in the code and in the templates; `locales/` holds a catalogue for each other language.
-`make messages` keeps them complete. Programs get English: they have the `type` of a problem.
+The code and the templates are in English; `locales/` has a catalogue for each other language, and
+`make messages` keeps them complete. Programs get English, and go by the `type` of a problem.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from babel.numbers import format_decimal
 
 LOCALES = Path(__file__).parent / "locales"
 
-# In the order of the footer: each by its own name, which a reader finds in any page.
+# In the order of the footer. Each language has its own name for itself, so readers find it on any page.
 NAMES = {
     "en": "English",
     "de": "Deutsch",
@@ -44,7 +44,7 @@ NAMES = {
 }
 DEFAULT = "en"
 
-# Lists for generated passphrases, in static/: where a free one has words that are easily typed, else the English one.
+# Word lists for generated passphrases, in static/. Languages without a free list of easily typed words use English.
 WORD_LISTS = {
     "en": "vendor/eff-short-wordlist-1.txt",
     "fr": "vendor/bip39-french-2.4.0.txt",
@@ -53,11 +53,11 @@ WORD_LISTS = {
     "it": "vendor/bip39-italian-2.4.0.txt",
     "cs": "vendor/bip39-czech-2.4.0.txt",
 }
-MAX_RANGES = 20  # of an Accept-Language header that are looked at; browsers send up to ten
+MAX_RANGES = 20  # read from an Accept-Language header; browsers send up to ten
 
-# What RFC 4647 does not say: the language that comes closest to a tag.
+# The language that comes closest to a tag; RFC 4647 does not say.
 _CLOSEST = {"pt": "pt-BR", "zh": "zh-Hans", "zh-cn": "zh-Hans", "zh-sg": "zh-Hans", "iw": "he"}
-# Of Babel's data, what dates, times and numbers take. All of it would be a megabyte for each language.
+# The parts of Babel's data for dates, times and numbers. All parts would take a megabyte for each language.
 _NEEDED = frozenset(
     "character_order date_formats datetime_formats day_period_rules day_periods days decimal_formats"
     " default_numbering_system eras months number_symbols numbering_systems time_formats".split()
@@ -67,10 +67,10 @@ _RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*
 
 
 class Text(str):
-    """An English text that can be translated: what it was formatted from goes with it."""
+    """An English text that can be translated, because it carries what it was formatted from."""
 
     message: str
-    plural: str | None  # for another number than one; `values` has the number as `count`
+    plural: str | None  # for any number except one; `values` has the number as `count`
     values: dict[str, Any]
 
 
@@ -79,13 +79,13 @@ def text(message: str, /, **values: Any) -> Text:
 
     Args:
         message: in English, with %(name)s for each value.
-        values: numbers, times (datetime), durations (timedelta), and anything else, which is shown as it is.
+        values: numbers, times (datetime), durations (timedelta), and anything else, which stays as it is.
     """
     return _text(message, None, values)
 
 
 def counted(message: str, plural: str, /, **values: Any) -> Text:
-    """The same for a text about a number of things, `count`; `plural` is for any other number than one."""
+    """The same for a text about a number of things, `count`; `plural` is for any number except one."""
     return _text(message, plural, values)
 
 
@@ -166,7 +166,7 @@ class Language:
 
 
 def _lean_locale(tag: str) -> Locale:
-    """Babel's locale. Babel keeps its data for ever, and that of the locales that it is made from, root first."""
+    """Babel's locale, without unneeded data: Babel keeps the data of a locale and of its parents for ever."""
     locale = Locale.parse(tag, sep="-")
     for name in ("root", locale.language, str(locale)):
         data = localedata.load(name)
@@ -189,7 +189,7 @@ def preferred(accept_language: str) -> Language:
     """The language for a client (RFC 4647, section 3.4: lookup); English if it accepts none of these.
 
     Args:
-        accept_language: the header (RFC 9110, section 12.5.4), "" if there is none. What is malformed is skipped.
+        accept_language: the header (RFC 9110, section 12.5.4), "" if there is none. Malformed parts are skipped.
     """
     ranges = [match for part in accept_language.split(",")[:MAX_RANGES] if (match := _RANGE.fullmatch(part))]
     wanted = [(float(match[2] or 1), match[1].lower()) for match in ranges]

@@ -1,4 +1,4 @@
-"""What Linux does for a process: end it with its parent, keep its memory out of core dumps, take it back."""
+"""What Linux does for a process: end it with its parent, forbid core dumps, take back free memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBC = ctypes.CDLL(None)
 def die_with_parent(signal_number: int) -> None:
     """Have the kernel send this process a signal when its parent dies, however the parent dies.
 
-    A child calls it before it runs its program. Elsewhere than on Linux it does nothing.
+    A child calls it before it runs its program. On other systems it does nothing.
     """
     _prctl(PR_SET_PDEATHSIG, signal_number)
 

@@ -58,7 +58,7 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
 
 
 def _check_ports(settings: Settings) -> None:
-    """Make sure that the server can listen, before a PostgreSQL is started for nothing."""
+    """Check that the server can listen, before PostgreSQL starts for nothing."""
     for port in settings.ports:
         try:
             found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)
@@ -90,7 +90,7 @@ class Upkeep:
         self._seeded_at = clock()
 
     def tick(self) -> None:
-        """Check PostgreSQL, welcome the user once, and make keys now and then.
+        """Check PostgreSQL, welcome the user once, and make keys from time to time.
 
         Raises:
             EmbeddedError: PostgreSQL has ended.

@@ -1,6 +1,6 @@
-"""What is logged, and how: lines of text or JSON, which name the route of a request but never its URL or body.
+"""The log: lines of text or JSON, which name the route of a request but never its URL or body.
 
-An exception is logged with its type and its stack, without its message, which may quote what a client
+For an exception, the log has its type and its stack, but not its message, which may quote what a client
 sent.
 """
 
@@ -82,7 +82,7 @@ REFUSAL_INTERVAL = 60.0
 
 
 class Refusals:
-    """Logs why requests are refused: a new reason at once, then each reason once a minute with their number."""
+    """Logs why requests are refused: a new reason at once, then each reason at most once a minute, with a count."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -93,7 +93,7 @@ class Refusals:
         """
         Args:
             reason: names the kind of refusal, of which there are few.
-            text: this refusal, without anything of its request.
+            text: describes this refusal, and quotes nothing from its request.
         """
         now = self._clock()
         if now - self._logged_at.get(reason, -math.inf) < REFUSAL_INTERVAL:

@@ -39,7 +39,7 @@ PAGES = {
 
 
 def manifest_of(settings: Settings) -> dict[str, Any]:
-    """The manifest, in values of JSON. The hashes of a page are by its language."""
+    """The manifest, in JSON values. A page has a hash for each language."""
     rendered = Pages(settings)
     static = files_in(pages.STATIC)
     files = {f"/static/{path}": file for path, file in static.items()}

@@ -29,14 +29,14 @@ class Proofs:
 
 @dataclasses.dataclass(frozen=True)
 class Token:
-    """What a client sends for whom the server opens the note: a token that `is_token`."""
+    """What a client sends if the server is to open the note. The token is one that passes `is_token`."""
 
     token: str
     passphrase: str = ""
 
 
 class FileClaim(NamedTuple):
-    """What a page sends for a file of a note that the server opened."""
+    """What a page sends to get a file of a note that the server opened."""
 
     reader: bytes
     file_key: bytes
@@ -46,14 +46,14 @@ class FileClaim(NamedTuple):
 
 
 class Revealed(NamedTuple):
-    """A revealed note: its message if the server opened it, else the sealed bytes for the client to open."""
+    """A revealed note: its message if the server opened it, otherwise the sealed bytes."""
 
     message: str | None
     sealed: bytes | None
 
 
 class Opened(NamedTuple):
-    """A note that the server opened, and with what its files can be fetched and opened for an hour."""
+    """A note that the server opened, and what it takes to fetch and open its files for an hour."""
 
     message: str
     files: list[File]
@@ -81,14 +81,14 @@ class Messages:
         message: str,
         passphrase: str,
         lifetime: timedelta,
-        address: str = "",
         files: Sequence[tuple[File, bytes]] = (),
+        address: str = "",
     ) -> PutMessage:
         """Seal a message and put the note.
 
         Args:
+            files: lines of the index, each with the bytes of its file.
             address: of the client; each has a share of the threads that stretch passphrases.
-            files: lines of the index, and their bytes.
 
         Raises:
             Busy: too many passphrases are being stretched.
@@ -137,7 +137,7 @@ class Messages:
         return await self._notes.peek(key)
 
     async def status(self, key: str, link_proof: bytes) -> Unread | Ending | None:
-        """What became of the note, or None if the proof does not fit. Raises the same errors as `Notes.status`."""
+        """What became of the note, or None if the proof does not match. Raises the same errors as `Notes.status`."""
         return await self._notes.status(key, sealing.verifier_of(link_proof))
 
     async def reveal(
@@ -150,7 +150,7 @@ class Messages:
             address: of the client; each has a share of the threads that stretch passphrases.
 
         Returns:
-            The message, or for proofs the sealed bytes; None if the link does not fit.
+            The message, or for proofs the sealed bytes; None if the link does not match.
 
         Raises:
             Refused, Busy, Unavailable: the note is not revealed; see `Notes.reveal`.
@@ -163,7 +163,7 @@ class Messages:
         stretched = b""
         if reader is not None or sealing.strip_passphrase(claim.passphrase):
             status = await self._status(key, claim)
-            # A program could not open the chunks.
+            # A client that cannot open the note cannot open the chunks of its files.
             if isinstance(status, Unread) and status.file_bytes is not None:
                 raise ReaderNeeded()
             stretched = await self._stretched(claim, status, address)
@@ -178,7 +178,7 @@ class Messages:
         except sealing.SealingError:
             if stretched or not claim.passphrase:
                 raise
-            # The same reader again: the row that told whether the passphrase is needed is gone.
+            # The same reader asks again: the row that said whether the note has a passphrase is gone.
             stretched = await self._stretcher.stretch(claim.token, claim.passphrase, address)
             message = sealing.open_sealed(sealing.derive_keys(claim.token, stretched), sealed)
         return _counted(Revealed(message, None))
@@ -186,13 +186,13 @@ class Messages:
     async def reveal_with_files(
         self, key: str, claim: Token, max_file_bytes: int, address: str = ""
     ) -> Opened | None:
-        """Reveal a note with files for a client that cannot open it, and take its delivery in the client's place.
+        """Reveal a note with files for a client that cannot open it, with a nonce that the server makes for it.
 
         Args:
             max_file_bytes: of all files together.
 
         Returns:
-            The message and its files; None if the link does not fit.
+            The message and its files; None if the link does not match.
 
         Raises:
             ReaderNeeded: the files are larger; the note is untouched.
@@ -218,7 +218,7 @@ class Messages:
         return await self.status(key, sealing.link_proof_of(claim.token))
 
     async def _stretched(self, claim: Token, status: Unread | Ending | None, address: str) -> bytes:
-        """The stretched passphrase. It is costly: only if the link fits, the note needs it, and a try is left."""
+        """The passphrase, stretched only if the link matches, the note needs it, and a try is left: it is costly."""
         if not (isinstance(status, Unread) and status.has_passphrase):
             return b""
         if not sealing.strip_passphrase(claim.passphrase):
@@ -231,7 +231,7 @@ class Messages:
         """One file of a note that `reveal_with_files` revealed; None if its delivery is over.
 
         Raises:
-            SealingError: these chunks are no such file.
+            SealingError: the chunks do not contain this file.
             Unavailable: the msg-db cannot be reached.
         """
         count, pieces = sealed_files.chunk_count(claim.file_bytes), []

@@ -19,7 +19,7 @@ NOTES_PUT = Counter("note_whisperer_notes_put", "Notes stored.", registry=REGIST
 NOTES_REVEALED = Counter("note_whisperer_notes_revealed", "Notes revealed.", registry=REGISTRY)
 NOTES_DESTROYED = Counter("note_whisperer_notes_destroyed", "Notes destroyed unread.", registry=REGISTRY)
 NOTES_REFUSED = Counter(
-    "note_whisperer_notes_refused", "Reveals whose link fitted no note.", registry=REGISTRY
+    "note_whisperer_notes_refused", "Reveals whose link matched no note.", registry=REGISTRY
 )
 NOTES_EXPIRED = Counter("note_whisperer_notes_expired", "Notes purged unread.", registry=REGISTRY)
 KEYS_AHEAD = Gauge("note_whisperer_keys_ahead", "Keys that this process holds in memory.", registry=REGISTRY)
@@ -40,7 +40,6 @@ CONNECTIONS = Gauge("note_whisperer_connections", "Connections in the pool.", ["
 CONNECTIONS_IN_USE = Gauge(
     "note_whisperer_connections_in_use", "Connections taken out of the pool.", ["database"], registry=REGISTRY
 )
-
 CONNECTIONS_LIMIT = Gauge(
     "note_whisperer_connections_limit", "Connections that the pool may open.", ["database"], registry=REGISTRY
 )

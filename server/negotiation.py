@@ -29,7 +29,7 @@ _REFUSED = re.compile(r"\bq\s*=\s*0(\.0*)?\s*(;|$)", re.IGNORECASE)  # RFC 9110:
 # Command-line clients by name: their Accept is `*/*`, or missing.
 _COMMAND_LINE = re.compile(r"(curl|Wget|HTTPie|xh)/", re.IGNORECASE)
 
-# Marks of a preview, a prefetch, a robot or anything else that no person asked for.
+# Marks of previews, prefetches, robots and other requests that no person made.
 _ROBOT_HEADERS = ("Range", "Sec-Purpose", "Purpose", "X-Moz", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
 
@@ -66,7 +66,7 @@ def answer_format(headers: Headers, sent: Format = Format.PAGE) -> Format:
     """The format of the answer to a request that may change something, and of an error.
 
     Args:
-        sent: the format of the request's own body, which decides if Accept leaves it open.
+        sent: the format of the request's own body, which decides if Accept does not.
     """
     if headers.get("HX-Request") == "true":
         return Format.FRAGMENT

@@ -1,8 +1,8 @@
 """Sealed notes and their SQL: put, peek, reveal, destroy. `sealing.py` seals them, `purge.py` purges them.
 
 The promise: a note is shown to one reader. A reader that gave a nonce may fetch it again for a minute, so
-it loses nothing if its connection or this process dies. A reader without a nonce is answered once: it
-loses the note if that happens between the commit and the last byte of the answer.
+it loses nothing if its connection or this process dies. A reader without a nonce gets one answer: it loses
+the note if the connection or the process dies between the commit and the last byte of that answer.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from server.revealed_files import RevealedFiles
 
 Result = TypeVar("Result")
 
-# Seconds to find out how a reveal ended whose COMMIT was sent but not answered: this long, or nine timeouts
-# if the timeout is shorter than the default. nginx waits longer than that.
+# Seconds to find out how a reveal ended if its COMMIT was sent but not answered, or nine timeouts if that is
+# less. nginx waits longer.
 MAX_COMMIT_WAIT = 45.0
 RETRY_INTERVAL = 0.2
-WORKERS = 2  # groups of puts, and groups of reveals, that are with the database at the same time
-MAX_REVEALED_BYTES = 32 << 20  # of sealed notes that one group of reveals may bring into memory
+WORKERS = 2  # groups of puts that the database handles at the same time, and as many groups of reveals
+MAX_REVEALED_BYTES = 32 << 20  # sealed bytes that one group of reveals may load into memory
 
 
 class Note(NamedTuple):
@@ -64,9 +64,9 @@ class Ending(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """What a client that has proved the link may know of a note.
+    """What a client may know about a note once it has proved the link.
 
-    `seconds_to_wait` until the next passphrase may be tried; 0 if one may be tried now.
+    `seconds_to_wait`: until the client may try the next passphrase; 0 if it may try now.
     """
 
     has_passphrase: bool
@@ -77,7 +77,7 @@ class Unread(NamedTuple):
 
 
 class Refused(Exception):
-    """The link proof fits, and there is a reason why the note is not revealed."""
+    """The link proof matches, but the note is not revealed."""
 
 
 class PassphraseNeeded(Refused):
@@ -124,7 +124,7 @@ class _Reveal:
     hung_up: bool = False
 
 
-# What became of a reveal: the sealed bytes, a refusal, or None if the link proof does not fit.
+# What became of a reveal: the sealed bytes, a refusal, or None if the link proof does not match.
 Outcome = bytes | Refused | None
 
 
@@ -134,8 +134,8 @@ class Notes:
     def __init__(self, database: Database, keys: KeyLeaser, max_sealed_bytes: int = 1 << 16) -> None:
         """
         Args:
-            max_sealed_bytes: of one note. It bounds how many notes a group reveals, because only the
-                reveal tells how long each note is.
+            max_sealed_bytes: of one note. It limits how many notes a group reveals, because the length of
+                a note is unknown until its reveal.
         """
         self._database = database
         self._keys = keys
@@ -149,11 +149,11 @@ class Notes:
         self._received = GroupCommit(self._received_group, 1, database.max_wait)
 
     async def put(self, note: Note) -> Placed:
-        """Store a note under a key that was never used before.
+        """Store a note under a key that no other note has.
 
         Raises:
             OutOfKeys: there is no key.
-            Unavailable: the msg-db cannot be reached. The note may be stored, under a key that no client has.
+            Unavailable: the msg-db cannot be reached. The note may be stored, under a key that no client knows.
         """
         while True:
             key = await self._keys.take()
@@ -167,7 +167,7 @@ class Notes:
             # The key is in use, which happens only after a key-db was restored without `kgs fence`.
 
     async def put_with_files(self, note: Note, upload: bytes) -> Placed:
-        """Store a note with the files of a complete upload. Repeating it finds the same note.
+        """Store a note with the files of a complete upload. A repeated call returns the same note.
 
         Args:
             upload: the writer's nonce.
@@ -187,7 +187,7 @@ class Notes:
             key = await self._keys.take()
             put = partial(self.files.put_note, upload, key, columns)
             try:
-                # Shielded: a client that hangs up in the middle would cost the pool a connection.
+                # Shielded: if a client hung up in the middle, the pool would lose a connection.
                 placed = await asyncio.shield(self._retry(put))
             except (Incomplete, NoSuchUpload):
                 self._keys.give_back(key)
@@ -198,7 +198,7 @@ class Notes:
                 return Placed(*placed)
 
     # Each column is one text, which PostgreSQL reads twice as fast as an array. A repeated put of the same
-    # note finds itself; if a key does not come back, another note has it.
+    # note returns its own row; a key that is not returned belongs to another note.
     PUT = PreparedStatement(
         "put",
         "text, text, text, text, text, text",
@@ -234,7 +234,7 @@ class Notes:
         expires_at = await self._retry(put)
         return [expires_at.get(key) for key, _ in group]
 
-    # Always one row, so that the time of an answer tells no more than the answer.
+    # Always returns one row, so that the response time tells no more than the response.
     PEEK = PreparedStatement(
         "peek",
         "text",
@@ -247,7 +247,7 @@ class Notes:
     )
 
     async def peek(self, key: str) -> bool:
-        """Whether there is a note under `key`: all that a client may know that has not proved the link.
+        """Whether there is a note under `key`. A client may know no more until it has proved the link.
 
         Raises:
             Unavailable: the msg-db cannot be reached.
@@ -271,7 +271,7 @@ class Notes:
     )
 
     async def status(self, key: str, link_verifier: bytes) -> Unread | Ending | None:
-        """What became of a note, for a client that has proved the link; None if the proof does not fit.
+        """What became of a note, or None if the link proof does not match.
 
         Raises:
             Unavailable: the msg-db cannot be reached.
@@ -289,7 +289,7 @@ class Notes:
             async with self._database.connection(deadline) as connection:
                 return await connection.query(statement, parameters)
 
-        # Shielded: a client that hangs up in the middle would cost the pool a connection.
+        # Shielded: if a client hung up in the middle, the pool would lose a connection.
         return await asyncio.shield(self._retry(select))
 
     async def reveal(
@@ -300,21 +300,21 @@ class Notes:
         without_passphrase: bool = False,
         reader: bytes | None = None,
     ) -> bytes | None:
-        """Delete a note and return its sealed bytes, to one reader only, ever.
+        """Delete a note and return its sealed bytes, to one reader and never to another.
 
         Args:
             link_verifier, reveal_verifier: SHA-256 of the proofs, 32 bytes each.
-            without_passphrase: the client knows of no passphrase: if the note has one, that is no guess.
-            reader: the reader's nonce. The same reader gets the same bytes again for DELIVERY_SECONDS,
-                until it acknowledges them.
+            without_passphrase: the client sent no passphrase. If the note has one, this is not a guess.
+            reader: the reader's nonce. The same reader gets the same bytes again for a minute, until it
+                acknowledges them.
 
         Returns:
-            The sealed bytes, or None if the link proof does not fit.
+            The sealed bytes, or None if the link proof does not match.
 
         Raises:
-            Refused: the link proof fits, but the note is not revealed.
-            Unavailable: the msg-db cannot be reached. The note is still there, unless a COMMIT stayed
-                without an answer for MAX_COMMIT_WAIT.
+            Refused: the link proof matches, but the note is not revealed.
+            Unavailable: the msg-db cannot be reached. The note is still there, unless a COMMIT got no
+                answer within MAX_COMMIT_WAIT.
         """
         delivery = None if reader is None else delivery_id(key, reader)
         reveal = _Reveal(key, link_verifier, reveal_verifier, without_passphrase, delivery)
@@ -328,14 +328,14 @@ class Notes:
         return outcome
 
     async def _reveal_group(self, group: list[_Reveal]) -> list[Outcome]:
-        # The outcomes of the attempts whose COMMIT was sent but not confirmed, by the id of their receipt, in order.
+        # The outcomes of each attempt whose COMMIT was sent but not confirmed, by the id of its receipt, in order.
         unconfirmed: dict[str, dict[int, Outcome]] = {}
 
         async def reveal(deadline: float) -> list[Outcome]:
             try:
                 outcomes = await self._reveal_once(group, unconfirmed, deadline)
             except psycopg2.Error:
-                if unconfirmed:  # what they have revealed is known only here
+                if unconfirmed:  # only this process knows what they revealed
                     raise Unavailable("the database refuses to say how a reveal ended") from None
                 raise
             return [outcomes.get(ordinal) for ordinal in range(1, len(group) + 1)]
@@ -343,7 +343,7 @@ class Notes:
         return await self._retry(reveal, lambda: self._max_commit_wait if unconfirmed else 0)
 
     # Rows are locked in the order of their keys; otherwise two groups could wait for each other. Only a link
-    # proof that fits locks a row. An expired note is locked too: an earlier attempt may still commit its
+    # proof that matches locks a row. An expired note is locked too: an earlier attempt may still commit its
     # reveal. Several members may name the same note: each is a guess, in the order of their ordinals, and the
     # first right one within the budget gets the note. Ten wrong guesses are free; after that, the note allows
     # one at a time, with a delay that doubles from a minute to an hour. The rows arrive before the COMMIT, so
@@ -446,9 +446,9 @@ class Notes:
         """,
     )
 
-    # For members of a group whose note is gone. A statement of its own: it sees what a reveal has written
-    # that REVEAL had to wait for. Fetching a delivery writes, so that the COMMIT after it waits for a standby
-    # that may not have the reveal yet. The 60 seconds are counted by the earlier of two clocks.
+    # For members of a group whose note is gone. It is a separate statement, so that it sees what another reveal
+    # wrote while REVEAL waited. Fetching a delivery writes its row: so the COMMIT waits for a standby that may
+    # not have the reveal yet. The earlier of two clocks counts the 60 seconds.
     PAST = PreparedStatement(
         "past",
         "text, text, text, timestamptz",
@@ -491,7 +491,7 @@ class Notes:
     WHERE id = ANY (%s::bytea[])
     """
 
-    # Nothing may cancel it: the timeout would end the wait for a standby, but not undo the deletion.
+    # Nothing may cancel it: a timeout would end the wait for a standby, but not undo the deletion.
     COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
     async def _reveal_once(
@@ -499,10 +499,10 @@ class Notes:
     ) -> dict[int, Outcome]:
         """Reveal the notes of a group in one transaction, and return the outcomes by ordinal.
 
-        If the answer to an earlier attempt's COMMIT was lost, this attempt waits for the row locks of
-        that one. Afterwards the earlier receipt is either there or will never be. This attempt commits a
-        receipt in any case: a COMMIT that was waited for covers all COMMITs before it, on a standby too.
-        A receipt is a row of `delivery` without sealed bytes.
+        If the answer to an earlier attempt's COMMIT was lost, this attempt waits for that attempt's row
+        locks. Then the earlier receipt is there, or it never will be. This attempt always commits a receipt:
+        once its COMMIT is answered, all COMMITs before it are durable, on a standby too. A receipt is a row
+        of `delivery` without sealed bytes.
         """
         receipt = secrets.token_hex(16)
         keys = ",".join(["" if reveal.hung_up and not unconfirmed else reveal.key for reveal in group])
@@ -528,7 +528,7 @@ class Notes:
                 raise Unavailable("a reader hung up: try again without it")
             written = any(what in ("revealed", "wrong") for _, what, *_ in rows)
             if len(outcomes) < len(group):
-                past = (keys, link_verifiers, deliveries, self.purge.expected_now())
+                past = (keys, link_verifiers, deliveries, self.purge.expected_now().isoformat())
                 for ordinal, sealed, how, at in await connection.query(self.PAST, past):
                     if sealed is not None:
                         outcomes.setdefault(ordinal, unhexlify(sealed))
@@ -546,7 +546,7 @@ class Notes:
             await connection.query(self.COMMIT)
             if connection.status != "COMMIT":  # a failed transaction answers ROLLBACK
                 raise Unavailable("the reveal was rolled back")
-        return _of_all(attempts)
+        return _merged(attempts)
 
     DESTROY = PreparedStatement(
         "destroy",
@@ -568,26 +568,7 @@ class Notes:
         """,
     )
 
-    async def destroy(self, key: str, link_verifier: bytes) -> bool:
-        """Delete a note unread. Repeating it changes nothing.
-
-        Returns:
-            Whether the note is destroyed; False if the link proof does not fit.
-
-        Raises:
-            Ended: it was read or it expired before.
-            Unavailable: the msg-db cannot be reached; the note may be destroyed.
-        """
-        if await self._select(self.DESTROY, key, base64_of(link_verifier)):
-            return True
-        status = await self.status(key, link_verifier)
-        if isinstance(status, Ending) and status.how != "destroyed":
-            raise Ended(status)
-        return status is not None and bool(
-            await self._select(self.FIND_DESTROYED, key, base64_of(link_verifier))
-        )
-
-    # It writes the row, so that its COMMIT waits for a standby, and covers the COMMIT that destroyed the note.
+    # Writes the row, so that its COMMIT waits for a standby. The COMMIT that destroyed the note is then there too.
     FIND_DESTROYED = PreparedStatement(
         "find_destroyed",
         "text, text",
@@ -599,11 +580,30 @@ class Notes:
         """,
     )
 
+    async def destroy(self, key: str, link_verifier: bytes) -> bool:
+        """Delete a note unread. Repeating it changes nothing.
+
+        Returns:
+            Whether the note is destroyed; False if the link proof does not match.
+
+        Raises:
+            Ended: somebody read the note before, or it expired.
+            Unavailable: the msg-db cannot be reached; the note may be destroyed.
+        """
+        if await self._select(self.DESTROY, key, base64_of(link_verifier)):
+            return True
+        status = await self.status(key, link_verifier)
+        if isinstance(status, Ending) and status.how != "destroyed":
+            raise Ended(status)
+        return status is not None and bool(
+            await self._select(self.FIND_DESTROYED, key, base64_of(link_verifier))
+        )
+
     async def received(self, key: str, reader: bytes, mark: bytes | None) -> bool:
         """Forget the sealed bytes of a delivery, and keep the reader's mark with the note's ending.
 
         Args:
-            reader: the reader's nonce, as it was given to `reveal`.
+            reader: the nonce that the reader gave to `reveal`.
             mark: 32 bytes, or None.
 
         Returns:
@@ -614,8 +614,8 @@ class Notes:
         """
         return await self._received.submit((delivery_id(key, reader), mark))
 
-    # The first mark stays. Each row is looked up by its key, whatever the tables contain: an update with
-    # FROM might join them.
+    # The first mark stays. Subqueries in place of FROM: PostgreSQL then looks up each row by its key, whatever
+    # the tables contain, and never joins them.
     RECEIVED = PreparedStatement(
         "received",
         "text, text",
@@ -669,16 +669,18 @@ class Notes:
     async def chunks(self, key: str, reader: bytes, first: int) -> bytes:
         """Some chunks of the files that this reader revealed. Returns and raises what `RevealedFiles.fetch`
         does."""
-        return await self.revealed_files.fetch(delivery_id(key, reader), first, self.purge.expected_now())
+        return await self.revealed_files.fetch(
+            delivery_id(key, reader), first, self.purge.expected_now().isoformat()
+        )
 
     async def _retry(
         self, attempt: Callable[[float], Awaitable[Result]], longer: Callable[[], float] = lambda: 0
     ) -> Result:
         """Call `attempt(deadline)` again while the database is unavailable.
 
-        All attempts together get the database's `max_wait`, or `longer()` seconds if that is more by
-        then. Each attempt gets three timeouts: for a connection, a statement and a COMMIT. After that
-        its connection is closed. A COMMIT that was sent still takes effect; the next attempt finds out.
+        All attempts together may take the database's `max_wait`, or `longer()` seconds if that is more.
+        Each attempt may take three timeouts: for a connection, a statement and a COMMIT. Then its connection
+        is closed. A COMMIT that was sent may still take effect; the next attempt finds out.
         """
         start = time.monotonic()
         while True:
@@ -710,8 +712,8 @@ def _outcome(what: str, sealed: str | None, tries_left: int, wait: float | None,
             return Ended(Ending("read", now))
 
 
-def _of_all(attempts: list[dict[int, Outcome]]) -> dict[int, Outcome]:
-    """What several attempts that took effect did together: a member's sealed bytes, or its first outcome."""
+def _merged(attempts: list[dict[int, Outcome]]) -> dict[int, Outcome]:
+    """The outcomes of several attempts that took effect: a member's sealed bytes, or its first outcome."""
     outcomes: dict[int, Outcome] = {}
     for attempt in attempts:
         for ordinal, outcome in attempt.items():

@@ -34,7 +34,7 @@ STATIC = ROOT / "static"
 
 VERSION: str = json.loads((ROOT / "server" / "openapi.json").read_text("utf-8"))["info"]["version"]
 
-# Each is the same bytes for every client and every key.
+# Pages that are the same bytes for every client and every key.
 CONSTANT: Mapping[str, Mapping[str, Any]] = {
     "form.html": {"values": {}, "problem": None},
     "confirm.html": {"problem": None, "asks_passphrase": False, "present": False},
@@ -43,8 +43,8 @@ CONSTANT: Mapping[str, Mapping[str, Any]] = {
     "how-it-works.html": {},
 }
 
-# Files of static/ that are also at the root, by their names there. In a folder, a service worker could answer for
-# that folder alone.
+# Files of static/ that are also at the root, by their names there. In a folder, a service worker could only answer
+# for that folder.
 AT_THE_ROOT = {
     "robots.txt": "robots.txt",
     "favicon.ico": "favicon.ico",
@@ -52,22 +52,21 @@ AT_THE_ROOT = {
     "shared-text-worker.js": "js/shared-text-worker.js",
 }
 
-# Of the background in static/css/note-whisperer.css, for the bars of a browser or phone around the page.
+# The background in static/css/note-whisperer.css, for the bars of a browser or phone around the page.
 THEME_COLORS = {"light": "#f3ece0", "dark": "#171412"}
-
 
 HTML = "text/html; charset=utf-8"
 
 
 class _Unindented(Extension):
-    """Templates without the spaces at the start of their lines: browsers skip these, but each page would carry them."""
+    """Removes the spaces at the start of a template's lines: browsers skip them, but each page would have them."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return re.sub("^[ \t]+", "", source, flags=re.MULTILINE)
 
 
 class Pages:
-    """All templates, compiled at the start: a mistake shows at once, and no request waits."""
+    """All templates, compiled at the start, so that mistakes show at once and no request waits."""
 
     def __init__(self, settings: Settings) -> None:
         environment = jinja2.Environment(
@@ -79,6 +78,7 @@ class Pages:
             extensions=["jinja2.ext.i18n", _Unindented],
         )
         environment.policies["ext.i18n.trimmed"] = True
+        # The extension adds the method.
         environment.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]
         environment.globals.update(
             asset=asset,
@@ -124,7 +124,7 @@ class Pages:
         return file
 
     def _branded_files(self, settings: Settings, brand: Any) -> dict[str, File]:
-        """What the settings make of the pages' other files, by their paths."""
+        """Files that depend on the settings, by their paths."""
         files = {}
         brand.colors = brand.logo = brand.logo_type = None
         if settings.brand_colors or settings.brand_colors_dark:
@@ -133,7 +133,7 @@ class Pages:
             brand.colors = _url("branding.css", files)
             brand.colors_integrity = files["branding.css"].integrity
         if settings.brand_logo:
-            # Opened by itself, an SVG is a page: it may neither run a script nor load anything.
+            # An SVG that is opened by itself is a page: it must not run scripts or load anything.
             policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
             brand.logo_type = settings.brand_logo.media_type
             files["branding-logo"] = File(settings.brand_logo.content, brand.logo_type, policy)
@@ -227,7 +227,7 @@ def integrity(path: str) -> str:
 
 
 def _import_map() -> str:
-    """The hash of every script: `import()` has no other place for it."""
+    """The hash of every script, because `import()` has no attribute for it."""
     hashes = {asset(path): integrity(path) for path in files_in(STATIC) if path.endswith(".js")}
     return json.dumps({"integrity": hashes}, separators=(",", ":"))
 
@@ -239,7 +239,7 @@ IMPORT_MAP_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(IMPORT_MAP.encode
 
 
 def exactly(text: str) -> Markup:
-    """Escaped so that a browser reads back the same text: a bare CR would come back as LF."""
+    """The text, escaped so that a browser reads back the same text: a bare CR would come back as LF."""
     return Markup(escape(text).replace("\r", Markup("&#13;")))  # nosec B704 # escaped just before
 
 
@@ -247,7 +247,7 @@ _REVERSING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def marked(text: str) -> Markup:
-    """The text exactly; characters that reverse what follows them are marked and have no effect on it (text.js)."""
+    """The exact text. Characters that reverse what follows them are marked, and reverse nothing (text.js)."""
     return Markup(  # nosec B704 # escaped just before
         _REVERSING.sub(
             lambda found: f'<bdi data-code="U+{ord(found[0]):04X}">{found[0]}</bdi>', exactly(text)

@@ -1,4 +1,4 @@
-"""Passphrases on the server: stretched in a few threads, each client getting a share.
+"""Stretches passphrases on the server, in a bounded pool in which each client has a share.
 
 A browser stretches its passphrases itself; this is for clients that cannot seal and open messages.
 """
@@ -28,7 +28,7 @@ class Stretcher:
         self._stretches: collections.Counter[str] = collections.Counter()  # by address
 
     async def stretch(self, token: str, passphrase: str, address: str) -> bytes:
-        """Call `sealing.stretch` outside of the loop.
+        """Call `sealing.stretch` in another thread.
 
         Args:
             address: of the client.

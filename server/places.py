@@ -1,4 +1,4 @@
-"""Bounds how many requests with chunks of files are at work at the same time."""
+"""Bounds how many requests with chunks of files are in progress at the same time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_FETCHES = 32  # an answer counts until its client has taken it
 
 
 class Busy(Unavailable):
-    """Too many requests with chunks are at work."""
+    """Too many requests with chunks are in progress."""
 
 
 class Places:
-    """Bounds how many requests are at work, and so their bytes in memory."""
+    """Bounds how many requests are in progress, and so their bytes in memory."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -26,7 +26,7 @@ class Places:
     def taken(self) -> Iterator[None]:
         """One place, for a `with`. Raises Busy if none is free."""
         if not self._free:
-            raise Busy("too many requests with chunks of files are at work")
+            raise Busy("too many requests with chunks of files are in progress")
         self._free -= 1
         try:
             yield

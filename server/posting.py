@@ -1,6 +1,6 @@
-"""Who may put notes, and how many: the operator's rules, checked before anything else is done with a put.
+"""Who may put notes, and how many: the operator's rules, which are checked first for each put.
 
-Reading is open to everybody who has a link. The counts are of this process.
+Reading is open to everybody who has a link. Each process counts for itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOUR = 3600
 MAX_COUNTED = 100_000  # networks
 MAX_USER_LENGTH = 128  # of a user's name in the audit lines
 
-# Of IPv6, one client may have any of these; each larger network gets a larger share.
+# One client may have a whole IPv6 network of any of these lengths; a larger network has a larger share.
 SHARES = ((64, 1), (56, 4), (48, 16))
 
 
@@ -36,7 +36,7 @@ class Posting:
         self._hour = 0
         self._puts = 0
         self._bytes: collections.OrderedDict[str, int] = collections.OrderedDict()  # by network
-        self.stored_bytes = 0  # of the msg-db on its disk, as it was last measured
+        self.stored_bytes = 0  # of the msg-db on its disk, as last measured
 
     def may_post(self, request: HTTPServerRequest) -> bool:
         """Whether the operator's rules let this client put notes; without rules, every client may."""
@@ -70,7 +70,7 @@ class Posting:
         self._puts += 1
 
     def admit_upload(self, request: HTTPServerRequest, file_bytes: int) -> None:
-        """Refuse files that would be refused later. Raises the same problems as `admit`."""
+        """Refuse an upload whose chunks would be refused later. Raises the same problems as `admit`."""
         self._check(request, file_bytes, counted=False)
 
     def admit_chunks(self, request: HTTPServerRequest) -> None:
@@ -134,7 +134,7 @@ def not_allowed() -> Problem:
 
 
 def _name_of(token: str, hashes: Mapping[str, str]) -> str | None:
-    """The name of an access token, or None. All are compared, so that the time tells nothing."""
+    """The name of an access token, or None. Compares it with all of them, so that the time tells nothing."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
     names = [name for name, known in hashes.items() if hmac.compare_digest(digest, known)]
     return names[0] if names else None

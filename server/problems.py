@@ -42,11 +42,11 @@ class Problem(Exception):
         """
         Args:
             status: HTTP status, 400 or above.
-            detail: one sentence for a person that names the field and its limit, and repeats nothing of the request.
+            detail: a sentence for a person that names the field and its limit, and quotes nothing from the request.
                 In English; a page shows it in its language (`languages.text`).
             field: the form field or JSON member with the error.
             headers: further headers of the answer, such as Retry-After.
-            kind: what a program tells problems of the same status apart by; part of the URI in `type`.
+            kind: tells problems of the same status apart; part of the URI in `type`.
             members: further members of the JSON document.
         """
         super().__init__(detail)
@@ -81,5 +81,5 @@ def gone() -> Problem:
 def unavailable(
     detail: str = text("The service cannot do this right now. Please try again soon."),
 ) -> Problem:
-    """The databases are away or overloaded. Nothing was lost."""
+    """The databases are unavailable or overloaded. Nothing was lost."""
     return Problem(503, detail, headers={"Retry-After": "2"})

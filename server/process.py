@@ -47,7 +47,7 @@ class ListenError(RuntimeError):
     def __init__(self, host: str, port: int, error: OSError) -> None:
         reason = error.strerror or str(error)
         if error.errno is not None and not isinstance(error, socket.gaierror):
-            reason = os.strerror(error.errno)  # asyncio puts other words around it
+            reason = os.strerror(error.errno)  # asyncio wraps it in other words
         super().__init__(f"cannot listen on {host}, port {port}: {reason}")
 
 
@@ -99,7 +99,7 @@ async def serve(settings: Settings, on_listening: Callable[[], None] = lambda: N
             for task in done:
                 task.result()
             background = list(pending)
-        log.info("stopping: %d requests are in progress", len(service.under_way))
+        log.info("stopping: %d requests are in progress", len(service.in_progress))
         await _drain(server, service)
     finally:
         server.stop()
@@ -136,10 +136,10 @@ async def _every(interval: float, work: Callable[[], Awaitable[None]]) -> None:
 async def _purge_notes(purge: Purge) -> None:
     loop, more = asyncio.get_running_loop(), True
     while more:
-        began = loop.time()
+        start = loop.time()
         count, more = await purge.notes()
         metrics.NOTES_EXPIRED.inc(count)
-        await asyncio.sleep((loop.time() - began) * (1 / PURGE_SHARE - 1))
+        await asyncio.sleep((loop.time() - start) * (1 / PURGE_SHARE - 1))
     metrics.LAST_PURGE.labels("notes").set_to_current_time()
 
 
@@ -177,7 +177,7 @@ async def _drain(server: Server, service: Service) -> None:
     server.stop()
     deadline = asyncio.get_running_loop().time() + service.settings.drain_seconds
     while asyncio.get_running_loop().time() < deadline and (
-        service.under_way
+        service.in_progress
         or server.sending
         or any(is_trusted(peer, service.settings.trusted_proxies) for peer in server.addresses)
     ):

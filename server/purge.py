@@ -1,13 +1,13 @@
 """Deletes what is over: expired notes, old endings, deliveries, uploads, and the chunks of files with them.
 
 Fresh deliveries and receipts must stay, even if the database's clock jumps forward: a lost answer may be
-waiting for them. So what is over is decided by the earlier of two clocks.
+waiting for them. So the earlier of two clocks decides what is over.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from server.database import Database
 
@@ -23,6 +23,22 @@ class Purge:
         self._clock_offset: datetime | None = None  # the msg-db's clock when the monotonic clock was 0
         self._forgotten_at: datetime | None = None  # when deliveries were last purged, by the msg-db's clock
 
+    PURGE_ENDINGS = """
+    WITH deleted AS (
+        DELETE FROM ending
+        WHERE (key, link_verifier) IN (
+            SELECT key, link_verifier
+            FROM ending
+            WHERE at < %s - interval '7 days'
+            ORDER BY at
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING key
+    )
+    SELECT count(*) FROM deleted
+    """
+
     async def notes(self) -> tuple[int, bool]:
         """Delete a batch of expired notes and of old endings, unless another process is purging.
 
@@ -32,16 +48,13 @@ class Purge:
             The number of deleted notes, and whether there may be more of either.
         """
         now = await self._careful_now()
-        # By the database's clock alone, as reveals do: nothing waits for a note.
+        # By the database's clock alone, like reveals: no lost answer waits for a note.
         notes = await self._purge_notes("infinity", with_files=False, batch=BATCH)
         endings = await self._count(self.PURGE_ENDINGS, now, BATCH)
         return notes, BATCH in (notes, endings)
 
-    async def _purge_notes(self, now: datetime | str, with_files: bool, batch: int) -> int:
-        return await self._count(self.PURGE_NOTES, with_files, now, with_files, batch)
-
-    # One process at a time ("nwpg" in ASCII, and one more for notes with files). Rows that are being revealed
-    # are skipped, not waited for.
+    # One process at a time: the number of the lock is "nwpg" in ASCII, or one more for notes with files. The
+    # statement skips rows that are being revealed.
     PURGE_NOTES = """
     WITH deleted AS (
         DELETE FROM note
@@ -65,32 +78,10 @@ class Purge:
     SELECT count(*) FROM deleted
     """
 
-    PURGE_ENDINGS = """
-    WITH deleted AS (
-        DELETE FROM ending
-        WHERE (key, link_verifier) IN (
-            SELECT key, link_verifier
-            FROM ending
-            WHERE at < %s - interval '7 days'
-            ORDER BY at
-            LIMIT %s
-            FOR UPDATE SKIP LOCKED
-        )
-        RETURNING key
-    )
-    SELECT count(*) FROM deleted
-    """
+    async def _purge_notes(self, now: datetime | str, with_files: bool, batch: int) -> int:
+        return await self._count(self.PURGE_NOTES, with_files, now, with_files, batch)
 
-    async def deliveries(self) -> None:
-        """Forget sealed bytes that were delivered more than 60 seconds ago, and deliveries after ten minutes."""
-        now = await self._careful_now()
-        since = self._forgotten_at
-        everything = since is None or now < since  # the first time, and after the clock was set back
-        await self._database.execute(self.FORGET_DELIVERED, ("-infinity" if everything else since, now))
-        self._forgotten_at = now
-        await self._database.execute(self.PURGE_DELIVERIES, (now,))
-
-    # Only what the last pass has not read, and a minute more: a COMMIT may come later than its row's time.
+    # Reads what the last pass has not read, and a minute more: a COMMIT may come later than its row's time.
     FORGET_DELIVERED = """
     UPDATE delivery
     SET sealed = NULL
@@ -104,24 +95,16 @@ class Purge:
     WHERE at < %s - interval '10 minutes' AND files IS NULL
     """
 
-    async def files(self) -> int:
-        """Delete expired notes with files, and the files of deliveries and uploads after an hour.
+    async def deliveries(self) -> None:
+        """Forget sealed bytes that were delivered more than 60 seconds ago, and deliveries after ten minutes."""
+        now = await self._careful_now()
+        since = self._forgotten_at
+        everything = since is None or now < since  # the first time, and after the clock was set back
+        await self._database.execute(self.FORGET_DELIVERED, ("-infinity" if everything else since, now))
+        self._forgotten_at = now
+        await self._database.execute(self.PURGE_DELIVERIES, (now,))
 
-        Returns:
-            The number of deleted notes.
-        """
-        now, batch = await self._careful_now(), BATCH_WITH_FILES
-        await self._database.execute(self.END_UPLOADS, (now,))
-        expired, more = 0, True
-        while more:
-            notes = await self._purge_notes(now, with_files=True, batch=batch)
-            deliveries = await self._count(self.PURGE_DELIVERIES_WITH_FILES, now, batch)
-            uploads = await self._count(self.PURGE_UPLOADS, batch)
-            expired += notes
-            more = batch in (notes, deliveries, uploads)
-        return expired
-
-    # As `Files.END` does; those that chunks are being put to have to wait for the next purge.
+    # Like `Files.END`. An upload that is receiving chunks stays until the next purge.
     END_UPLOADS = """
     UPDATE upload
     SET at = '-infinity'
@@ -170,25 +153,39 @@ class Purge:
     SELECT count(*) FROM deleted
     """
 
+    async def files(self) -> int:
+        """Delete expired notes with files, and the files of deliveries and uploads after an hour.
+
+        Returns:
+            The number of deleted notes.
+        """
+        now, batch = await self._careful_now(), BATCH_WITH_FILES
+        await self._database.execute(self.END_UPLOADS, (now,))
+        expired, more = 0, True
+        while more:
+            notes = await self._purge_notes(now, with_files=True, batch=batch)
+            deliveries = await self._count(self.PURGE_DELIVERIES_WITH_FILES, now, batch)
+            uploads = await self._count(self.PURGE_UPLOADS, batch)
+            expired += notes
+            more = batch in (notes, deliveries, uploads)
+        return expired
+
     async def _count(self, statement: str, *parameters: object) -> int:
         ((count,),) = await self._database.execute(statement, parameters)
         return int(count)
 
-    async def _careful_now(self) -> datetime:
-        """The earlier of two clocks: if the database's clock jumps forward, fresh deliveries must stay."""
-        now = await self._now()
-        if self._clock_offset is None:
-            self._clock_offset = now - timedelta(seconds=time.monotonic())
-        return min(now, self._clock_offset + timedelta(seconds=time.monotonic()))
-
-    def expected_now(self) -> str:
-        """What the database's clock should say, by the monotonic clock; "infinity" before the first purge."""
-        if self._clock_offset is None:
-            return "infinity"
-        return (self._clock_offset + timedelta(seconds=time.monotonic())).isoformat()
-
     NOW = "SELECT now()"
 
-    async def _now(self) -> datetime:
-        ((now,),) = await self._database.execute(self.NOW)
-        return now  # type: ignore[no-any-return]  # rows are not typed
+    async def _careful_now(self) -> datetime:
+        """The earlier of two clocks: if the database's clock jumps forward, fresh deliveries must stay."""
+        rows = await self._database.execute(self.NOW)
+        now: datetime = rows[0][0]
+        if self._clock_offset is None:
+            self._clock_offset = now - timedelta(seconds=time.monotonic())
+        return min(now, self.expected_now())
+
+    def expected_now(self) -> datetime:
+        """What the database's clock should say, by the monotonic clock; the far future before the first purge."""
+        if self._clock_offset is None:
+            return datetime.max.replace(tzinfo=timezone.utc)
+        return self._clock_offset + timedelta(seconds=time.monotonic())

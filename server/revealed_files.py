@@ -5,7 +5,7 @@ A delivery has them for an hour. `files.py` puts them.
 
 from __future__ import annotations
 
-from server.database import Database, PreparedStatement, base64_of
+from server.database import Database, PreparedStatement, base64_of, copy_out
 from server.sealed_files import MAX_CHUNKS
 
 
@@ -28,26 +28,22 @@ class RevealedFiles:
         Raises:
             Unavailable: the msg-db cannot be reached.
         """
-        rows = await self._database.execute_shielded(self.FETCH, base64_of(delivery), str(first), now)
-        return b"".join([sealed for sealed, in rows])
+        parameters = (delivery, now, first, first + MAX_CHUNKS)
+        return b"".join(await self._database.copy(lambda cursor: copy_out(cursor, self.FETCH, parameters)))
 
-    FETCH = PreparedStatement(
-        "fetch_chunks",
-        "text, text, timestamptz",
-        f"""
+    FETCH = """
         SELECT sealed
         FROM chunk
         WHERE files = (
                 SELECT files
                 FROM delivery
-                WHERE id = decode($1, 'base64')
-                    AND least(clock_timestamp(), $3) - at < interval '1 hour'
+                WHERE id = %s
+                    AND least(clock_timestamp(), %s::timestamptz) - at < interval '1 hour'
             )
-            AND number >= $2::integer
-            AND number < $2::bigint + {MAX_CHUNKS}
+            AND number >= %s
+            AND number < %s
         ORDER BY number
-        """,  # nosec B608 # a constant of this package
-    )
+        """
 
     async def received(self, delivery: bytes) -> None:
         """Delete the chunks of a delivery: its reader has them. Raises Unavailable."""

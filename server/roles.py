@@ -1,7 +1,6 @@
 """The roles that servers and the KGS use in production: none owns a table, and each may do only its work.
 
-`python -m server migrate` runs as the owner and calls this. On a laptop one role does everything, and none of
-this is needed.
+`python -m server migrate` runs as the owner and calls this module. On a laptop, one role does everything.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ ROLES = {
 def provide(owner_url: str, role_url: str, grants: str) -> str:
     """Create the role that `role_url` logs in as, with that password, and grant it what it needs and no more.
 
-    Repeat it to change the password. Every role loses what `RESTRICT_PUBLIC` takes away.
+    Call it again to change the password. Every role loses what `RESTRICT_PUBLIC` takes away.
 
     Args:
         owner_url: libpq URL of the database, as the owner of its tables.
@@ -86,7 +85,7 @@ def provide(owner_url: str, role_url: str, grants: str) -> str:
 
 # PostgreSQL lets every role do things that can fill the disk (temporary tables, large objects, messages in the
 # write-ahead log) or stop the purge and the KGS (advisory locks). The functions belong to a superuser. If the
-# owner of our tables is not one, as on Amazon RDS, they stay as they are.
+# owner of the tables is not a superuser, as on Amazon RDS, they stay as they are.
 RESTRICT_PUBLIC = """
 DO $$
 DECLARE
@@ -117,7 +116,7 @@ def _restrict_public(cursor: Cursor) -> None:
         log.warning("%s", notice.removeprefix("WARNING:").strip())
 
 
-# First what an earlier version may have granted.
+# Revokes first what an earlier version may have granted.
 GRANT = """
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role};
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM {role};

@@ -10,7 +10,7 @@
 
 The index says how long the stream is, and so how many chunks there are. A chunk that was left out, repeated,
 moved or taken from another note does not open: its number, its last-chunk flag and the sealed bytes of its
-note are part of its nonce or of its key. Each sealed note has a random nonce and so a file key of its own; a
+note are part of its nonce or of its key. Each sealed note has a random nonce, and so its own file key; a
 writer seals each chunk once, and repeats a lost request with the same bytes.
 
 `static/js/files.js` is the same in the browser; both are held to tests/vectors/files-v1.json.
@@ -39,7 +39,7 @@ MAX_FILES = 20
 MAX_INDEX_BYTES = 16 << 10
 MAX_NAME_BYTES = 255
 MAX_TYPE_BYTES = 127
-LARGEST = 1 << 40  # bytes of all files; what an operator allows is far less
+LARGEST = 1 << 40  # bytes of all files; operators allow far less
 LONGEST_NAME = 200  # bytes of a name on the disk
 
 CHUNK_BYTES = 64 << 10
@@ -56,7 +56,7 @@ _LENGTH_BYTES = 4  # of the index's length
 
 
 class File(NamedTuple):
-    """A line of the index: the file's name as its writer gave it, its media type or "", its bytes."""
+    """A line of the index: the file's name as its writer gave it, its media type or "", and its size in bytes."""
 
     name: str
     type: str
@@ -127,7 +127,7 @@ def stream_length(files: Iterable[File]) -> int:
 
 
 def padded_length(length: int) -> int:
-    """Padmé: the length keeps only as many significant bits as the number of its bits is long."""
+    """Padmé: the next multiple of 2^(E - S), where E = floor(log2 length) and S is the number of bits of E."""
     length = max(length, SHORTEST_STREAM)
     exponent = length.bit_length() - 1
     unit = 1 << (exponent - exponent.bit_length())
@@ -193,13 +193,13 @@ def open_stream(file_key: bytes, stream_bytes: int, chunks: Iterable[bytes]) -> 
         raise SealingError("the files are cut off")
 
 
-# By Windows.
+# Windows reserves these names.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def safe_name(name: str) -> str:
-    """A file name that is only a name, and that looks like what it is, on every system. As in files.js."""
+    """A file name that is safe on every system: not a path, not reserved, all visible. The same as in files.js."""
     safe = "".join(character for character in name if unicodedata.category(character) not in _INVISIBLE)
     safe = re.sub(r'[<>:"/\\|?*]', "_", safe).strip(". ")
     if _RESERVED.match(safe):

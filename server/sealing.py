@@ -1,4 +1,4 @@
-"""The sealed format, version 2: bytes in, bytes out. What is stored and shown is decided elsewhere.
+"""The sealed format, version 2: bytes in, bytes out. Other modules decide what to store and show.
 
     secret       = 22 characters of 0-9A-Za-z (131 bits), used as ASCII bytes
     token        = secret + 2 check characters
@@ -43,7 +43,7 @@ TOKEN_LENGTH = 24
 VERSION = b"\x02"
 NONCE_LENGTH = 12
 TAG_LENGTH = 16
-PADDING_MULTIPLE = 256  # hides the length of a message to within so many bytes
+PADDING_MULTIPLE = 256  # hides the exact length of a message
 OVERHEAD = len(VERSION) + NONCE_LENGTH + TAG_LENGTH
 
 DIGEST_LENGTH = 32  # of a proof and of a verifier
@@ -56,14 +56,14 @@ WHITE_SPACE = (
 )
 
 _TOKEN = re.compile(rf"[0-9A-Za-z]{{{TOKEN_LENGTH}}}")
-# Base64 as the library reads it, with nothing in place of what base64url does not have.
+# From base64url to what the library reads. Characters that base64url does not have become invalid.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/\x00\x00\x00")
-# The last characters that a text may have, by its length modulo 4: the bits that it does not use are zero.
+# Characters that may end a text, by its length modulo 4: the bits that it does not use must be zero.
 _LAST_CHARACTERS = ("", (), tuple("AQgw"), tuple("AEIMQUYcgkosw048"))
 
 
 class SealingError(ValueError):
-    """Sealed bytes cannot be opened with this; it tells nothing about the message."""
+    """The sealed bytes cannot be opened. The error tells nothing about the message."""
 
 
 class DerivedKeys(NamedTuple):
@@ -83,26 +83,26 @@ class DerivedKeys(NamedTuple):
 
     @property
     def mark(self) -> bytes:
-        """What only somebody who can open the note can send."""
+        """Only somebody who can open the note can compute it."""
         return _derive(self.seal_key, "read")
 
     @property
     def receipt(self) -> str:
-        """The sender's: 86 characters that show the link, check the mark, and open nothing."""
+        """For the sender: 86 characters that prove the link, check the mark, and open nothing."""
         return to_text(self.link_proof) + to_text(verifier_of(self.mark))
 
 
 def new_token() -> str:
     """A random token: a secret and its check characters."""
     secret = ""
-    while len(secret) < SECRET_LENGTH:  # four multiples of 62 fit into a byte; what lies above is not used
+    while len(secret) < SECRET_LENGTH:  # 248 = 4 * 62: higher bytes would favour some characters
         secret += "".join([ALPHABET[byte % 62] for byte in secrets.token_bytes(32) if byte < 248])
     secret = secret[:SECRET_LENGTH]
     return secret + _check_characters(secret)
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` is whole: length, alphabet and check characters fit. Says nothing about any note."""
+    """Whether the length, the alphabet and the check characters are right. Says nothing about any note."""
     return _TOKEN.fullmatch(text) is not None and text[SECRET_LENGTH:] == _check_characters(
         text[:SECRET_LENGTH]
     )
@@ -122,7 +122,7 @@ def strip_passphrase(passphrase: str) -> str:
 def stretch(token: str, passphrase: str) -> bytes:
     """PBKDF2 of the passphrase with the token's secret as salt: 32 bytes, and a fifth of a second of a core.
 
-    Nothing of a passphrase that is white space only.
+    Returns no bytes for a passphrase that is only white space.
     """
     words = unicodedata.normalize("NFKC", strip_passphrase(passphrase)).encode("utf-8")
     if not words:
@@ -131,12 +131,12 @@ def stretch(token: str, passphrase: str) -> bytes:
 
 
 def link_proof_of(token: str) -> bytes:
-    """The proof of a link, which takes no passphrase: the server checks it before it stretches anything."""
+    """The proof of a link. It needs no passphrase, so the server checks it before it stretches one."""
     return _derive(_secret_of(token), "link")
 
 
 def derive_keys(token: str, stretched: bytes = b"") -> DerivedKeys:
-    """The keys of a token that `is_token`, and of what `stretch` made of its passphrase."""
+    """The keys that follow from a token that passes `is_token` and from its stretched passphrase."""
     ikm = _secret_of(token) + stretched
     return DerivedKeys(_derive(ikm, "seal"), link_proof_of(token), _derive(ikm, "reveal"))
 
@@ -170,7 +170,7 @@ def _seal(keys: DerivedKeys, message: str, nonce: bytes) -> bytes:
 
 
 def seal_content(keys: DerivedKeys, content: bytes, version: bytes, nonce: bytes) -> bytes:
-    """Pad and encrypt what a version of the format holds; the nonce is random except in tests."""
+    """Pad and encrypt the content of a note, in any version of the format. The nonce is random except in tests."""
     padded = content + b"\x80"
     padded += bytes(-len(padded) % PADDING_MULTIPLE)
     return version + nonce + AESGCM(keys.seal_key).encrypt(nonce, padded, version)
@@ -209,7 +209,7 @@ def is_sealed(data: bytes, version: bytes = VERSION) -> bool:
 
 
 def sealed_length(message_bytes: int) -> int:
-    """How many bytes a message of so many bytes of UTF-8 has once it is sealed."""
+    """The sealed length of a message that has `message_bytes` bytes in UTF-8."""
     return OVERHEAD + (message_bytes // PADDING_MULTIPLE + 1) * PADDING_MULTIPLE
 
 

@@ -17,7 +17,7 @@ from server.settings import Settings
 
 @dataclasses.dataclass(frozen=True)
 class Service:
-    """The parts of one server process, and the handlers that are at work."""
+    """The parts of one server process, and the handlers of the requests in progress."""
 
     settings: Settings
     key_db: Database
@@ -27,4 +27,4 @@ class Service:
     pages: Pages
     posting: Posting
     refusals: Refusals = dataclasses.field(default_factory=Refusals)
-    under_way: set[RequestHandler] = dataclasses.field(default_factory=set)
+    in_progress: set[RequestHandler] = dataclasses.field(default_factory=set)

@@ -1,4 +1,4 @@
-"""What the text of a setting may be: each reader takes the text, and raises ValueError that says what it takes."""
+"""Turns the text of a setting into its value. Each function raises a ValueError that says what the setting takes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def networks(text: str) -> tuple[Network, ...]:
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError("takes addresses or networks with commas between them: 10.0.0.0/8, ::1") from None
+        raise ValueError("takes addresses or networks separated by commas: 10.0.0.0/8, ::1") from None
 
 
 def boolean(text: str) -> bool:
@@ -123,7 +123,7 @@ def is_loopback(host: str) -> bool:
 
 
 def text_of(name: str, env: Mapping[str, str]) -> str:
-    """The variable's text, or for a database URL the text of the file that NAME_FILE names."""
+    """The text of a variable. For a database URL, NAME_FILE may name a file that has the text."""
     if name.endswith("_DB_URL") and env.get(f"{name}_FILE"):
         return Path(env[f"{name}_FILE"]).read_text().strip()
     return env.get(name, "").strip()

@@ -27,8 +27,8 @@ def _setting(
 
     Args:
         parse: reads its text, or raises ValueError.
-        meaning: what it is for, for the README.
-        shown: how the README shows its default, if not as it is.
+        meaning: its line in the README.
+        shown: its default as the README shows it, if that differs.
         on_pages: whether pages that are the same for everybody depend on it (server/manifest.py).
     """
     return dataclasses.field(
@@ -37,7 +37,7 @@ def _setting(
 
 
 def _default_data_dir() -> Path:
-    """PostgreSQL refuses root, so root's data lies where the unprivileged user that runs it can reach."""
+    """PostgreSQL refuses root, so root's data is in a folder that an unprivileged user can reach."""
     return Path("/var/lib/note-whisperer") if os.geteuid() == 0 else Path("data")
 
 
@@ -91,7 +91,7 @@ class Settings:
     lifetimes: tuple[int, ...] = _setting(
         (300, 3600, 86400, 3 * 86400, 7 * 86400, 30 * 86400),
         setting_values.lifetimes,
-        "Lifetimes that the form offers, commas between them. A client may ask for any up to 30 days.",
+        "Lifetimes that the form offers, separated by commas. A client may ask for any up to 30 days.",
         shown="5m,1h,1d,3d,7d,30d",
         on_pages=True,
     )
@@ -105,7 +105,7 @@ class Settings:
     post_networks: tuple[Network, ...] = _setting(
         (),
         setting_values.networks,
-        "Networks whose clients may put notes, commas between them. If neither this nor one of the next two"
+        "Networks whose clients may put notes, separated by commas. If neither this nor one of the next two"
         " is set, everybody may. Reading is always open.",
     )
     post_tokens_file: Mapping[str, str] | None = _setting(
@@ -180,12 +180,12 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
         setting_values.networks,
-        "Networks of the proxies whose `X-Real-IP` is believed, commas between them.",
+        "Networks of the proxies whose `X-Real-IP` is believed, separated by commas.",
     )
     db_connections: int = _setting(
         8,
         setting_values.number(int, 2, 100),
-        "Connections of one process to the msg-db (at most two more go to the key-db).",
+        "Connections of one process to the msg-db. At most two more copy files, and two go to the key-db.",
     )
     db_timeout: float = _setting(
         5.0,
@@ -195,13 +195,13 @@ class Settings:
     drain_seconds: float = _setting(
         25.0,
         setting_values.number(float, 0, 3600),
-        "Seconds that requests under way may take once the server is told to stop.",
+        "Seconds that requests in progress may take after the server is told to stop.",
     )
     log_format: str = _setting(
-        "text", setting_values.one_of("text", "json"), "`text` or `json` (a JSON object a line)."
+        "text", setting_values.one_of("text", "json"), "`text` or `json` (one JSON object per line)."
     )
     log_level: str = _setting(
-        "info", setting_values.one_of("debug", "info", "warning", "error"), "Least severity that is logged."
+        "info", setting_values.one_of("debug", "info", "warning", "error"), "Lowest severity that is logged."
     )
     audit_log: bool = _setting(
         False,
@@ -244,8 +244,8 @@ class Settings:
             errors.append("KEY_DB_URL, MSG_DB_URL: set both, or neither for a PostgreSQL of the server's own")
         if self.public_url is None and not is_loopback(self.host):
             errors.append(
-                f"PUBLIC_URL: is required where HOST ({self.host}) is not a loopback address:"
-                " links are made from it, never from what a request says"
+                f"PUBLIC_URL: is required if HOST ({self.host}) is not a loopback address:"
+                " links start with it, never with what a request says"
             )
         if self.default_lifetime not in self.lifetimes:
             errors.append("DEFAULT_LIFETIME: takes one of LIFETIMES")

@@ -1,4 +1,4 @@
-"""Files that are sent as they are: read, compressed and fingerprinted once, when the server starts."""
+"""Files that the server sends unchanged. It reads, compresses and hashes them once, when it starts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class File:
 
     content: bytes
     media_type: str
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that differ from every answer's
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # besides those of every answer
 
     @functools.cached_property
     def compressed(self) -> bytes | None:
-        """The content in gzip; None if that saves little."""
+        """The content in gzip; None if gzip saves little."""
         compressed = gzip.compress(self.content, 9, mtime=0)
         return compressed if len(compressed) < 0.9 * len(self.content) else None
 

@@ -1,4 +1,4 @@
-"""The parent of server processes: starts them, restarts one that dies, passes SIGTERM on and waits.
+"""The parent of server processes: starts them, restarts any that dies, forwards SIGTERM and waits.
 
 It runs if there are several server processes, or an embedded PostgreSQL beside them.
 """
@@ -21,7 +21,9 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 TICK = 0.1
-RESTART_AFTER = 1.0  # seconds after the last start, so that a process that dies at once does not spin
+RESTART_AFTER = (
+    1.0  # seconds after the last start, so that one that dies at once does not restart without pause
+)
 STOP_MARGIN = 5.0  # seconds that a process gets to stop, beyond those for the requests in progress
 
 DONE = 0
@@ -35,8 +37,8 @@ def supervise(
     """Keep one server process running for each port until SIGTERM or SIGINT.
 
     Args:
-        environment: of the processes, but for their number and their port. A database URL that it
-            leaves to a file is not in it: each process reads the file itself.
+        environment: of the processes, except for their number and their port. If a file holds a database
+            URL, the environment names the file, and each process reads it.
         tick: called about ten times a second; if it raises, everything stops.
 
     Returns:
@@ -78,12 +80,12 @@ class _Process:
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "server"],
             env=self._environment,
-            preexec_fn=partial(linux.die_with_parent, signal.SIGKILL),  # to kill the parent is to kill all
+            preexec_fn=partial(linux.die_with_parent, signal.SIGKILL),  # killing the parent kills them all
         )
 
     @property
     def refused(self) -> bool:
-        """Whether its first start was refused, because settings or a schema do not fit.
+        """Whether its first start was refused, because a setting is wrong or a schema has another version.
 
         A later refusal, in the middle of an upgrade, must not stop the other processes.
         """

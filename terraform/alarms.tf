@@ -1,9 +1,9 @@
-# What an operator has to be told before it is too late. Without alarm_topic_arn the alarms only show in CloudWatch.
+# What the operator must know in time. Without alarm_topic_arn, the alarms only show in CloudWatch.
 
 locals {
   alarm_actions = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
 
-  # 64^5 keys rest for 60 days after their lease. At this rate they come back just as fast as they are used.
+  # 64^5 keys rest for 60 days after their lease. At this rate, they come back as fast as they are used.
   puts_a_day_for_ever = floor(pow(64, 5) / 61)
 }
 
@@ -28,59 +28,53 @@ resource "aws_cloudwatch_metric_alarm" "storage" {
   ok_actions    = local.alarm_actions
 }
 
-resource "aws_cloudwatch_log_metric_filter" "refused" {
-  name           = "${var.name}-refused"
+locals {
+  # Each counts lines of nginx's log.
+  log_alarms = {
+    refused = {
+      description = "The msg-db has reached MAX_STORED_BYTES, and puts are refused. Reveals continue."
+      pattern     = "{ $.status = 507 }"
+      metric      = "RefusedForSpace"
+      period      = 300
+      threshold   = 0
+    }
+    keys = {
+      description = "Clients put notes faster than keys come back. If this lasts, the keys run out."
+      pattern     = "{ $.method = \"POST\" && $.route = \"/post\" && $.status = 201 }"
+      metric      = "Puts"
+      period      = 86400
+      threshold   = local.puts_a_day_for_ever
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "log" {
+  for_each = local.log_alarms
+
+  name           = "${var.name}-${each.key}"
   log_group_name = aws_cloudwatch_log_group.container["nginx"].name
-  pattern        = "{ $.status = 507 }"
+  pattern        = each.value.pattern
 
   metric_transformation {
     namespace = var.name
-    name      = "RefusedForSpace"
+    name      = each.value.metric
     value     = "1"
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "refused" {
-  alarm_name        = "${var.name}-refused"
-  alarm_description = "The msg-db has reached MAX_STORED_BYTES, and puts are refused. Reveals continue."
+resource "aws_cloudwatch_metric_alarm" "log" {
+  for_each = local.log_alarms
 
-  namespace   = aws_cloudwatch_log_metric_filter.refused.metric_transformation[0].namespace
-  metric_name = aws_cloudwatch_log_metric_filter.refused.metric_transformation[0].name
+  alarm_name        = "${var.name}-${each.key}"
+  alarm_description = each.value.description
+
+  namespace   = var.name
+  metric_name = each.value.metric
   statistic   = "Sum"
-  period      = 300
+  period      = each.value.period
 
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  evaluation_periods  = 1
-  treat_missing_data  = "notBreaching"
-
-  alarm_actions = local.alarm_actions
-  ok_actions    = local.alarm_actions
-}
-
-resource "aws_cloudwatch_log_metric_filter" "puts" {
-  name           = "${var.name}-puts"
-  log_group_name = aws_cloudwatch_log_group.container["nginx"].name
-  pattern        = "{ $.method = \"POST\" && $.route = \"/post\" && $.status = 201 }"
-
-  metric_transformation {
-    namespace = var.name
-    name      = "Puts"
-    value     = "1"
-  }
-}
-
-resource "aws_cloudwatch_metric_alarm" "keys" {
-  alarm_name        = "${var.name}-keys"
-  alarm_description = "Clients put notes faster than keys come back. If this lasts, the keys run out."
-
-  namespace   = aws_cloudwatch_log_metric_filter.puts.metric_transformation[0].namespace
-  metric_name = aws_cloudwatch_log_metric_filter.puts.metric_transformation[0].name
-  statistic   = "Sum"
-  period      = 86400
-
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = local.puts_a_day_for_ever
+  threshold           = each.value.threshold
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
 

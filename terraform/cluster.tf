@@ -6,7 +6,7 @@ resource "aws_ecs_cluster" "main" {
   name = var.name
 }
 
-# Nobody makes the key pair but its owner. Terraform quotes the first line.
+# Only its owner makes the key pair. Terraform quotes the first line.
 data "aws_key_pair" "operator" { # not found: the region has no key pair named fellow_name and "-IAM-keypair"
   key_name = "${var.fellow_name}-IAM-keypair"
 }
@@ -26,7 +26,7 @@ resource "aws_launch_template" "web" {
     arn = aws_iam_instance_profile.web.arn
   }
 
-  # A token for every question, and no answer that crosses Docker's bridge: containers never see the
+  # Every request needs a token, and no answer crosses Docker's bridge: containers never see the
   # instance's role.
   metadata_options {
     http_endpoint               = "enabled"
@@ -39,7 +39,7 @@ resource "aws_launch_template" "web" {
 
     ebs {
       volume_type           = "gp3"
-      volume_size           = 30 # what the image asks for, and what the free tier has
+      volume_size           = 30 # what the image requires and the free tier includes
       encrypted             = true
       delete_on_termination = true
     }
@@ -90,14 +90,14 @@ resource "aws_instance" "web" {
 
   lifecycle {
     replace_triggered_by = [aws_launch_template.web.latest_version]
-    # The provider hashes what it read once more as soon as a tag changes, and would write the hash back.
+    # When a tag changes, the provider hashes what it has read a second time, and would write that hash back.
     ignore_changes = [user_data]
   }
 
   depends_on = [aws_route_table_association.public]
 }
 
-# The address stays when the instance is replaced, so that links do.
+# The address stays when the instance is replaced, so that links keep working.
 resource "aws_eip" "web" {
   # checkov:skip=CKV2_AWS_19:It is associated below.
   count = var.high_availability ? 0 : 1

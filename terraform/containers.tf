@@ -2,7 +2,7 @@
 
 locals {
   # Hard limits in MiB. Everything that may run at once on the single server, including an update's migration or a
-  # later run of the KGS, has to fit into what a t2.micro registers: about 950, less ECS_RESERVED_MEMORY.
+  # later run of the KGS, must fit into what a t2.micro registers: about 950, less ECS_RESERVED_MEMORY.
   # nginx derives its limits of connections and requests from its memory (nginx/site.envsh).
   memory = { server = 384, nginx = 160, certificate = 16, kgs = 320, migrate = 128 }
 
@@ -20,17 +20,17 @@ locals {
     }
   }
 
-  # Of the disk that is there, not of what it may grow to: RDS waits for five minutes before it makes a disk larger,
+  # Of the disk as it is, not as it may grow: RDS waits for five minutes before it makes a disk larger,
   # and six hours until the next time. Clients who put files fill it faster than that.
   max_stored_bytes = var.storage_gib * pow(1024, 3) * 4 / 5
 
-  # The image's ports: it has no right to those below 1024 everywhere.
+  # The image's ports, because it may not use those below 1024 everywhere.
   nginx_port = { http = 8000, https = 8443 }
 
-  # How long the server may finish requests (its default), and nginx those that wait for the server.
+  # How long the server (its default) and nginx may take to complete requests.
   drain_seconds = 25
 
-  # What every container of ours has in common: a read-only root, no way to more rights, no core dumps
+  # What all containers have in common: a read-only root, no way to more rights, no core dumps
   # (they would hold messages).
   hardened = {
     essential              = true
@@ -74,7 +74,7 @@ locals {
     # ECS reads secrets when a container starts: a new password makes a new revision, and that new tasks.
     dockerLabels = { "password-version" = tostring(var.password_version) }
 
-    # ECS does not look at the image's own.
+    # ECS ignores the image's own.
     healthCheck = {
       command     = ["CMD", "python", "-m", "server", "health"]
       interval    = 10
@@ -137,7 +137,7 @@ locals {
   # Where nginx looks for its certificate. Without tls_certificate it signs one itself, at its first start.
   tls_mounts = [for volume in ["tls"] : { sourceVolume = volume, containerPath = "/etc/nginx/tls", readOnly = false } if !var.high_availability]
 
-  # Runs before nginx and ends: ECS hands secrets over as variables, nginx wants files.
+  # Runs before nginx and ends: ECS passes secrets as variables, and nginx needs files.
   certificate_container = merge(local.hardened, {
     name       = "certificate"
     image      = local.image["nginx"]

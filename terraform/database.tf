@@ -2,7 +2,7 @@
 # msg-db may outlive its notes.
 
 locals {
-  # The major version that compose.yaml and `make run` use; RDS sees to the minor ones.
+  # The major version that compose.yaml and `make run` use; RDS updates the minor ones.
   postgres_version = "18"
 }
 
@@ -11,7 +11,7 @@ resource "aws_db_subnet_group" "private" {
   subnet_ids = [for subnet in aws_subnet.private : subnet.id]
 }
 
-# Nothing that a client sends may stand in PostgreSQL's logs: statements hold sealed notes and verifiers,
+# Nothing that a client sends may appear in PostgreSQL's logs: statements hold sealed notes and verifiers,
 # and error messages quote rows.
 resource "aws_db_parameter_group" "quiet" {
   name        = "${var.name}-postgres${local.postgres_version}"
@@ -34,7 +34,7 @@ resource "aws_db_parameter_group" "quiet" {
       "log_error_verbosity" = "terse"
       # RDS loads pg_stat_statements, which keeps utility statements as they were typed.
       "pg_stat_statements.track_utility" = "0"
-      # In MiB. The write-ahead log has to fit into the fifth of the disk that MAX_STORED_BYTES leaves.
+      # In MiB. The write-ahead log must fit into the fifth of the disk that MAX_STORED_BYTES leaves.
       "max_wal_size" = "1024"
     }
 
@@ -79,7 +79,7 @@ resource "aws_db_instance" "key" {
   vpc_security_group_ids = [aws_security_group.database.id]
   publicly_accessible    = false
 
-  # A lost key-db would hand out keys that old links still name, so it is kept: back-ups, a last snapshot,
+  # A lost key-db would hand out keys that old links still name, so it is kept: backups, a final snapshot,
   # and no deletion by accident. It holds no note.
   backup_retention_period   = var.key_db_backup_days
   copy_tags_to_snapshot     = true
@@ -100,7 +100,7 @@ resource "aws_db_instance" "msg" {
   # checkov:skip=CKV_AWS_161:As the key-db.
   # checkov:skip=CKV_AWS_157:As the key-db.
   # checkov:skip=CKV_AWS_293:As the key-db.
-  # checkov:skip=CKV_AWS_133:No back-ups on purpose, see below.
+  # checkov:skip=CKV_AWS_133:No backups on purpose, see below.
   # checkov:skip=CKV2_AWS_60:There are no snapshots to copy tags to.
   identifier = "${var.name}-msg-db"
   db_name    = "msg_db"
@@ -125,9 +125,9 @@ resource "aws_db_instance" "msg" {
   vpc_security_group_ids = [aws_security_group.database.id]
   publicly_accessible    = false
 
-  # No back-up and no final snapshot: a copy of the msg-db made before a note was read, together with the
-  # note's link, would open the note after it destroyed itself. What is lost with the database are unread
-  # notes of at most thirty days, and Multi-AZ is what keeps those.
+  # No backup and no final snapshot: a copy of the msg-db made before a note was read, together with the
+  # note's link, would open the note after it destroyed itself. Only unread notes, at most
+  # thirty days old, are lost with the database, and Multi-AZ protects those.
   backup_retention_period = 0
   skip_final_snapshot     = true
   deletion_protection     = var.deletion_protection

@@ -1,5 +1,5 @@
-# Who may talk to whom. Rules between our own parts name groups, never address ranges: the database
-# stays closed to whatever else is ever put into the VPC.
+# Who may talk to whom. Rules between parts of the service name groups, never address ranges: the databases stay
+# closed to anything else in the VPC.
 
 # The instances, and with them (bridge networking) the web, KGS and migrate tasks.
 resource "aws_security_group" "web" {

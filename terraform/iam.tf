@@ -1,5 +1,5 @@
 # What the instances and the starters of tasks may do, action by action and resource by resource. The
-# programs in the containers call no AWS API, so no task has a role of its own.
+# programs in the containers call no AWS API, so no task has a role.
 
 locals {
   cluster_arn = aws_ecs_cluster.main.arn

@@ -13,7 +13,7 @@ resource "aws_ecs_task_definition" "migrate" {
     memory  = local.memory["migrate"]
     command = ["python", "-m", "server", "migrate"]
 
-    # HOST: the image's own is for serving, and would ask for a PUBLIC_URL.
+    # HOST: the image's default is for serving, and would require PUBLIC_URL.
     environment = [
       { name = "HOST", value = "127.0.0.1" },
       { name = "LOG_FORMAT", value = "json" },
@@ -47,7 +47,7 @@ resource "aws_ecs_task_definition" "kgs" {
     environment = [{ name = "LOG_FORMAT", value = "json" }]
     secrets     = [{ name = "KEY_DB_URL", valueFrom = aws_ssm_parameter.url["kgs_key_db"].arn }]
 
-    # Committed progress stays; the next run goes on from there.
+    # Committed progress stays; the next run continues from there.
     stopTimeout      = 60
     logConfiguration = local.log_configuration["kgs"]
   })])
@@ -75,7 +75,7 @@ resource "terraform_data" "migrate" {
   ]
 }
 
-# Once for each key-db. A failed run marks this as tainted: the next apply runs it again, and the KGS goes on
+# Once for each key-db. A failed run marks this as tainted: the next apply runs it again, and the KGS continues
 # where it stopped.
 resource "terraform_data" "kgs" {
   triggers_replace = {

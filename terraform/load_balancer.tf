@@ -21,7 +21,7 @@ resource "aws_lb" "web" {
 }
 
 resource "aws_lb_target_group" "web" {
-  # checkov:skip=CKV_AWS_378:TLS ends at the load balancer; from there to nginx it is our own VPC.
+  # checkov:skip=CKV_AWS_378:TLS ends at the load balancer; from there to nginx, requests stay in the VPC.
   count = var.high_availability ? 1 : 0
 
   name_prefix = "notes-"
@@ -29,12 +29,12 @@ resource "aws_lb_target_group" "web" {
   port        = 80
   protocol    = "HTTP"
 
-  # Longer than any request may take: whoever is being answered when a task leaves gets the answer.
+  # Longer than any request may take, so that a task that stops completes its answers.
   deregistration_delay          = 90
   load_balancing_algorithm_type = "least_outstanding_requests"
 
-  # The form, through nginx and a server process. Not /readyz: with the databases away every target would be
-  # taken out, and the page that says so with them.
+  # The form, through nginx and a server process. Not /readyz: without the databases, every target would be
+  # removed, and with it the page that says so.
   health_check {
     path                = "/"
     matcher             = "200"

@@ -1,5 +1,5 @@
-# Where logs go and how long they stay. No message, key, token, passphrase or full address stands in any of
-# them: the programs see to that, database.tf for PostgreSQL.
+# Where logs go and how long they stay. No message, key, token, passphrase or full address is in any of
+# them: the programs ensure that, and database.tf for PostgreSQL.
 
 resource "aws_cloudwatch_log_group" "container" {
   # checkov:skip=CKV_AWS_158:CloudWatch encrypts with its own key; there is no secret in them.

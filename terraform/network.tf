@@ -10,7 +10,7 @@ resource "aws_vpc" "main" {
   tags = { Name = var.name }
 }
 
-# The group that AWS makes with every VPC, emptied: what names no group of its own reaches nothing.
+# The group that AWS makes with every VPC, emptied: a resource that names no group reaches nothing.
 resource "aws_default_security_group" "unused" {
   vpc_id = aws_vpc.main.id
 
@@ -24,7 +24,7 @@ resource "aws_internet_gateway" "main" {
 }
 
 resource "aws_subnet" "public" {
-  # checkov:skip=CKV_AWS_130:Instances pull images and reach ECS by an address of their own, in place of a NAT gateway.
+  # checkov:skip=CKV_AWS_130:Instances pull images and reach ECS through their own addresses, without a NAT gateway.
   for_each = local.zones
 
   vpc_id                  = aws_vpc.main.id

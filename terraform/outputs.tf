@@ -1,7 +1,7 @@
 # What an operator needs next.
 
 output "url" {
-  description = "Where the service is reached, and what links start with."
+  description = "The URL of the service, which links start with."
   value       = local.url
 }
 
@@ -42,6 +42,6 @@ output "image_tag" {
 }
 
 output "dns_target" {
-  description = "What domain_name has to point at, where no hosted_zone_id is given."
+  description = "What domain_name must point to if hosted_zone_id is not set."
   value       = var.high_availability ? one(aws_lb.web[*].dns_name) : one(aws_eip.web[*].public_ip)
 }

@@ -1,4 +1,4 @@
-# Where the three images lie. docs/deploying.md: push them before the first full apply.
+# The repositories of the three images. Push the images before the first full apply (docs/deploying.md).
 
 resource "aws_ecr_repository" "image" {
   # checkov:skip=CKV_AWS_136:The images hold no secret; AES-256 with ECR's own key costs nothing.
@@ -24,7 +24,7 @@ resource "aws_ecr_lifecycle_policy" "image" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Enough builds to go back to"
+      description  = "Enough builds to roll back to"
       selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 }
       action       = { type = "expire" }
     }]

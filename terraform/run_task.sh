@@ -14,7 +14,7 @@ say() { echo "run_task: $*" >&2; }
 die() { say "$@"; exit 1; }
 ecs() { aws ecs --region "$region" --output text "$@"; }
 pause() {
-    [ "$(date +%s)" -lt "$deadline" ] || die "not done after ${PATIENCE:-14400} seconds; apply again to go on waiting"
+    [ "$(date +%s)" -lt "$deadline" ] || die "not done after ${PATIENCE:-14400} seconds; apply again to continue waiting"
     sleep "${POLL:-5}"
 }
 
@@ -29,7 +29,7 @@ definition=$(ecs describe-task-definition --task-definition "$task_definition" -
 field() { echo "$definition" | cut -f "$1"; }
 revision=$(field 1) family=$(field 2) container=$(field 3) log_group=$(field 4) log_prefix=$(field 5)
 
-# The command as JSON. Quotes and backslashes have no business in one of ours.
+# The command as JSON. No command that is used here contains quotes or backslashes.
 overrides='{}'
 if [ $# -gt 0 ]; then
     words=
@@ -51,8 +51,8 @@ wait_for_task() {
     done
 }
 
-# An apply that was cut off while its task ran goes on waiting for that task and starts no second one; an
-# older version's has to end first.
+# If an earlier apply was cut off while its task ran, waits for that task and starts no second one. A task of an
+# older version must end first.
 task=None
 if [ $# -eq 0 ]; then
     task=$(ecs list-tasks --cluster "$cluster" --family "$family" --desired-status RUNNING --query 'taskArns[0]')

@@ -23,7 +23,7 @@ ephemeral "aws_secretsmanager_random_password" "password" {
   for_each = local.login
 
   password_length     = 40
-  exclude_punctuation = true # as it stands in a URL
+  exclude_punctuation = true # because it becomes part of a URL
 }
 
 # The owners' passwords are needed before the databases have addresses. They are stored first and read back,
@@ -66,7 +66,7 @@ resource "aws_ssm_parameter" "url" {
   )
   value_wo_version = var.password_version
 
-  # A database that is made anew may have another address, and knows no role yet.
+  # A database that is created again may have another address, and has no roles yet.
   lifecycle {
     replace_triggered_by = [aws_db_instance.key.resource_id, aws_db_instance.msg.resource_id]
   }

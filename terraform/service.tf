@@ -27,7 +27,7 @@ resource "aws_ecs_task_definition" "web" {
     }
   }
 
-  # The old revision stays until the new one runs: ECS goes back to it if the new one does not get up.
+  # The old revision stays until the new one runs: ECS rolls back to it if the new one does not become healthy.
   lifecycle {
     create_before_destroy = true
   }
@@ -39,7 +39,7 @@ resource "aws_ecs_service" "web" {
   task_definition = aws_ecs_task_definition.web.arn
   desired_count   = var.high_availability ? var.instance_count : 1
 
-  # An apply is done when the service is up, not when ECS has been told.
+  # An apply ends when the service is up, not before.
   wait_for_steady_state = true
 
   launch_type = var.high_availability ? null : "EC2"
@@ -53,7 +53,7 @@ resource "aws_ecs_service" "web" {
     }
   }
 
-  # The single server's ports are taken until the old task is gone: an update costs some seconds. Behind the
+  # The single server's ports are taken until the old task is gone: an update costs a few seconds. Behind the
   # load balancer new tasks are healthy before old ones are drained.
   deployment_minimum_healthy_percent = var.high_availability ? 100 : 0
   deployment_maximum_percent         = var.high_availability ? 200 : 100

@@ -7,7 +7,7 @@ variable "fellow_name" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", var.fellow_name))
-    error_message = "fellow_name is what stands before \"-IAM-keypair\" in the key pair's name: letters, digits, \".\", \"_\" and \"-\". It is not the file name and has no path."
+    error_message = "fellow_name is the part before \"-IAM-keypair\" in the key pair's name: letters, digits, \".\", \"_\" and \"-\". It is not the file name and has no path."
   }
 
   validation {
@@ -67,12 +67,12 @@ variable "high_availability" {
 
   validation {
     condition     = !var.high_availability || var.domain_name != null
-    error_message = "high_availability needs domain_name: the load balancer's certificate is made out to it."
+    error_message = "high_availability needs domain_name: the load balancer's certificate is for this name."
   }
 
   validation {
     condition     = !var.high_availability || (var.hosted_zone_id == null) != (var.certificate_arn == null)
-    error_message = "high_availability needs either hosted_zone_id (a certificate is made and renewed, and the address is entered in DNS) or certificate_arn (you see to both), not both of them."
+    error_message = "high_availability needs either hosted_zone_id (a certificate is made and renewed, and the address is entered in DNS) or certificate_arn (you do both yourself), but not both of them."
   }
 
   validation {
@@ -137,7 +137,7 @@ variable "tls_certificate" {
 
   validation {
     condition     = var.tls_certificate == null || var.domain_name != null
-    error_message = "tls_certificate needs domain_name: the name that the certificate is made out to."
+    error_message = "tls_certificate needs domain_name: the name that the certificate is for."
   }
 }
 
@@ -215,13 +215,13 @@ variable "database_instance_class" {
 }
 
 variable "key_db_backup_days" {
-  description = "Days that the key-db's automatic back-ups are kept. (The msg-db has none: database.tf says why.)"
+  description = "Days that the key-db's automatic backups are kept. (The msg-db has none: database.tf says why.)"
   type        = number
   default     = 7
 
   validation {
     condition     = var.key_db_backup_days >= 1 && var.key_db_backup_days <= 35 && floor(var.key_db_backup_days) == var.key_db_backup_days
-    error_message = "key_db_backup_days takes 1 to 35. Without a back-up a lost key-db would hand out old keys again."
+    error_message = "key_db_backup_days takes 1 to 35. Without a backup, a lost key-db would hand out old keys again."
   }
 }
 
@@ -298,12 +298,12 @@ variable "storage_gib" {
 
   validation {
     condition     = var.storage_gib >= 20 && var.storage_gib <= 59575 && var.storage_gib % 5 == 0
-    error_message = "storage_gib takes a multiple of 5 from 20, the least that RDS has, to 59575."
+    error_message = "storage_gib takes a multiple of 5 from 20, the minimum of RDS, to 59575."
   }
 }
 
 variable "max_storage_gib" {
-  description = "GiB that RDS may make each disk grow to by itself, if something else than notes fills it."
+  description = "GiB that RDS may make each disk grow to by itself, if something other than notes fills it."
   type        = number
   default     = 100
   nullable    = false
@@ -315,7 +315,7 @@ variable "max_storage_gib" {
 
   validation {
     condition     = var.max_storage_gib * 10 >= var.storage_gib * 11
-    error_message = "max_storage_gib has to be larger than storage_gib by a tenth at least, as RDS demands."
+    error_message = "max_storage_gib must be at least a tenth larger than storage_gib, as RDS requires."
   }
 }
 

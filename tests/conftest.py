@@ -1,4 +1,4 @@
-"""What every test may use: one real PostgreSQL for all tests, and fresh databases for each test."""
+"""Fixtures for all tests: one real PostgreSQL, and fresh databases for each test."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("without deadlines")
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left_behind():
-    """The run has a folder of its own for temporary files; in the end that is empty, and no process runs on."""
+    """At the end, the run's folder of temporary files is empty, and none of its processes still runs."""
     with tempfile.TemporaryDirectory(prefix="nw-") as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         folder.chmod(0o755)  # as root, the users of PostgreSQL and nginx have to pass
@@ -89,7 +89,7 @@ def fresh_database(postgres, template):
 
 @contextlib.contextmanager
 def statements(url):
-    """Runs statements in a database, each by itself: `run(statement, parameters)`."""
+    """Runs single statements in a database: `run(statement, parameters)`."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
 

@@ -1,4 +1,4 @@
-"""A front that stands between a client and a server, and changes what the server answers."""
+"""A front between a client and a server, which changes what the server answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others have written is what we have looked at, and what proves our promises of security is there."""
+"""Other people's code is the code that was reviewed, and the proofs of the security promises exist."""
 
 import configparser
 import hashlib
@@ -11,7 +11,7 @@ from tests.server_process import ROOT
 LOCKS = [lock for lock in sorted((ROOT / "requirements").glob("*.txt")) if lock.stem != "overrides"]
 
 
-def test_vendored_scripts_are_the_ones_that_were_looked_at():
+def test_vendored_scripts_are_the_ones_that_were_reviewed():
     """Each file in static/vendor/ has its checksum in requirements/vendor.sha256, and the other way round."""
     lines = (ROOT / "requirements" / "vendor.sha256").read_text().splitlines()
     pinned = {file: checksum for checksum, file in (line.split() for line in lines)}
@@ -49,8 +49,8 @@ def test_the_lock_of_the_client_is_what_setup_cfg_asks_for():
     }
 
 
-def test_what_the_threat_model_names_as_its_proof_exists():
-    """Each path in SECURITY.md is a file or folder of ours, or of the tests."""
+def test_the_proofs_that_the_threat_model_names_exist():
+    """Each path in SECURITY.md is a file or folder of the project or of its tests."""
     paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.py)`", (ROOT / "SECURITY.md").read_text())
 
     assert len(paths) > 20

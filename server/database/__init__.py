@@ -1,4 +1,4 @@
-"""A database as the server uses it: a pool of connections with deadlines, bounds and prepared statements."""
+"""A database as the server uses it: pools of connections with deadlines, bounds, prepared statements and COPY."""
 
 from server.database.connection import (
     Connection,
@@ -8,6 +8,18 @@ from server.database.connection import (
     base64_of,
     first_line,
 )
+from server.database.copies import Cursor, copy_in, copy_out
 from server.database.pool import Database
 
-__all__ = ["Connection", "Database", "PreparedStatement", "Row", "Unavailable", "base64_of", "first_line"]
+__all__ = [
+    "Connection",
+    "Cursor",
+    "Database",
+    "PreparedStatement",
+    "Row",
+    "Unavailable",
+    "base64_of",
+    "copy_in",
+    "copy_out",
+    "first_line",
+]

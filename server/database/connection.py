@@ -165,7 +165,7 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
             # The deadline may have passed after the answer came: then the connection is closed, and this raises.
             return self._cursor.fetchall() if self._cursor.description else []
         except psycopg2.Error as error:
-            if error.pgcode is not None and error.pgcode[:2] in STATEMENT_ERRORS:
+            if blames_statement(error):
                 raise
             if (error.pgcode or "")[:2] in SESSION_ERRORS:
                 self.close()
@@ -232,6 +232,11 @@ class Connection(momoko.Connection):  # type: ignore[misc]  # Momoko has no type
 def base64_of(data: bytes | memoryview) -> str:
     """Bytes as a parameter of a prepared statement, which has to decode them."""
     return b2a_base64(data, newline=False).decode("ascii")
+
+
+def blames_statement(error: psycopg2.Error) -> bool:
+    """Whether the database is well, and only refuses this statement or its data."""
+    return error.pgcode is not None and error.pgcode[:2] in STATEMENT_ERRORS
 
 
 def first_line(error: Exception) -> str:

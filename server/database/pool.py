@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import momoko
 import psycopg2
@@ -22,11 +24,15 @@ from server.database.connection import (
     Unavailable,
     first_line,
 )
+from server.database.copies import CopyPool, Cursor
 from server.database.dsn import with_session_settings
+
+Result = TypeVar("Result")
 
 # Callers that may wait for a connection. Further callers are refused at once, so that memory stays bounded.
 MAX_WAITING_CALLERS = 1000
 DEADLINE_CHECKS_PER_TIMEOUT = 20
+COPY_CONNECTIONS = 2  # beside those of the pool, from the first COPY on
 
 
 class Pool(momoko.Pool):  # type: ignore[misc]  # Momoko has no types
@@ -62,6 +68,7 @@ class Database:
             raise_connect_errors=False,
             reconnect_interval=0,  # else it refuses for a while after every connect, even a successful one
         )
+        self._copies = CopyPool(url, COPY_CONNECTIONS, timeout)
         self._pool.connect()  # at once, without waiting: `getconn` on an empty pool fails an assertion
         self._loop = asyncio.get_running_loop()
         self._close_overdue_connections()
@@ -79,6 +86,7 @@ class Database:
     async def close(self) -> None:
         """Close all connections; statements that are running fail."""
         self._deadline_timer.cancel()
+        self._copies.close()
         connecting = [connection.connecting for connection in self._pool.conns.pending]
         self._pool.close()
         for task in connecting:
@@ -124,6 +132,10 @@ class Database:
     async def execute_shielded(self, statement: PreparedStatement, *parameters: str) -> list[Row]:
         """The same, but not cancelled with its caller, which would cost the pool a connection."""
         return await asyncio.shield(self.execute(statement, parameters))
+
+    async def copy(self, work: Callable[[Cursor], Result]) -> Result:
+        """Run `work`, which copies in or out, in a thread and a transaction of its own. As `CopyPool.run`."""
+        return await self._copies.run(work)
 
     def connection(self, deadline: float = math.inf) -> _AcquiredConnection:
         """Take a connection out of the pool with `async with`. At the end it goes back if it is idle,

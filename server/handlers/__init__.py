@@ -1,1 +1,1 @@
-"""What answers requests: reads the input, makes one call of the domain, writes the answer."""
+"""Handlers: each reads the input of a request, calls the domain once, and answers."""

@@ -1,4 +1,4 @@
-"""What every handler does: answers and errors in the client's format, headers, and what is refused at once."""
+"""What every handler does: answer in the client's format, also with errors, set headers, and refuse early."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from server.static_files import File
 
 log = logging.getLogger(__name__)
 
-# From OWASP's HTTP Headers Cheat Sheet. nginx adds HSTS: it alone knows whether TLS is on.
+# From OWASP's HTTP Headers Cheat Sheet. nginx adds HSTS, because only nginx knows whether TLS is on.
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"default-src 'none'; script-src 'self' {pages.IMPORT_MAP_SOURCE};"
@@ -49,7 +49,7 @@ _TO_JSON = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps makes o
 
 
 class BaseHandler(Handler):
-    """A handler that answers in the client's format, errors too, and logs nothing of the request."""
+    """A handler that answers in the client's format, also with errors, and logs nothing from the request."""
 
     route = "other"  # its name in logs and metrics, never the URL
     allow: tuple[str, ...] = ("GET", "HEAD")
@@ -57,12 +57,12 @@ class BaseHandler(Handler):
 
     act: str | None = None  # "put", "reveal" or "destroy", once the handler attempts it
 
-    # The pages' scripts show nothing without it: the page of a proxy or of a captive portal is no answer.
+    # Scripts show no answer without it: that answer may come from a proxy or a captive portal.
     first_headers = Headers.constant(SECURITY_HEADERS | {"Note-Whisperer": "1"})
     service: Service
 
     def initialize(self, service: Service) -> None:
-        self.service, self.under_way = service, service.under_way
+        self.service, self.in_progress = service, service.in_progress
 
     def prepare(self) -> None:
         request = self.request
@@ -81,7 +81,7 @@ class BaseHandler(Handler):
 
     @property
     def too_long(self) -> Problem:
-        """The answer to a longer body."""
+        """The problem with a longer body."""
         limit = self.service.settings.max_message_bytes
         return Problem(
             413, text("The message may have at most %(limit)s bytes.", limit=limit), inputs.MESSAGE.name
@@ -103,7 +103,7 @@ class BaseHandler(Handler):
 
     @property
     def format(self) -> Format:
-        """How to answer this request if all goes well."""
+        """The format of a successful answer."""
         if self.request.method in ("GET", "HEAD"):
             if self.request.headers.get("HX-Request") == "true":
                 return Format.FRAGMENT
@@ -112,7 +112,7 @@ class BaseHandler(Handler):
 
     @property
     def problem_format(self) -> Format:
-        """How to answer with a problem. That reveals nothing, so robots may get any format."""
+        """The format of a problem. A problem reveals nothing, so robots may get any format."""
         sent_json = bodies.media_type_of(self.request) == bodies.JSON
         return answer_format(self.request.headers, Format.JSON if sent_json else Format.PAGE)
 
@@ -157,7 +157,7 @@ class BaseHandler(Handler):
         self.set_header("Vary", "Accept-Language")
 
     def answer_file(self, file: File, vary: str = "Accept-Encoding") -> None:
-        """The bytes of a file, compressed if the client takes that."""
+        """The bytes of a file, compressed if the client accepts that."""
         compressed = file.compressed if takes_gzip(self.request.headers) else None
         self.set_header("Content-Type", file.media_type)
         if file.compressed is not None:
@@ -211,7 +211,7 @@ class BaseHandler(Handler):
         self.answer_html("error.html", problem.status, problem=problem)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log unexpected errors and what the operator has to know, never the request."""
+        """Log unexpected errors and what the operator must know, never the request."""
         problem = problem_of(value)
         if problem.status == 500:
             log.error("%s %s failed", self.request.method, self.route, exc_info=(typ, value, tb))
@@ -221,7 +221,7 @@ class BaseHandler(Handler):
             )
 
     def on_finish(self) -> None:
-        """Log an act, if the operator wants to know of it."""
+        """Log an act if AUDIT_LOG is on."""
         if self.act and self.service.settings.audit_log:
             by = self.service.posting.poster_of(self.request) if self.act == "put" else None
             audit.log_act(self.act, self.request.method or "", self.route, self.get_status(), by)

@@ -1,4 +1,4 @@
-"""Makes a mapping from names to JSON values of a request's body: a form or a JSON object."""
+"""Turns the body of a request, a form or a JSON object, into a mapping from names to JSON values."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _FROM_JSON = json.JSONDecoder(object_pairs_hook=_members)  # made once: json.loa
 
 
 def from_form(body: bytes, known: Mapping[str, Field[Any]]) -> Fields:
-    """A form's fields as JSON would have them: numbers and booleans if the text is one. Raises Problem, 400 or 415."""
+    """A form's fields, with numbers and booleans where JSON would have them. Raises Problem, 400 or 415."""
     if body.lstrip().startswith(b"{"):
         raise Problem(415, text("The body looks like JSON: send it with Content-Type: %(json)s.", json=JSON))
     try:
@@ -100,13 +100,13 @@ def from_form(body: bytes, known: Mapping[str, Field[Any]]) -> Fields:
 
 
 def from_multipart(request: HTTPServerRequest, known: Mapping[str, Field[Any]]) -> Fields:
-    """The fields of a form with files, which are a list of HTTPFile. Raises Problem, 400."""
+    """The fields of a form with files; FILE is a list of HTTPFile. Raises Problem, 400."""
     values: dict[str, list[bytes]] = {}
     files: dict[str, list[HTTPFile]] = {}
     try:
         content_type = request.headers["Content-Type"]
         parse_body_arguments(content_type, request.body, values, files, request.headers, config=_MULTIPART)
-        # If no file was chosen, a browser sends one without a name and without bytes.
+        # If no file was chosen, a browser sends one without a name or bytes.
         unnamed = [
             HTTPFile(filename="", body=body, content_type="") for body in values.pop(FILE.name, []) if body
         ]
@@ -130,7 +130,7 @@ def _from_pairs(pairs: list[tuple[str, str]], known: Mapping[str, Field[Any]]) -
 
 
 def _from_text(text: str) -> Any:
-    """The number or boolean that a form's field stands for, or the text, which its reader refuses."""
+    """The number or boolean in a form's field. Any other text stays as it is, and the field's reader refuses it."""
     if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER:
         return int(text)
     return {"true": True, "false": False}.get(text, text)

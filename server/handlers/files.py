@@ -1,4 +1,4 @@
-"""The files of notes: uploads, their chunks, and fetching chunks after a reveal."""
+"""Files of notes: uploads, their chunks, and the chunks after a reveal."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class UploadChunksHandler(BaseHandler):
 
 
 class FetchHandler(BaseHandler):
-    """POST /KEY/chunks : chunks of the files that this reader has revealed, from a number on."""
+    """POST /KEY/chunks : some chunks of the files that this reader has revealed, from a given number."""
 
     route = "/KEY/chunks"
     allow = ("POST",)
@@ -93,12 +93,12 @@ class FetchHandler(BaseHandler):
             if not chunks:
                 raise Problem(404, "There is no such delivery, or it is over.")
             self.set_header("Content-Type", BINARY)
-            with contextlib.suppress(StreamClosedError):  # the reader left
+            with contextlib.suppress(StreamClosedError):  # the reader hung up
                 await self.finish(chunks)
 
 
 class SaveHandler(BaseHandler):
-    """POST /KEY/file : a file, opened by the server for a browser without a script, by what its page has of it."""
+    """POST /KEY/file : a file that the server opens for a browser without a script, whose page has the key."""
 
     route = "/KEY/file"
     allow = ("POST",)
@@ -123,7 +123,7 @@ class SaveHandler(BaseHandler):
                 )
             self.set_header("Content-Type", BINARY)
             self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
-            with contextlib.suppress(StreamClosedError):  # the reader left
+            with contextlib.suppress(StreamClosedError):  # the reader hung up
                 await self.finish(content)
 
 

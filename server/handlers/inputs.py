@@ -1,6 +1,6 @@
-"""The fields of a request's body: each one is declared once, and refused by name.
+"""The fields of a request's body. Each is declared once, and errors name it.
 
-`bodies.py` makes a mapping from names to JSON values of a form or a JSON object, and `readers.py` reads these values.
+`bodies.py` turns a form or a JSON object into a mapping from names to JSON values, and `readers.py` reads the values.
 `openapi.json` describes the same fields for programs, and a test compares the two.
 """
 
@@ -28,11 +28,11 @@ class Field(NamedTuple, Generic[Value]):
 
     name: str
     read: Callable[[str, Any, Settings], Value]  # name and JSON value, None if it is missing; raises Problem
-    has_place: bool = False  # the form has a place beside it for its problem
-    is_text: bool = True  # else the text of a form's field stands for a number or a boolean
+    has_place: bool = False  # the form can show a problem beside it
+    is_text: bool = True  # False: in a form, its text stands for a number or a boolean
 
     def of(self, fields: Fields, settings: Settings) -> Value:
-        """Its value in a body. Raises Problem, 400 or 413, naming the field and its limit."""
+        """Its value in a body. Raises Problem, 400 or 413, which names the field and its limit."""
         name = self.name
         value = fields.get(name)
         if value is None and name in fields:
@@ -41,7 +41,7 @@ class Field(NamedTuple, Generic[Value]):
 
 
 class MessageToPut(NamedTuple):
-    """What a client that cannot seal sends."""
+    """The message of a client that cannot seal, as `Messages.put` takes it."""
 
     message: str
     passphrase: str
@@ -123,7 +123,9 @@ UPLOAD = Field("upload", readers.digest)
 FILE_BYTES = Field("file_bytes", readers.file_bytes, is_text=False)
 FIRST = Field("first", readers.number, is_text=False)
 FILES = Field("files", readers.boolean, is_text=False)
-PRESENT = Field("present", readers.present, has_place=True)  # what a person says, and no blind submitter
+PRESENT = Field(
+    "present", readers.present, has_place=True
+)  # people choose it; robots that submit forms do not
 FILE = Field("file", readers.files)
 FILE_KEY = Field("file_key", readers.digest)
 START = Field("start", readers.size, is_text=False)
@@ -138,7 +140,7 @@ def _by_name(*fields: Field[Any]) -> dict[str, Field[Any]]:
     return {field.name: field for field in fields}
 
 
-# The bodies that there are.
+# The fields of each kind of body.
 MESSAGE_FIELDS = _by_name(MESSAGE, PASSPHRASE, LIFETIME)
 FORM_FIELDS = MESSAGE_FIELDS | _by_name(FILE)  # of a form with files
 SEALED_FIELDS = _by_name(SEALED, LINK_VERIFIER, REVEAL_VERIFIER, HAS_PASSPHRASE, LIFETIME, UPLOAD)
@@ -153,5 +155,5 @@ CHUNKS_FIELDS = _by_name(READER, FIRST)
 SHARED_FIELDS = _by_name(TITLE, TEXT, URL)
 CONFIRM_FIELDS = _by_name(PASSPHRASE, PRESENT)  # of the form whose token is in its URL
 
-# Of the two forms, those that have a place for their problem beside them.
+# The fields of the two forms that can show a problem beside them.
 PLACES = tuple(field.name for field in (FORM_FIELDS | CONFIRM_FIELDS).values() if field.has_place)

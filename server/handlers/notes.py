@@ -111,8 +111,8 @@ class DestroyHandler(KeyHandler):
 class TokenHandler(KeyHandler):
     """GET /KEY/TOKEN : reveals to a client that plainly asks for data; any other gets the confirm page.
 
-    POST is the form of that page, for a browser without a script. It opens nothing before a person has chosen that
-    in the form; a client that asks for data is a person's own.
+    POST is the form of that page, for a browser without a script. It reveals nothing until a person has chosen so
+    in the form. A client that asks for data acts for a person, and need not choose.
     """
 
     route = "/KEY/TOKEN"
@@ -159,7 +159,7 @@ class TokenHandler(KeyHandler):
             )
 
     async def reveal_to_person(self, key: str, claim: Token) -> None:
-        """Reveal the note; a page can also have its files, opened by the server. Raises what `reveal` does."""
+        """Reveal the note. For a page, the server can also open the note's files. Raises what `reveal` does."""
         try:
             return await self.reveal(key, claim)
         except Problem as problem:
@@ -203,7 +203,7 @@ class EncodedLinkHandler(BaseHandler):
 
 
 class SlashHandler(BaseHandler):
-    """GET /KEY/ : a link with a / too many. A browser takes what is behind the # along."""
+    """GET /KEY/ : a link with an extra /. A browser keeps the part behind the # when it follows the redirect."""
 
     route = "/KEY/"
 

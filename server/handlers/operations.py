@@ -35,7 +35,7 @@ class ReadyHandler(BaseHandler):
         service = self.service
         msg_db, key_db = await asyncio.gather(service.msg_db.answers(), service.key_db.answers())
         keys_ahead = service.keys.available
-        # The key-db may be away for as long as the keys ahead last.
+        # The key-db may be unavailable as long as the keys ahead last.
         ready = msg_db and keys_ahead > 0
         members = {"ready": ready, "msg_db": msg_db, "key_db": key_db, "keys_ahead": keys_ahead}
         self.answer_json(members, 200 if ready else 503)
@@ -63,7 +63,7 @@ class MetricsHandler(BaseHandler):
 
 
 class OpenApiHandler(BaseHandler):
-    """GET /openapi.json : the interface for programs, an OpenAPI 3.1 document that is kept by hand."""
+    """GET /openapi.json : the interface for programs, an OpenAPI 3.1 document that is maintained by hand."""
 
     route = "/openapi.json"
 

@@ -1,4 +1,4 @@
-"""What became of a note, as clients are told: in words, as JSON, or as a problem."""
+"""Tells clients what became of a note: in words, as JSON, or as a problem."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def in_words(status: Unread | Ending) -> Text:
 
 
 def too_late(ending: Ending) -> Text:
-    """Why a note cannot be destroyed any more."""
+    """Why a note can no longer be destroyed."""
     if ending.how == "read":
         return text(
             "It is too late. The message was read on %(at)s. If that was not you or your reader, somebody else"
@@ -114,10 +114,8 @@ def too_late(ending: Ending) -> Text:
 
 
 def _wrong(tries_left: int) -> Text:
-    if tries_left == 0:
-        return text(
-            "The passphrase is wrong. The message is untouched."
-        )  # the delay is told by the next answer
+    if tries_left == 0:  # the next answer tells the delay
+        return text("The passphrase is wrong. The message is untouched.")
     return counted(
         "The passphrase is wrong. The message is untouched. %(count)s try is left.",
         "The passphrase is wrong. The message is untouched. %(count)s tries are left.",

@@ -1,4 +1,4 @@
-"""The form, putting notes, and the sender's page without a script."""
+"""The form, putting notes, and the sender's page for a browser without a script."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from server.negotiation import Format
 from server.notes import Ending, Placed
 from server.posting import not_allowed
 from server.problems import Problem, gone
+
+MARK_VERIFIER_LENGTH = 43  # characters, as in a receipt
+
+_NOT_SENT_BACK = {inputs.PASSPHRASE.name, inputs.FILE.name}
+_SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
+_SEALED_BY_CLIENT = {
+    inputs.SEALED.name,
+    inputs.LINK_VERIFIER.name,
+    inputs.REVEAL_VERIFIER.name,
+    inputs.UPLOAD.name,
+}
 
 
 class FormHandler(BaseHandler):
@@ -32,8 +43,8 @@ class FormHandler(BaseHandler):
 class SharedTextHandler(FormHandler):
     """POST /shared-text : the form with text that a phone shares, which is not stored.
 
-    The server sees such text only if its page was never open on that phone since it was installed: otherwise
-    static/js/shared-text-worker.js answers in its place. A GET is a restored tab.
+    The server sees the text only if no page of it was open on that phone since the installation. Otherwise
+    static/js/shared-text-worker.js answers instead. A GET comes from a restored tab.
     """
 
     route = "/shared-text"
@@ -57,7 +68,7 @@ class PostHandler(BaseHandler):
 
     @property
     def has_files(self) -> bool:
-        """Whether the body is a form with files, or could have some."""
+        """Whether the body is a form that may have files."""
         return bodies.media_type_of(self.request) == bodies.MULTIPART
 
     @property
@@ -92,11 +103,11 @@ class PostHandler(BaseHandler):
             else:
                 placed = await with_problems(messages.put_with_files(note, upload))
             return self.answer_placed(placed, note.has_passphrase)
-        message, passphrase, lifetime, files = inputs.message_to_put(fields, settings)
-        with messages.files.puts.taken() if files else contextlib.nullcontext():
-            put = messages.put(message, passphrase, lifetime, self.address, files)
+        message = inputs.message_to_put(fields, settings)
+        with messages.files.puts.taken() if message.files else contextlib.nullcontext():
+            put = messages.put(*message, address=self.address)
             placed, token, receipt = await with_problems(put)
-        self.answer_placed(placed, bool(passphrase), token, receipt)
+        self.answer_placed(placed, bool(message.passphrase), token, receipt)
 
     def answer_placed(
         self,
@@ -117,7 +128,7 @@ class PostHandler(BaseHandler):
         elif self.format is Format.TEXT:
             self.answer_text(url + "\n", 201)
         elif self.format is Format.PAGE and token and receipt:
-            # Otherwise, reloading the page would put the message once more.
+            # Otherwise, reloading the page would put the message again.
             query = f"?{self.request.query}" if self.request.query else ""  # its language
             self.redirect(f"/{placed.key}/{token}/sent/{receipt[-MARK_VERIFIER_LENGTH:]}{query}", status=303)
         else:
@@ -140,7 +151,7 @@ class PostHandler(BaseHandler):
             fields = bodies.fields_of(self.request, inputs.FORM_FIELDS)
         except Problem:
             return super().answer_error_page(problem)
-        values = {name: value for name, value in fields.items() if name in ("message", "lifetime")}
+        values = {name: value for name, value in fields.items() if name not in _NOT_SENT_BACK}
         self.answer_html("form.html", problem.status, values=values, problem=problem)
 
 
@@ -174,14 +185,3 @@ class SentHandler(BaseHandler):
         )
 
     head = get
-
-
-MARK_VERIFIER_LENGTH = 43  # characters, as in a receipt
-
-_SEALED_BY_SERVER = {inputs.MESSAGE.name, inputs.PASSPHRASE.name}
-_SEALED_BY_CLIENT = {
-    inputs.SEALED.name,
-    inputs.LINK_VERIFIER.name,
-    inputs.REVEAL_VERIFIER.name,
-    inputs.UPLOAD.name,
-}

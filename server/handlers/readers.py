@@ -1,4 +1,4 @@
-"""How the value of each field of a request's body is read: a JSON value in, a checked value out.
+"""Readers of the fields of a request's body: a JSON value in, a checked value out.
 
 A reader takes the field's name, its value (None if it is missing) and the settings. It raises Problem, 400 or 413,
 with the name.
@@ -83,13 +83,13 @@ def files(name: str, value: Any, settings: Settings) -> list[tuple[File, bytes]]
 
 
 def _line_of(file: HTTPFile) -> File:
-    """The line of the index: a name without its path, and a type that is one."""
+    """The file's line of the index: its name without a path, and its media type if that is valid."""
     name = safe_name(re.split(r"[/\\]", file.filename)[-1])
     media_type = file.content_type.partition(";")[0].strip().lower()
     if media_type == "application/unknown":  # Tornado's word for none
         media_type = ""
-    is_one = re.fullmatch(r"[a-z]+/[a-z0-9.+-]{1,100}", media_type)
-    return File(name, media_type if is_one else "", len(file.body))
+    is_valid = re.fullmatch(r"[a-z]+/[a-z0-9.+-]{1,100}", media_type)
+    return File(name, media_type if is_valid else "", len(file.body))
 
 
 def file_bytes(name: str, value: Any, settings: Settings) -> int:

@@ -1,9 +1,9 @@
 """A Tornado application and handler with a fast path for complete requests and complete answers.
 
 Tornado's handler can also take a body in pieces, parse forms, run transforms, set cookies, compute ETags
-and render templates, and checks on each request whether it has to: that costs more than all of our own
-work. Here, a feature that the fast path leaves out is either left to Tornado's code or raises an error.
-This is the one place that knows private parts of Tornado's handler; the lock pins Tornado.
+and render templates, and checks for each request whether it must. That costs more than all the work of the
+service. Here, Tornado's code still does some of it, off the fast path; the rest raises an error.
+Only this module knows private parts of Tornado's handler; the lock pins Tornado.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Application(tornado.web.Application):
         self._fast_routes = [(match, rule) for match, rule in rules if issubclass(rule.target, Handler)]
 
     def __call__(self, request: HTTPServerRequest) -> Awaitable[None] | None:
-        """Let the handler of the request begin. Tornado finds the handlers of files and of unknown paths."""
+        """Start the handler of the request. Tornado finds the handlers of files and of unknown paths."""
         for match, rule in self._fast_routes:
             found = match(request.path)
             if found is not None:
@@ -56,9 +56,7 @@ class Handler(RequestHandler):
     """Tornado's handler without `prepare` as a coroutine, bodies in pieces, form arguments and cookies."""
 
     first_headers: Headers  # each answer begins with these, and its date
-    under_way: set[
-        RequestHandler
-    ]  # the handlers that are at work; `initialize` sets it, draining waits for it
+    in_progress: set[RequestHandler]  # `initialize` sets it; a server that stops waits until it is empty
 
     # Tornado sets these for each handler.
     _headers_written = _finished = False
@@ -82,20 +80,20 @@ class Handler(RequestHandler):
         self.initialize(**arguments)
 
     def clear(self) -> None:
-        """Begin the answer anew, with all its first headers in one step."""
+        """Start the answer over, with all its first headers in one step."""
         self._headers = self.first_headers.copy()
         self._headers["Date"] = _date(int(time.time()))
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
 
     def begin(self, *path_args: bytes) -> None:
-        """Answer in a task. `under_way` keeps a reference to it."""
+        """Answer in a task. `in_progress` keeps a reference to it."""
         self._task = asyncio.get_running_loop().create_task(self._execute([], *path_args))
 
     async def _execute(self, transforms: Any, *path_args: bytes, **_: bytes) -> None:
         """Run the method of the request; an exception becomes an answer, as in Tornado."""
         self._task = task = self._task or cast("asyncio.Task[None]", asyncio.current_task())
-        self.under_way.add(self)
+        self.in_progress.add(self)
         try:
             if self.request.method not in self.SUPPORTED_METHODS:
                 raise tornado.web.HTTPError(405)
@@ -112,7 +110,7 @@ class Handler(RequestHandler):
             elif not self._finished:  # the loop ends
                 self.send_error(500)
         finally:
-            self.under_way.discard(self)
+            self.in_progress.discard(self)
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
         """End the answer. The fast path takes a complete body; Tornado's code does the rest."""
@@ -135,7 +133,7 @@ class Handler(RequestHandler):
         return sent
 
     def on_connection_close(self) -> None:
-        """The client left: stop. A note whose COMMIT has not been sent stays readable."""
+        """The client hung up: stop. A note whose COMMIT has not been sent stays readable."""
         if self._task is not None and not self._finished:
             self._finished = True  # otherwise Tornado would log an answer with status 500
             self.set_status(CLIENT_LEFT, "Client Left")

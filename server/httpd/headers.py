@@ -1,6 +1,6 @@
-"""HTTP headers with a fast path: Tornado's look at each name and value separately.
+"""HTTP headers with a fast path; Tornado's check each name and value separately.
 
-This is the one place that knows how Tornado's HTTPHeaders stores its fields; the lock pins Tornado.
+Only this module knows how Tornado's HTTPHeaders stores its fields; the lock pins Tornado.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Headers(HTTPHeaders):
         """The headers of a request.
 
         Args:
-            fields: names and values as the parser gives them, a hundred at most: repeated ones are joined
-                one by one.
+            fields: names and values as the parser gives them. At most a hundred, because repeated ones are
+                joined one by one.
         """
         values: dict[str, Any] = {}
         for field, content in fields:
@@ -46,7 +46,7 @@ class Headers(HTTPHeaders):
         return default if values is None else ",".join(values)
 
 
-@functools.lru_cache(128)  # clients can make up names
+@functools.lru_cache(128)  # bounded, because clients can make up names
 def _usual_case(field: bytes) -> str:
     return _normalize_header(field.decode("latin1"))
 

@@ -12,8 +12,8 @@ from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, Req
 class Request(HTTPServerRequest):
     """Tornado's request, with a fast path for the common case: a Host, and no query.
 
-    Tornado parses the Host and the query of each request anew; that takes longer than all that is left
-    to do here. This class sets the same attributes, and a test compares them.
+    Tornado parses the Host and the query of every request again, which takes longer than everything else here.
+    This class sets the same attributes, and a test compares them.
     """
 
     def __init__(

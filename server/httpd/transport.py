@@ -9,15 +9,19 @@ Two state machines describe a connection. `receiving` says how far the parser is
     IDLE      nothing of the next request has arrived           -> HEAD
     HEAD      its head has begun                                -> BODY
     BODY      its head is complete, its body is not             -> IDLE, or ENDED after the last request
-    ENDED     nothing more is parsed: the client asked for the end, or sent something else than HTTP
+    ENDED     nothing more is parsed: the client asked for the end, closed its side of the connection, or sent
+              something else than HTTP
 
-`phase` says what becomes of the connection:
+`phase` is the state of the connection:
 
     OPEN      requests are received, and answered one at a time -> LINGERING, or CLOSED if the client leaves
     LINGERING the last answer is sent; what arrives is dropped  -> CLOSED
     CLOSED    the socket is gone
 
 Requests that arrive early wait in `requests`. While a complete one waits, the connection does not read.
+
+A client that closes its side of the connection still gets the answer to each complete request, unless it has
+left: docs/decisions/0030-a-half-closed-connection-is-answered.md.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import enum
 import http
 import logging
 import math
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -47,17 +52,17 @@ WRITE_SECONDS = 30  # for a client to take another byte of its answer
 LINGER_SECONDS = 2  # for a client to see that the connection has ended
 MAX_LINGER_BYTES = 16 << 20
 DEADLINE_CHECK_SECONDS = 1
+FIRST_LOOK_SECONDS = 0.1  # after a client has closed its side; most answers take less
 BACKLOG = 512
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What clients may take."""
+    """How much clients may use."""
 
     body: int  # bytes; of a longer body, the application gets one byte more and refuses it
-    dropped_body: int = (
-        64 << 20
-    )  # bytes beyond `body` that are read and dropped, so that the client sees the answer
+    dropped_body: int = 64 << 20  # bytes beyond `body`, read and dropped so that the client sees the answer
     unfinished_bodies: int = 64 << 20  # bytes of all requests that wait or are incomplete
     small_body: int = 16 << 10  # bytes; a body within this is taken even when `unfinished_bodies` is used up
     head: int = 16 << 10  # bytes
@@ -86,7 +91,7 @@ class Phase(enum.Enum):
     CLOSED = enum.auto()
 
 
-# Names of their own: looking a member up in its class takes several times as long.
+# Names in the module: looking up a member in its class takes several times as long.
 IDLE, HEAD, BODY, ENDED = Receiving
 OPEN, LINGERING, CLOSED = Phase
 
@@ -96,7 +101,7 @@ class RequestResponse(httputil.HTTPConnection):
 
     body: bytes | bytearray = b""
     received_bytes = 0  # of the body, kept or dropped
-    unwritten_bytes: int | None = None  # of the answer's Content-Length
+    unwritten_bytes: float | None = None  # None before the answer's head, infinite without a Content-Length
     close_callback: Callable[[], None] | None = None
 
     def __init__(
@@ -128,7 +133,9 @@ class RequestResponse(httputil.HTTPConnection):
             self.unwritten_bytes = 0
         elif (length := headers.get("Content-Length")) is not None:
             self.unwritten_bytes = int(length)
-        if self.unwritten_bytes is None or self.connection.server.stopping:
+        else:
+            self.unwritten_bytes, self.keep_alive = math.inf, False
+        if self.connection.server.stopping:
             self.keep_alive = False
         if self.keep_alive != (self.line.version == "HTTP/1.1"):  # otherwise the version says it
             headers["Connection"] = "keep-alive" if self.keep_alive else "close"
@@ -150,7 +157,7 @@ class RequestResponse(httputil.HTTPConnection):
         return self.connection.send(head + chunk)
 
     def finish(self) -> None:
-        if self.unwritten_bytes:
+        if self.unwritten_bytes and self.unwritten_bytes != math.inf:
             self.connection.transport.abort()
             raise httputil.HTTPOutputError("less was written than Content-Length says")
         self.connection.answered(self)
@@ -167,6 +174,7 @@ class Connection(asyncio.Protocol):
     refusal = 0  # status of the last answer, if the client's input ended with an error
     unsent_bytes = 0  # when the deadline was last checked
     lingering_bytes = 0  # received and dropped
+    half_closed = False  # by the client, which may still wait for its answer
     # Of the request that is being received
     receiving: Receiving = IDLE
     head_bytes = 0
@@ -198,6 +206,23 @@ class Connection(asyncio.Protocol):
         self.lingering_bytes += len(data)
         if self.lingering_bytes > MAX_LINGER_BYTES:
             self.transport.abort()
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more: drop what is incomplete, and answer what is complete.
+
+        Returns:
+            Whether there is something to answer; otherwise asyncio closes the connection.
+        """
+        if self.phase is not OPEN:
+            return False
+        if self.receiving is BODY:
+            self._forget(self.requests.pop())
+        if self.answering is not None and self.receiving is not ENDED:  # then no complete request waits
+            self.answering.keep_alive = False
+        self.receiving, self.half_closed = ENDED, self.answering is not None or bool(self.requests)
+        if self.half_closed:
+            self.loop.call_later(FIRST_LOOK_SECONDS, self._look_after_client, FIRST_LOOK_SECONDS)
+        return self.half_closed
 
     def pause_writing(self) -> None:
         self.writable = self.loop.create_future()
@@ -332,7 +357,7 @@ class Connection(asyncio.Protocol):
             and version == "1.1"
             and headers.get("Expect", "").lower() == "100-continue"
         ):
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.send(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
         self.overhead_bytes, limits, request = 0, self.server.limits, self.requests[-1]
@@ -383,6 +408,21 @@ class Connection(asyncio.Protocol):
 
     # Ending
 
+    def _look_after_client(self, seconds: float) -> None:
+        """End the connection if the client has closed both sides of it; `seconds` is the time until the next look.
+
+        Only sending something can tell that: the system of a client that has left answers with RST. Clients of
+        HTTP/1.1 skip interim answers, however many, and 100 is the one that all of them know.
+        """
+        if self.phase is not OPEN:
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return self.transport.abort()
+        request = self.answering
+        if request and request.line.version == "HTTP/1.1" and request.unwritten_bytes is None:
+            self.send(CONTINUE)
+        self.loop.call_later(seconds, self._look_after_client, min(2 * seconds, DEADLINE_CHECK_SECONDS))
+
     def _expire_in(self, seconds: float) -> None:
         self.deadline = self.loop.time() + seconds
 
@@ -399,13 +439,15 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
         self._expire_in(LINGER_SECONDS)
         try:
+            if self.half_closed:  # nothing can arrive any more
+                return self.transport.close()
             self.transport.write_eof()
         except OSError:  # the client has left
             self.transport.abort()
 
 
 def _fail(future: asyncio.Future[None]) -> asyncio.Future[None]:
-    """Fail with what Tornado expects of a closed connection; nobody has to look at it."""
+    """Fail with the error that Tornado expects of a closed connection. Nobody need await the future."""
     future.set_exception(StreamClosedError())
     future.exception()
     return future
@@ -425,7 +467,7 @@ class Server:
         self.stopping = False
 
     async def listen(self, port: int, host: str) -> None:
-        """Accept connections. Raises OSError if the port cannot be listened on."""
+        """Accept connections. Raises OSError if it cannot listen on the port."""
         self.loop = asyncio.get_running_loop()
         self.writable: asyncio.Future[None] = self.loop.create_future()
         self.writable.set_result(None)

@@ -1,6 +1,6 @@
-"""Numbered, forward-only migrations of the two databases; `roles.py` makes the roles that use them.
+"""Numbered, forward-only migrations of the two databases; `roles.py` creates the roles that use them.
 
-While servers are upgraded, and after a way back, the program of the version before works on the new schema
+During an upgrade, and after a rollback, programs of the previous version work with the new schema
 (docs/decisions/0026-a-schema-serves-two-versions.md).
 """
 
@@ -27,6 +27,16 @@ def migrations(database: str) -> list[tuple[int, Path]]:
     return [(int(file.name[:4]), file) for file in files]
 
 
+# A migration has this line if programs of older versions work with its schema.
+WORKS_WITH = re.compile(r"^-- Programs from version (\d+) on work with this schema\.$", re.MULTILINE)
+
+
+def oldest_program(file: Path) -> int | None:
+    """The oldest version whose programs work with the schema after this migration; None if only this version's do."""
+    found = WORKS_WITH.search(file.read_text())
+    return int(found[1]) if found else None
+
+
 # Any number that nothing else in the database uses: "nwsc" in ASCII.
 LOCK = "SELECT pg_advisory_lock(1853322083)"
 
@@ -35,22 +45,13 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version    integer PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
--- Programs that were written for this older version also work with this one; NULL if only its own do.
+-- The oldest version whose programs also work with this schema; NULL if only programs of this version do.
 ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS oldest_program integer
 """
 
-# A line of a migration, if programs of older versions work with it.
-WORKS_WITH = re.compile(r"^-- Programs from version (\d+) on work with this schema\.$", re.MULTILINE)
-
-
-def oldest_program(file: Path) -> int | None:
-    """The oldest version whose programs work with the schema after this migration; None if only its own do."""
-    found = WORKS_WITH.search(file.read_text())
-    return int(found[1]) if found else None
-
 
 def migrate(url: str, database: str) -> list[str]:
-    """Apply the missing migrations, each in a transaction of its own.
+    """Apply the missing migrations, each in a separate transaction.
 
     Several processes may start at once: one applies the migrations, the others wait and find nothing to do.
 
@@ -62,7 +63,7 @@ def migrate(url: str, database: str) -> list[str]:
         The names of the migrations that were applied.
 
     Raises:
-        psycopg2.Error: the database cannot be reached or refuses; nothing half-done is left.
+        psycopg2.Error: the database cannot be reached or refuses. No migration is half applied.
     """
     applied = []
     connection = psycopg2.connect(url)
@@ -86,11 +87,21 @@ def migrate(url: str, database: str) -> list[str]:
     return applied
 
 
+CURRENT_VERSION = """
+SELECT version, coalesce(oldest_program, version)
+FROM schema_version
+ORDER BY version DESC
+LIMIT 1
+"""
+NO_VERSION = (0, 0)
+NOT_MIGRATED = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
+
+
 def check(url: str, database: str) -> None:
-    """Make sure that this program works with the database's schema.
+    """Check that this program works with the database's schema.
 
     Raises:
-        SchemaError: it is older, or newer and this program does not work with it; the message says what to run.
+        SchemaError: the schema is too old or too new; the message says what to run.
         psycopg2.Error: the database cannot be reached.
     """
     connection = psycopg2.connect(url)
@@ -105,7 +116,7 @@ async def check_pool(pool: Database, database: str) -> None:
     """Do the same as `check`, on a connection of the pool.
 
     Raises:
-        SchemaError: the version is older or newer; the message says what to run.
+        SchemaError: the schema is too old or too new; the message says what to run.
         Unavailable: the database cannot be reached.
     """
     try:
@@ -113,16 +124,6 @@ async def check_pool(pool: Database, database: str) -> None:
     except NOT_MIGRATED:
         rows = []
     _compare(database, *(rows[0] if rows else NO_VERSION))
-
-
-CURRENT_VERSION = """
-SELECT version, coalesce(oldest_program, version)
-FROM schema_version
-ORDER BY version DESC
-LIMIT 1
-"""
-NO_VERSION = (0, 0)
-NOT_MIGRATED = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
 
 
 def _current_version(cursor: psycopg2.extensions.cursor) -> tuple[int, int]:

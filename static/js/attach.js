@@ -25,7 +25,7 @@ class Attached {
     form.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
       if (this.files.length) ctx.request.timeout = 3_600_000; // the server keeps an upload for an hour
     });
-    // What went wrong stands beside the files; "the server did not answer" would be wrong.
+    // The page shows what went wrong beside the files; "the server did not answer" would be wrong.
     form.addEventListener("htmx:error", (event) => {
       if (this.told) event.stopPropagation();
       this.told = false;

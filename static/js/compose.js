@@ -34,7 +34,7 @@ export default function compose(form, sealing) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !send.disabled) form.requestSubmit(send);
   });
 
-  // What the next page needs is there before it is needed. What fails to load is loaded once more then.
+  // Loads what the next page needs before it is needed. If that fails, the page loads it again then.
   form.addEventListener("input", () => {
     for (const url of form.dataset.next.trim().split(" ")) import(url).catch(() => {});
   }, { once: true });
@@ -43,7 +43,7 @@ export default function compose(form, sealing) {
     if (form.isConnected && message.value) event.preventDefault();
   });
 
-  const box = form.querySelector("[data-files]"); // not there if the operator has turned files off
+  const box = form.querySelector("[data-files]"); // missing if the operator has turned files off
   const take = (files) => (box && sealing.canSeal() ? addFiles(form, box, files) : sayNoFiles(message));
   box?.querySelector("input").addEventListener("change", ({ target }) => {
     if (target.files.length) take(target.files);
@@ -73,7 +73,7 @@ export default function compose(form, sealing) {
   send.disabled = !sealing.canSeal();
 }
 
-async function sealed(sealing, { message, passphrase, lifetime }, form) {
+async function sealed(sealing, { message, passphrase, ...others }, form) {
   const token = await sealing.tokenOf(sealing.newSecret());
   const keys = await sealing.deriveKeys(token, passphrase);
   const text = message.replaceAll("\r\n", "\n");
@@ -82,7 +82,7 @@ async function sealed(sealing, { message, passphrase, lifetime }, form) {
     link_verifier: keys.linkVerifier,
     reveal_verifier: keys.revealVerifier,
     has_passphrase: String(sealing.stripPassphrase(passphrase) !== ""),
-    lifetime,
+    ...others,
   };
   return { token, receipt: keys.receipt, fields };
 }
@@ -109,7 +109,7 @@ function complete(panel, { sealed: { token, receipt }, passphrase, clipboard }) 
   });
 }
 
-// Asks to copy the link within the click, before it is known: later, a browser may not permit it.
+// Asks to copy the link during the click, before the link is known: later, a browser may not permit it.
 function copyWhenKnown() {
   let known, giveUp;
   const text = new Promise((resolve, reject) => {
@@ -117,7 +117,7 @@ function copyWhenKnown() {
     giveUp = () => reject(new Error("there is no link"));
   });
   text.catch(() => {});
-  let copied = Promise.resolve(false); // where a browser cannot do it, the panel has a button
+  let copied = Promise.resolve(false); // if a browser cannot do it, the panel has a button
   if (navigator.clipboard?.write && globalThis.ClipboardItem) {
     copied = navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]).then(() => true, () => false);
   }

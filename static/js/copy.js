@@ -10,14 +10,14 @@ export default function copy(button) {
     if (copied) markAsCopied(source);
     const { done, byKey, byTouch } = button.dataset;
     const told = copied ? done : matchMedia("(pointer: coarse)").matches ? byTouch : byKey;
-    button.style.minInlineSize = `${button.getBoundingClientRect().width}px`; // nothing beside it moves
+    button.style.minInlineSize = `${button.getBoundingClientRect().width}px`; // so nothing beside it moves
     button.textContent = told;
     document.getElementById("status").textContent = told;
     setTimeout(() => { button.textContent = label; }, 3000);
   });
 }
 
-// Some texts contain another field, such as the link: it has left the page as well.
+// Some texts contain another field, such as the link, which is then copied as well.
 function markAsCopied(source) {
   source.dataset.copied = "";
   const within = document.getElementById(source.dataset.hands ?? "");

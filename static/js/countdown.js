@@ -1,6 +1,6 @@
 // Counts down: the time that a message has left, and the wait before the next try.
 
-/** Shows the seconds left in `element`, then calls `whenOver`. A new call replaces the one before. */
+/** Shows the seconds left in `element`, then calls `whenOver`. A new call replaces the previous one. */
 export function countDown(element, seconds, whenOver) {
   const end = Date.now() + seconds * 1000;
 

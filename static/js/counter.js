@@ -1,4 +1,4 @@
-// Speaks up when a field is near its limit, which is in bytes of UTF-8. Over the limit, the form cannot be sent.
+// Warns when a field is near its limit, which is in bytes of UTF-8. Over the limit, the form cannot be sent.
 
 const NEAR = 0.9; // of the limit
 const bytesOf = (text) => new TextEncoder().encode(text).length;
@@ -33,7 +33,7 @@ export default function counter(field) {
   update();
 }
 
-// How many characters at the end of the text do not fit into so many bytes.
+// How many characters at the end of the text are beyond this many bytes.
 function beyond(text, limit) {
   let bytes = 0;
   let characters = 0;

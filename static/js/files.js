@@ -1,5 +1,5 @@
 // The sealed format of files (the same as server/sealed_files.py, held to the same vectors), and the requests
-// that carry them: files to an upload, and a delivery back to files. Nothing is ever in memory but a few MiB.
+// that carry them: files to an upload, and a delivery back to files. At most a few MiB are in memory at a time.
 
 // What this module uses of seal.js. An import here could not name that module's fingerprint.
 let SealingError, fromText, fromUtf8, joined, openContent, sealContent, toText, utf8;
@@ -20,13 +20,13 @@ const MAX_NAME = 255;
 const MAX_TYPE = 127;
 const LARGEST = 2 ** 40;
 
-const CHUNKS_AT_ONCE = 16; // of one request, as the server takes and gives them
+const CHUNKS_AT_ONCE = 16; // in one request or answer
 const REQUESTS_AT_ONCE = 2;
 const PAUSES = [500, 1_000, 2_000, 4_000, 8_000, 15_000]; // milliseconds after each request without an answer
-const LONGEST_WAIT = 60; // seconds; a client whose quota of an hour is used up is told so
+const LONGEST_WAIT = 60; // seconds; for longer waits, such as a used-up hourly quota, the page shows the refusal
 const STALLED = 70_000; // milliseconds; the server gives up on a request after a minute
 
-/** What the server says to a request that is of no use to repeat. */
+/** A refusal of the server: repeating the request would not help. */
 export class Refusal extends Error {
   constructor(answer, text) {
     const isJson = /json/.test(answer.headers.get("Content-Type"));
@@ -74,7 +74,7 @@ export async function fileKeyOf({ fileRoot }, sealed) {
   return crypto.subtle.deriveKey(how, fileRoot, { name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
 }
 
-/** Padmé: the length keeps only as many significant bits as the number of its bits is long. */
+/** Padmé: the next multiple of 2^(E - S), where E = floor(log2 length) and S is the number of bits of E. */
 export function paddedLength(length) {
   const least = Math.max(length, SHORTEST_STREAM);
   let exponent = 0;
@@ -146,7 +146,7 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
       for (let number = first; number * CHUNK < streamBytes && number < first + CHUNKS_AT_ONCE; number++) {
         const part = new Uint8Array(plain, (number - first) * CHUNK, Math.min(CHUNK, streamBytes - number * CHUNK));
         chunks.push(await sealChunk(key, number, number === count - 1, part));
-        // Other bytes under the same number would be a leak.
+        // Other bytes under the same nonce would reveal the key stream.
         const tag = toText(chunks.at(-1).subarray(-TAG));
         tags[number] ??= tag;
         if (tags[number] !== tag) throw new SealingError("a file has changed");
@@ -154,7 +154,7 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
       await put(first, chunks, plain.byteLength);
     }
   }
-  // Over a bad line, smaller requests get through. A chunk is sealed once: what is sent again is the same bytes.
+  // On a bad line, smaller requests get through. Each chunk is sealed once: a repeated request has the same bytes.
   let atOnce = CHUNKS_AT_ONCE;
   async function put(first, chunks, bytes) {
     for (let at = 0; at < chunks.length;) {
@@ -178,7 +178,7 @@ export async function upload(keys, message, files, { signal, onProgress = () => 
   return { sealed, upload: toText(nonce), resume };
 }
 
-// A name that the format takes: its end counts, since it says what the file is.
+// A name short enough for the format. Its end stays, because it says what the file is.
 function fitting(name) {
   let short = name.toWellFormed?.() ?? name;
   while (utf8(short).length > MAX_NAME) short = short.slice(1);
@@ -228,8 +228,8 @@ export async function* bytesOf({ key, reader, fileKey, files }, index, { signal,
 
 /**
  * Repeats a request until this server answers it: all of these may be repeated. Throws a Refusal, or an AbortError.
- * `onLost()` is called after each try; if it returns true, the caller goes on with smaller requests. `read` makes
- * the result of an answer and its body, of which a second copy would be garbage.
+ * `onLost()` is called after each try; if it returns true, the caller continues with smaller requests. `read` turns
+ * an answer and its body into the result, without a second copy of the body.
  */
 export async function answerOf(url, request, onLost = () => {}, read = (answer, body) => new Response(body, answer)) {
   for (let tries = 0; ; tries++) {
@@ -239,7 +239,7 @@ export async function answerOf(url, request, onLost = () => {}, read = (answer, 
       const answer = await fetch(url, { ...request, signal: giveUp, headers: { Accept: "application/json", ...request.headers } });
       if (answer.ok) {
         const body = answer.status === 204 ? null : await answer.arrayBuffer();
-        // A browser takes headers that break off for whole ones with an empty body.
+        // If headers break off, a browser treats them as complete, with an empty body.
         if (body?.byteLength === 0) throw new TypeError("the answer broke off");
         return read(answer, body);
       }
@@ -273,11 +273,11 @@ function pause(milliseconds, signal) {
   });
 }
 
-const RESERVED = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i; // by Windows
+const RESERVED = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i; // Windows reserves these
 // Control and format characters, of which some reverse the text after them, so that "exe.gpj" looks like "jpg.exe".
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** A file name that is only a name, and that looks like what it is, on every system. */
+/** A file name that is safe on every system: not a path, not reserved, all visible. */
 export function safeName(name) {
   let safe = name.replace(INVISIBLE, "").replace(/[<>:"/\\|?*]/g, "_").replace(/^[. ]+|[. ]+$/g, "");
   if (RESERVED.test(safe)) safe = `_${safe}`;

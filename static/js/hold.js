@@ -3,14 +3,14 @@
 
 const HOLD = 500; // milliseconds
 const MOMENT = 1_000; // from a short press until the next one counts
-const ARMED = 30_000; // for so long the next one counts
+const ARMED = 30_000; // until the next one no longer counts
 
 /**
- * Calls `open` when a person means it. The step (rest, held, wait, ready, meant) stands in data-press of the
+ * Calls `open` when a person presses on purpose. The step (rest, held, wait, ready, meant) is in data-press of the
  * section, which shows it, and the words of "ready" are announced.
  *
  * @param isShortEnough whether a single short press is enough
- * @returns ends every press under way
+ * @returns a function that ends every press in progress
  */
 export function onPurpose(button, isShortEnough, open) {
   const section = button.closest("section");
@@ -60,7 +60,7 @@ export function onPurpose(button, isShortEnough, open) {
     rest();
     arming = setTimeout(() => {
       readyAt = performance.now();
-      arming = setTimeout(disarm, ARMED); // a press that has begun by then goes on
+      arming = setTimeout(disarm, ARMED); // a press that has begun by then continues
       see();
       const { textContent } = section.querySelector("[data-step=ready]");
       document.getElementById("status").textContent = textContent;
@@ -68,7 +68,7 @@ export function onPurpose(button, isShortEnough, open) {
     see();
   }
 
-  // A screen reader, a switch or a voice makes such a press without any pointer or key.
+  // A screen reader, a switch or voice control makes such a press without a pointer or key.
   function pressShortly({ timeStamp }) {
     letGo();
     if (isShortEnough() || timeStamp > readyAt) mean();
@@ -78,7 +78,7 @@ export function onPurpose(button, isShortEnough, open) {
   const ignoreRepeats = (event) => event.repeat && event.preventDefault();
   const isKey = ({ key }) => key === "Enter" || key === " ";
   const over = () => button.disabled || section.dataset.press === "meant";
-  // An event that a script makes up is no person's.
+  // An event that a script makes up does not come from a person.
   const on = (type, act) => button.addEventListener(type, (event) => event.isTrusted && act(event));
 
   on("pointerdown", (event) => {

@@ -1,6 +1,6 @@
 // What every page needs: htmx under Trusted Types, behaviours, the focus after a swap, errors of the network.
 (() => {
-  // The page's language, for numbers and dates: as this browser's region writes it.
+  // The page's language in this browser's region, for numbers and dates.
   const { lang, dataset } = document.documentElement;
   dataset.locale = navigator.languages.find((tag) => tag.startsWith(lang)) ?? lang;
 
@@ -35,7 +35,7 @@
     for (const element of document.querySelectorAll("[data-behaviour]")) {
       const { behaviour, uses } = element.dataset;
       element.removeAttribute("data-behaviour");
-      const waits = element.matches("button:enabled"); // a click before its script is there would do nothing
+      const waits = element.matches("button:enabled"); // a click before its script has loaded would do nothing
       if (waits) element.disabled = true;
       Promise.all([load(behaviour), load(uses)])
         .then(([modules, used]) => {
@@ -49,7 +49,7 @@
     }
   }
 
-  // A script that did not load must not leave a button that does nothing.
+  // If a script did not load, no button may stay that does nothing.
   function sayBroken(element) {
     if (element.matches("button")) element.disabled = true;
     document.querySelector("[data-if-broken]")?.removeAttribute("hidden");
@@ -75,7 +75,7 @@
     for (const problem of problems()) if (problem.hasChildNodes()) problem.scrollIntoView({ block: "nearest" });
   }
 
-  // Why there is no answer: the form's own words, or those that all pages have.
+  // Why there is no answer, in the form's own words or in those of all pages.
   function noAnswer(form, why = navigator.onLine ? "noAnswer" : "offline") {
     const text = document.createElement("p");
     text.textContent = form.dataset[why] ?? document.body.dataset[why];
@@ -87,7 +87,7 @@
     form.setAttribute("aria-busy", String(busy));
     const send = form.querySelector("[data-busy]");
     if (!send) return;
-    send.style.minInlineSize = `${send.getBoundingClientRect().width}px`; // nothing beside it moves
+    send.style.minInlineSize = `${send.getBoundingClientRect().width}px`; // so nothing beside it moves
     [send.textContent, send.dataset.busy] = [send.dataset.busy, send.textContent];
   }
 
@@ -132,14 +132,14 @@
     showPage();
   });
 
-  // A file that is dropped beside its place would replace the page.
+  // Otherwise a file that is dropped beside its place would replace the page.
   for (const type of ["dragover", "drop"]) {
     document.addEventListener(type, (event) => {
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     });
   }
 
-  // A phone shares text with services that a person has installed, and with no others.
+  // A phone shares text only with services that a person has installed.
   function takeSharedText() {
     navigator.serviceWorker?.register(policy.createScriptURL(worker), { scope: "/shared-text" });
   }

@@ -1,8 +1,8 @@
 // Repeats a request until its whole answer has arrived: only for requests that may be repeated.
 
 const PAUSES = [500, 1_000, 2_000, 4_000, 8_000, 16_000]; // milliseconds after each lost answer
-const LONGEST = 60_000; // for so long the server repeats what it has revealed
-const STALLED = 15_000; // an answer that stops arriving is as lost as one that breaks off
+const LONGEST = 60_000; // how long the server repeats a reveal
+const STALLED = 15_000; // an answer that stops arriving is lost, like one that breaks off
 
 /** The answer, read to its end. `onLost` is called after each try without an answer of this server. */
 export async function persist(url, request, onLost = () => {}) {
@@ -36,7 +36,7 @@ async function whole(url, request) {
       clearTimeout(timer);
       timer = setTimeout(abort, STALLED);
     }
-    // A browser takes headers that break off for whole ones with an empty body.
+    // If headers break off, a browser treats them as complete, with an empty body.
     if (!parts.length && answer.status !== 204) throw new TypeError("the answer broke off");
     return new Response(parts.length ? new Blob(parts) : null, answer);
   } finally {

@@ -1,5 +1,5 @@
-// The files of a message that was opened here: saves each one to the disk as it arrives, and shows images and texts
-// without letting them do anything. When all are saved, the server deletes its chunks.
+// The files of a message that was opened here: saves each one to the disk as it arrives, and shows images and texts,
+// which can do nothing. When all are saved, the server deletes its chunks.
 
 const LARGEST_PREVIEW = 20_000_000; // bytes
 // No SVG and no PDF: an image has no script and asks for nothing; a PDF's viewer cannot be sandboxed.
@@ -25,7 +25,7 @@ export async function receive(section, tools, keys, sealed, key, reader) {
   return message;
 }
 
-// There are only files.
+// For a message that has only files.
 function hideText(section) {
   section.parentElement.querySelector("[data-secret]").hidden = true;
   section.parentElement.querySelector(".actions").hidden = true;
@@ -91,7 +91,7 @@ function rowOf(section, tools, delivery, index, unsaved, problem) {
   return row;
 }
 
-// To the disk as it arrives, where the browser can; else by way of a Blob, which browsers keep outside of the page.
+// To the disk as it arrives if the browser can, otherwise into a Blob, which browsers keep outside the page.
 async function save(name, fetched) {
   if (globalThis.showSaveFilePicker) {
     const file = await showSaveFilePicker({ suggestedName: name }).catch((error) => {

@@ -11,7 +11,7 @@ export default async function reveal(form, tools) {
   const consent = notice.querySelector("input");
   const { passphrase } = form.elements;
   const choice = form.querySelector("[data-choice]");
-  // What the page of the message needs is there before the message is: it can be shown only once.
+  // Loads what the page of the message needs before the message, because it can be shown only once.
   const nextScripts = Promise.race([
     Promise.allSettled(form.dataset.next.trim().split(" ").map((url) => import(url))),
     new Promise((resolve) => { setTimeout(resolve, LONGEST_LOAD); }),
@@ -33,10 +33,10 @@ export default async function reveal(form, tools) {
     const mine = linkOf(location);
     const { key, token } = mine;
     link = mine;
-    // Another link came into the address meanwhile, or the message is there.
+    // The address has another link by now, or the message is shown.
     const isOver = () => link !== mine || !form.isConnected;
     send.disabled = true;
-    rest(); // a press was meant for the link before
+    rest(); // a press was for the previous link
     clearProblem("problem");
     const isWhole = await isToken(token);
     if (isOver()) return;
@@ -47,7 +47,7 @@ export default async function reveal(form, tools) {
     const claim = canSeal() ? { link_proof: await linkProofOf(token) } : { token };
     const status = await statusOf(key, claim, persist).catch(() => null);
     await nextScripts;
-    // The scripts for files are there before the message is, too.
+    // The scripts for files are loaded before the message, too.
     const forFiles = status?.file_bytes ? await toolsForFiles(form).catch(() => null) : {};
     if (isOver()) return;
     form.querySelector("[data-waiting]").hidden = true;
@@ -85,7 +85,7 @@ export default async function reveal(form, tools) {
     });
   }
 
-  // A person who knows the passphrase needs no other sign that this is on purpose.
+  // The passphrase is sign enough that this is on purpose.
   let meant = false;
   const rest = onPurpose(send, () => passphrase.required, () => {
     meant = true;
@@ -119,7 +119,7 @@ export default async function reveal(form, tools) {
     const { response, hx } = event.detail.ctx;
     if (response.status < 500 && response.status !== 404) lost = false;
     if (response.status !== 429 || hx.retarget !== "#problem-passphrase") return;
-    event.preventDefault(); // the countdown says the same, and goes on
+    event.preventDefault(); // the countdown says the same, and continues
     waitFor(Number(response.headers.get("Retry-After")) || 5);
   });
   form.addEventListener("htmx:finally:request", rest);
@@ -135,7 +135,7 @@ export default async function reveal(form, tools) {
     if (box.dataset.sealed) open(tools, ctx.keys, box, { form, key: link.key, reader }).then((mark) => acknowledge(tools, link.key, reader, mark));
   });
 
-  // A browser that says that a program controls it asks its program for a choice, too.
+  // A browser that says that a program controls it also shows the choice.
   choice.hidden = choice.disabled = !navigator.webdriver;
   notice.hidden = canSeal();
   consent.addEventListener("change", readLink);
@@ -169,7 +169,7 @@ function acknowledge({ persist }, key, reader, mark) {
   persist(`/${key}/received`, { method: "POST", body, keepalive: true }).catch(() => {}); // it ends by itself
 }
 
-// Repeated until they are there: a message can be revealed only once, and only these scripts open it.
+// Repeats until they are loaded: a message can be revealed only once, and only these scripts open it.
 async function toolsForFiles(form) {
   for (let pause = 500; ; pause *= 2) {
     try {

@@ -1,4 +1,4 @@
-// The sealed format, version 2, with WebCrypto: as server/sealing.py, which documents it, held to the same vectors.
+// The sealed format, version 2, with WebCrypto. server/sealing.py documents it; the same vectors check both.
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LENGTH = 22;
@@ -13,13 +13,13 @@ const AT_THE_ENDS = new RegExp(`^${WHITE_SPACE}|${WHITE_SPACE}$`, "g");
 export const utf8 = (text) => new TextEncoder().encode(text);
 const sha256 = async (data) => new Uint8Array(await crypto.subtle.digest("SHA-256", data));
 
-/** Sealed bytes cannot be opened with these keys; it tells nothing about the message. */
+/** The sealed bytes cannot be opened. The error tells nothing about the message. */
 export class SealingError extends Error {}
 
-/** Whether this browser can seal here: WebCrypto is there on secure origins only. */
+/** Whether this browser can seal here: only secure origins have WebCrypto. */
 export const canSeal = () => globalThis.crypto?.subtle !== undefined;
 
-/** 22 characters, drawn uniformly: four multiples of 62 fit into a byte, what lies above is not used. */
+/** 22 characters, drawn uniformly: bytes from 4 * 62 on would favour some of them. */
 export function newSecret() {
   let secret = "";
   while (secret.length < SECRET_LENGTH) {
@@ -29,7 +29,7 @@ export function newSecret() {
   return secret;
 }
 
-/** The secret with its two check characters: what stands in a link. */
+/** The secret with its two check characters, as in a link. */
 export async function tokenOf(secret) {
   const n = new DataView((await sha256(utf8(secret))).buffer).getUint32(0) % 62 ** 2;
   return secret + ALPHABET[Math.floor(n / 62)] + ALPHABET[n % 62];

@@ -6,7 +6,7 @@ const TIMEOUT = 60_000;
 
 /**
  * Puts the message `number` times and replaces the page by the table. If some could not be put, the page shows those
- * that were and offers to try the rest again. `seal` seals the message anew with each call.
+ * that were and offers to try the rest again. each call of `seal` seals the message again.
  *
  * Returns why not even one could be put, as `data-` attribute of the form that says so; otherwise undefined.
  */
@@ -72,7 +72,7 @@ async function put(fields) {
       body: new URLSearchParams(fields),
       signal: AbortSignal.timeout(TIMEOUT),
     });
-    // nginx counts requests by address, and the server counts what it has under way.
+    // nginx limits requests by address, and the server limits requests in progress.
     const pause = Number(answer.headers.get("Retry-After") ?? Infinity);
     if (!asksToWait(answer) || !left || pause > LONGEST_PAUSE) return answer;
     await new Promise((resolve) => { setTimeout(resolve, 1000 * pause); });

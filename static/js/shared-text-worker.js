@@ -1,4 +1,4 @@
-// A service worker for one address: text that a phone shares comes to the form without leaving the phone. The browser
+// A service worker for one address: text that a phone shares gets into the form without leaving the phone. The browser
 // sends it as a POST; this answers in place of the server, with the server's form and the text in it.
 
 addEventListener("fetch", (event) => {
@@ -12,7 +12,7 @@ async function filledForm(request) {
   const form = await fetch("/");
   const page = (await form.text()).replace("</textarea>", (end) => escaped(text) + end);
   const headers = new Headers(form.headers);
-  for (const name of ["Content-Encoding", "Content-Length"]) headers.delete(name); // of the page before
+  for (const name of ["Content-Encoding", "Content-Length"]) headers.delete(name); // of the server's page
   return new Response(page, { status: form.status, headers });
 }
 

@@ -9,7 +9,7 @@ export function linkOf({ pathname, hash }) {
 
 /**
  * The server's answer to somebody who proves the link: `status` and what belongs to it, and `seconds_left`
- * until the expiry or `seconds_ago` since the end. The status is "unknown" if no message fits. Throws if this
+ * until the expiry or `seconds_ago` since the end. The status is "unknown" if no message matches. Throws if this
  * server does not answer.
  */
 export async function statusOf(key, claim, send = fetch) {
@@ -25,7 +25,7 @@ export async function statusOf(key, claim, send = fetch) {
   return { ...status, seconds_left, seconds_ago: (now - Date.parse(status.at)) / 1000 };
 }
 
-/** Of the parts of `root` that have data-when, shows the one for this state, with the time in it. */
+/** Shows the part of `root` whose data-when has this state, with the time in it, and hides the others. */
 export function show(root, state, at) {
   const before = headingOf(root);
   const hadFocus = root.contains(document.activeElement);

@@ -1,5 +1,5 @@
 // Shows a text exactly. Characters that reverse what follows them are marked and have no effect on it, so that
-// what is read is what is copied; the marks are no part of the text (server/pages.py does the same).
+// people read what they copy; the marks are not part of the text (server/pages.py does the same).
 
 const REVERSING = /([\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])/;
 

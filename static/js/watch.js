@@ -1,9 +1,9 @@
-// For the sender: what became of the message, asked with the receipt while the page is visible, less and
-// less often; and the form that destroys it.
+// For the sender: shows what became of the message, and destroys it. While the page is visible, asks the server with
+// the receipt, less and less often.
 
 const FIRST_PAUSE = 2_000;
 const LONGEST_PAUSE = 60_000;
-const LAST_CONFIRMATION = 600; // seconds after which no reader can confirm any more
+const LAST_CONFIRMATION = 600; // seconds after which no reader can confirm
 const RECEIPT = /\/([\w-]{5})\/receipt#([\w-]{43})([\w-]{43})(?![\w-])/;
 
 export default function watch(section, { canSeal, verifierOf, statusOf, show, showExpiry }) {
@@ -49,7 +49,7 @@ export default function watch(section, { canSeal, verifierOf, statusOf, show, sh
     show(block, state, at);
   }
 
-  // A mark that fits proves that somebody opened the message. Otherwise only the server says so.
+  // A mark that matches proves that somebody opened the message. Otherwise only the server says so.
   async function strength({ mark }) {
     return mark && canSeal() && (await verifierOf(mark)) === markVerifier ? "confirmed" : "taken";
   }

@@ -3,7 +3,7 @@
 const WORDS = 5;
 const SHORTEST = 1296; // words in a list
 
-/** Five words, a space between them. Loads the list from `url`. Throws if it does not arrive with this hash. */
+/** Five words, separated by spaces. Loads the list from `url`. Throws if it does not arrive with this hash. */
 export async function newWords(url, integrity) {
   const answer = await fetch(url, { integrity });
   const list = (await answer.text()).trim().split("\n");
@@ -12,7 +12,7 @@ export async function newWords(url, integrity) {
 }
 
 function below(limit) {
-  const fair = 65536 - (65536 % limit); // what lies above would favour some words
+  const fair = 65536 - (65536 % limit); // higher numbers would favour some words
   let number;
   do [number] = crypto.getRandomValues(new Uint16Array(1)); while (number >= fair);
   return number % limit;

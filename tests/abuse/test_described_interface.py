@@ -45,7 +45,7 @@ def st(front, folder, headers, *options):
 
 @pytest.mark.parametrize("front", FRONTS[:1] if SHORT else FRONTS, indirect=True)
 @pytest.mark.parametrize("client", list(CLIENTS)[:1] if SHORT else CLIENTS)
-def test_what_is_made_from_the_document_is_answered_as_it_says(front, tmp_path, client):
+def test_generated_requests_get_the_described_answers(front, tmp_path, client):
     """Each status, header and body is in the document, and requests that break its rules are refused."""
     phases = "coverage" if SHORT else "coverage,fuzzing"
 

@@ -15,9 +15,7 @@ def guesser(front):
 
 @pytest.mark.parametrize("has_passphrase", [False, True], ids=["no passphrase", "passphrase"])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_without_its_link_a_note_that_is_there_or_was_read_answers_as_if_it_never_was(
-    guesser, question, has_passphrase
-):
+def test_without_the_link_every_note_answers_like_one_that_never_existed(guesser, question, has_passphrase):
     """All get the same bytes, from the server and through nginx."""
     keys = keys_of(guesser, has_passphrase, count=3)
 

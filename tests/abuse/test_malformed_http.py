@@ -329,8 +329,8 @@ NASTY = [
 ]  # fmt: skip
 
 
-def _sound(front):
-    """Valid requests, to be spoiled."""
+def _valid(front):
+    """Valid requests, which the test mutates."""
     key, token = front.put(passphrase="")
     address = f"/{key}/{token}".encode()
     json = b'{"message": "hello", "lifetime": 300, "passphrase": ""}'
@@ -365,33 +365,33 @@ def _sound(front):
     ]  # fmt: skip
 
 
-def _spoiled(request, chance):
+def _mutated(request, chance):
     """The request with one to four mutations."""
-    spoiled = bytearray(request)
+    mutated = bytearray(request)
     for _ in range(chance.randint(1, 4)):
-        start = chance.randrange(len(spoiled) + 1)
-        end = min(len(spoiled), start + chance.choice([0, 1, 1, 2, 8, 40]))
+        start = chance.randrange(len(mutated) + 1)
+        end = min(len(mutated), start + chance.choice([0, 1, 1, 2, 8, 40]))
         match chance.randrange(5):
             case 0:
-                del spoiled[start:end]
+                del mutated[start:end]
             case 1:
-                spoiled[start:end] = chance.choice(NASTY)
+                mutated[start:end] = chance.choice(NASTY)
             case 2:
-                spoiled[start:start] = chance.choice(NASTY)
+                mutated[start:start] = chance.choice(NASTY)
             case 3:
-                spoiled[start:start] = spoiled[start:end] * chance.choice([1, 2, 30])
+                mutated[start:start] = mutated[start:end] * chance.choice([1, 2, 30])
             case _:
-                spoiled[start:end] = chance.randbytes(end - start)
-    return bytes(spoiled)
+                mutated[start:end] = chance.randbytes(end - start)
+    return bytes(mutated)
 
 
-def test_spoiled_requests_are_no_errors_of_ours(front, run):
+def test_mutated_requests_cause_no_errors_of_the_server(front, run):
     """HOSTILE_REQUESTS valid requests with random mutations, the same in each run, cause no 5xx."""
     chance = random.Random(20)
-    sound = _sound(front)
+    sound = _valid(front)
     for start in range(0, HOSTILE_REQUESTS, 500):
         requests = {
-            number: _spoiled(chance.choice(sound), chance)
+            number: _mutated(chance.choice(sound), chance)
             for number in range(start, min(start + 500, HOSTILE_REQUESTS))
         }
 
@@ -401,4 +401,4 @@ def test_spoiled_requests_are_no_errors_of_ours(front, run):
             for status in outcome.statuses:
                 assert status < 500 or status in NOT_IMPLEMENTED, requests[number]
     front.assert_unmoved()
-    print(f"{HOSTILE_REQUESTS} spoiled requests to {front.name}; its server has answered {front.statuses()}")
+    print(f"{HOSTILE_REQUESTS} mutated requests to {front.name}; its server has answered {front.statuses()}")

@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def server(postgres, seeded_key_db_url):
-    """A server process of the test's own: its port and its process."""
+    """A server process for this test: its port and its process."""
     databases = {"KEY_DB_URL": seeded_key_db_url, "MSG_DB_URL": fresh_database(postgres, schema.MSG_DB)}
     with serving(databases) as (url, process):
         yield int(url.rpartition(":")[2]), psutil.Process(process.pid)

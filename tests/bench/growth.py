@@ -37,7 +37,7 @@ A_WEEK = 7 * 86400
 def measure(
     notes: int, expired: int, minutes: float, rounds: int, seconds: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Everything, within about so many minutes: fewer notes are stored where time or disk end first."""
+    """Measure everything within about this many minutes, with fewer notes if time or disk run out."""
     give_up = time.monotonic() + minutes * 60
     with systems.database() as postgres, contextlib.ExitStack() as stack:
         key_db, url = postgres.url(schema.KEY_DB), postgres.url(schema.MSG_DB)

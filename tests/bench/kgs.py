@@ -1,7 +1,7 @@
 """`make bench-kgs`: measures the KGS and leases on this machine, for their section of docs/benchmarks.md.
 
-Everything happens in a PostgreSQL of its own in a temporary folder. With all keys that takes 15 GB of
-disk and some ten minutes; --count is for smaller machines.
+Everything happens in a separate PostgreSQL in a temporary folder. With all keys that takes 15 GB of
+disk and about ten minutes; --count is for smaller machines.
 """
 
 from __future__ import annotations

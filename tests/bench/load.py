@@ -68,7 +68,7 @@ def post(
 def drive(
     job: Job, servers: Sequence[tuple[str, int]], connections: int, seconds: int, tls: bool = False
 ) -> Run:
-    """Keep so many connections busy for so long.
+    """Keep this many connections busy for this long.
 
     Raises:
         Void: something was wrong with the answers.

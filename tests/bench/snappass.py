@@ -49,7 +49,7 @@ class SnapPass(System):
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[SnapPass]:
-    """SnapPass in a virtual environment of its own below `folder`."""
+    """SnapPass in a separate virtual environment below `folder`."""
     environment = folder / "snappass"
     python = str(environment / "bin" / "python")
     venv.create(environment, with_pip=True)

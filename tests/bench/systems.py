@@ -1,4 +1,4 @@
-"""What is measured: processes that are started, asked, weighed and stopped."""
+"""The systems to measure: processes that are started, used, measured and stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_SECONDS = 20
 
 
 class System:
-    """Server processes that answer on `servers`, and who works for them: process ids by role."""
+    """Server processes that answer on `servers`, and the processes that work for them: process ids by role."""
 
     def __init__(
         self, name: str, servers: Sequence[tuple[str, int]], roles: Mapping[str, Sequence[int]]
@@ -97,7 +97,7 @@ def server(
     processes: int = 1,
     module: Sequence[str] = ("server",),
 ) -> Iterator[System]:
-    """Server processes of ours, each on a port of its own, or of a reference built from it."""
+    """Server processes, each on its own port, of the server or of a reference built from it."""
     assert postgres.process
     with contextlib.ExitStack() as stack:
         ports = [free_port() for _ in range(processes)]

@@ -25,7 +25,7 @@ ENDINGS = "INSERT INTO ending (key, link_verifier, how) SELECT key, link_verifie
 
 
 def measure(notes: int, seconds: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Bytes of log for each note of each kind, alone, and beside so many other notes and as many endings."""
+    """Bytes of log for each note of each kind, alone, and beside this many other notes and endings."""
     results = []
     with systems.database() as postgres:
         url = postgres.url(schema.MSG_DB)

@@ -61,7 +61,7 @@ ON CONFLICT (key) DO UPDATE  -- a put may have been given one of these keys
 
 
 def job_of(kind: str, numbers: Iterable[int] = ()) -> Job:
-    """What wrk asks for; for a reveal, of the notes that `fill` has put there under these numbers."""
+    """The requests of wrk; for a reveal, for the notes that `fill` has put under these numbers."""
     match kind.split(", sealed by the "):
         case ["put", "client"]:
             body = {
@@ -115,12 +115,12 @@ def purge(url: str) -> None:
 
 
 def settle(url: str) -> None:
-    """Let the database have done what it would otherwise do during the measurement."""
+    """Let the database do now what it would otherwise do during the measurement."""
     _alone(url, "VACUUM ANALYZE note, ending, delivery", "CHECKPOINT")
 
 
 def wait_until_idle(url: str) -> None:
-    """Until nothing of the last run is under way any more: wrk hangs up in the middle of it."""
+    """Wait until no request of the last run is in progress: wrk hangs up in the middle."""
     idle_looks = 0
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True

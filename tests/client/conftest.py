@@ -101,7 +101,7 @@ def nw(environment):
             stderr=options.pop("stderr", subprocess.PIPE),
             env=environment,
             cwd=ROOT,
-            start_new_session=True,  # without the terminal of whoever runs the tests
+            start_new_session=True,  # without the terminal of the person who runs the tests
             timeout=PATIENCE,
             **options,
         )

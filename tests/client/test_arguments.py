@@ -1,4 +1,4 @@
-"""The first impression: help, version and mistakes."""
+"""Help, version, and the answers to mistakes."""
 
 import os
 
@@ -28,7 +28,7 @@ def test_help(nw, arguments):
 
 @pytest.mark.parametrize("arguments", [("frob",), ("read",), ("read", "a", "b"), ("send", "--to"), ("--x",)])
 def test_mistakes_say_where_help_is(nw, arguments):
-    """Exit code 2, and one line."""
+    """The exit code is 2, and the answer is one line."""
     done = nw(*arguments)
 
     assert done.returncode == 2
@@ -44,17 +44,17 @@ def test_mistakes_say_where_help_is(nw, arguments):
     ],
 )
 def test_a_mistake_is_named(nw, arguments, said):
-    """As far as that repeats nothing that may be a secret."""
+    """The error repeats nothing that may be a secret."""
     assert said in nw(*arguments).stderr.decode()
 
 
 def test_mistakes_as_json(nw):
-    """--json is for errors, too."""
+    """With --json, errors are JSON too."""
     assert nw("read", "--json").stderr.startswith(b'{"error": "usage", "exit": 2, "detail": "Missing: LINK.')
 
 
 def test_help_into_a_closed_pipe(nw):
-    """No traceback."""
+    """There is no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     done = nw("send", "--help", stdout=writing)

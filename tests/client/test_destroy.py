@@ -1,4 +1,4 @@
-"""`destroy`: by link or receipt, and not after the reading."""
+"""`destroy`: takes a link or a receipt, and refuses a message that was read."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.mark.parametrize("which", [0, 1], ids=["link", "receipt"])
 def test_nobody_can_read_it_any_more(nw, sent, which):
-    """Link and receipt both destroy; twice is not an error."""
+    """The link and the receipt both destroy it, and repeating that is not an error."""
     both = sent()
 
     done = nw("destroy", both[which])

@@ -1,4 +1,4 @@
-"""Files on the command line: what is sent is what is saved, whatever breaks on the way."""
+"""Files on the command line arrive unchanged, whatever breaks on the way."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_names_are_made_safe(vector):
 
 
 def test_files_arrive_as_they_were(nw, sent, a_file, folder, way):
-    """A text and files of every size come back; nothing of them is sent unsealed; only their owner may read them."""
+    """A text and files of every size come back. Nothing is sent unsealed, and only the owner may read what is saved."""
     content = {
         "large.bin": secrets.token_bytes(5_000_001),
         "empty": b"",
@@ -71,7 +71,7 @@ def test_files_arrive_as_they_were(nw, sent, a_file, folder, way):
 
 
 def test_nothing_is_replaced(nw, sent, a_file, folder):
-    """A file that is there keeps its name, and files with the same name get numbers."""
+    """An existing file stays, and files with the same name get numbers."""
     folder.mkdir()
     (folder / "a.txt").write_text("mine")
     link, _ = sent("", a_file("a.txt", b"one"))
@@ -83,7 +83,7 @@ def test_nothing_is_replaced(nw, sent, a_file, folder):
 
 
 def test_files_need_a_folder(nw, sent, a_file, tmp_path):
-    """Without one, or with one that cannot be used, the message stays unread."""
+    """Without a usable folder, the message stays unread."""
     link, _ = sent("", a_file("a", b"x"))
     (tmp_path / "file").write_text("")
 
@@ -146,7 +146,7 @@ class Forgetful(Service):
 
 
 def test_chunks_that_the_service_lost_are_sent_again(nw, url, a_file, folder, msg_db):
-    """From the first missing one on; the note is then put, and its files are whole."""
+    """The command sends them from the first missing one on and puts the note, and its files are complete."""
     content = secrets.token_bytes(2_500_000)
     service = Forgetful(url, lambda: msg_db("DELETE FROM chunk WHERE number IN (17, 30)"))
     token = sealing.new_token()
@@ -157,7 +157,7 @@ def test_chunks_that_the_service_lost_are_sent_again(nw, url, a_file, folder, ms
 
 
 def test_a_file_that_has_changed_is_not_sent_again(url, a_file, msg_db):
-    """Other bytes in the place of sealed ones would tell something of both."""
+    """Two versions of a chunk under one nonce would reveal something about both."""
     path = Path(a_file("a", bytes(200_000)))
 
     def lose():

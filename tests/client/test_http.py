@@ -1,4 +1,4 @@
-"""What is in front of the service, or in its place: redirects, portals, certificates and proxies."""
+"""What may be in front of the service or answer instead: redirects, portals, certificates and proxies."""
 
 import datetime
 import ipaddress
@@ -23,7 +23,7 @@ def problem(detail, status=404):
 
 
 def test_nothing_listens(nw):
-    """Exit code 5, and why."""
+    """The exit code is 5, and the error says why."""
     done = nw("status", f"http://localhost:{free_port()}/aaaaa#{TOKEN}")
 
     assert done.returncode == 5
@@ -31,7 +31,7 @@ def test_nothing_listens(nw):
 
 
 def test_an_unknown_name(nw):
-    """Exit code 5, and that it is the name."""
+    """The exit code is 5, and the error names the host."""
     done = nw("status", f"https://no-such-host.invalid/aaaaa#{TOKEN}")
 
     assert done.returncode == 5
@@ -64,7 +64,7 @@ def test_something_else_at_the_address(nw, stranger, status):
 @pytest.mark.parametrize(
     "body", [b"[]", b"{}", b'{"status": "unread"}', b'{"status": 1, "at": []}', b'"read"']
 )
-def test_an_answer_that_is_not_as_agreed(nw, stranger, body):
+def test_an_answer_that_does_not_follow_the_protocol(nw, stranger, body):
     """A service of another version, or a hostile one, gets no traceback."""
     other = stranger(200, {"Content-Type": "application/json"}, body)
 

@@ -61,7 +61,7 @@ def test_without_a_terminal_yes_is_needed(nw, way, sent):
 
 
 def test_a_second_reader_learns_when_it_was_read(nw, sent):
-    """Exit code 3, and the time of the reading; with --json, the ending."""
+    """The exit code is 3, and the error has the time of the reading; with --json, the ending."""
     link, _ = sent()
     nw("read", "--yes", link)
 
@@ -79,7 +79,7 @@ def test_a_note_that_never_existed(nw, url):
 
 
 def test_the_reading_is_confirmed(nw, sent):
-    """The mark that only a program can leave that has opened the message."""
+    """The command sends the mark, which needs the opened message."""
     link, receipt = sent()
     nw("read", "--yes", link)
 
@@ -116,7 +116,7 @@ def test_a_link_that_came_through_a_mail_program_opens(nw, sent, changed):
 
 
 def test_a_link_of_the_server_opens_here(nw, url):
-    """What curl has sent is opened on this side."""
+    """The command opens what curl has sent."""
     assert nw("read", "--yes", leave(url, "from curl\n")).stdout == b"from curl\n"
 
 
@@ -142,7 +142,7 @@ def test_a_receipt_does_not_open(nw, sent):
 
 
 def test_a_link_from_a_file_or_standard_input(nw, sent, tmp_path):
-    """Then nobody sees it among the arguments."""
+    """There, nobody sees it among the arguments."""
     (tmp_path / "link").write_text(sent("from a file")[0] + "\n")
     link, _ = sent("from a pipe")
 
@@ -151,7 +151,7 @@ def test_a_link_from_a_file_or_standard_input(nw, sent, tmp_path):
 
 
 def test_a_link_that_is_typed_ends_with_enter(terminal, sent):
-    """And the question comes after it."""
+    """The question follows the link."""
     link, _ = sent("hello")
     person = terminal("read", "-")
     person.wait_for("Paste it here, then press Enter.")
@@ -314,7 +314,7 @@ def test_interrupted_as_json(terminal, sent):
 
 
 def test_control_characters_are_shown_on_a_terminal(terminal, sent):
-    """They could rewrite the screen; line ends and tabs stay."""
+    """They could rewrite the screen. Line ends and tabs stay."""
     link, _ = sent("a\x1b]52;c;ZXZpbA==\x07b\tc\r\nd\re\x9bf")
     person = terminal("read", "--yes", link)
 

@@ -1,4 +1,4 @@
-"""`run`: messages straight into one process, and nowhere else."""
+"""`run`: opens messages straight into one process, and shows them nowhere else."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def test_arguments_of_the_command_are_its_own(nw, sent):
 
 
 def test_if_one_message_is_gone_none_is_opened(nw, sent):
-    """All are looked at first."""
+    """The command first asks for the status of all of them."""
     good, gone = sent()[0], sent()[0]
     nw("read", "--yes", gone)
 
@@ -142,7 +142,7 @@ def test_a_command_that_does_not_exist_opens_nothing(nw, sent):
 
 
 def test_a_command_that_does_not_exist_as_json(nw, sent):
-    """An error like others."""
+    """It is an error like any other."""
     done = nw("run", "--json", "--secret", f"A={sent()[0]}", "--", "no-such-command")
 
     error = json.loads(done.stderr)
@@ -175,7 +175,7 @@ def test_ctrl_c_between_two_messages_says_which_was_opened(terminal, sent, tmp_p
 
 
 def test_a_message_that_no_variable_can_hold(nw, sent):
-    """It says that it was opened."""
+    """The error says that the message was opened."""
     link, _ = sent("a\0b")
 
     done = nw("run", "--secret", f"A={link}", "--", "true")

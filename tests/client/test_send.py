@@ -74,7 +74,7 @@ def sending(terminal, passphrase, again):
 
 
 def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
-    """The prompt is on the terminal, even if the message comes from it, and shows nothing."""
+    """The prompt is on the terminal, even if the message is typed there, and shows no passphrase."""
     person = sending(terminal, "willow bark tea", "willow bark tea")
 
     assert person.end() == 0
@@ -84,7 +84,7 @@ def test_a_passphrase_is_typed_twice_and_not_shown(terminal, nw):
 
 
 def test_two_passphrases_that_differ_send_nothing(terminal, way):
-    """A slip of the fingers would lock the message for ever."""
+    """A typing mistake would make the message unreadable."""
     person = sending(terminal, "willow bark tea", "willow bark te")
 
     assert person.end() == 2
@@ -222,7 +222,7 @@ def test_a_link_that_cannot_be_written(nw):
 
 
 def test_a_lost_answer_makes_another_note(nw, way):
-    """It is sent again; the link that is printed opens."""
+    """The command sends it again, and the printed link opens."""
     way.cuts[b"POST /post"] = 20
 
     done = nw("send", data=b"hello")
@@ -231,7 +231,7 @@ def test_a_lost_answer_makes_another_note(nw, way):
     assert nw("read", "--yes", done.stdout.decode().strip()).stdout == b"hello"
 
 
-def test_another_name_of_the_service_is_said(nw, url):
+def test_another_name_of_the_service_is_told(nw, url):
     """The link has the address that was named, and the person learns of the service's own."""
     done = nw("send", "--to", url.replace("localhost", "127.0.0.1"), data=b"hello")
 

@@ -1,4 +1,4 @@
-"""Where the address and the access token come from."""
+"""The sources of the address and the access token."""
 
 import pytest
 

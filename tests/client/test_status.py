@@ -28,7 +28,7 @@ def test_read_and_confirmed(nw, sent):
 
 
 def test_read_by_the_server_is_not_confirmed(nw, url):
-    """Whoever lets the server open the message leaves no mark."""
+    """If the server opened the message, there is no mark."""
     _, body = ask(f"{url}/post", {"message": "hello"}, Accept="application/json")
     answer = json.loads(body)
     ask(answer["url"], Accept="text/plain")
@@ -37,7 +37,7 @@ def test_read_by_the_server_is_not_confirmed(nw, url):
 
 
 def test_a_forged_mark_is_not_confirmed(nw, sent, msg_db):
-    """A service that invents a mark convinces nobody."""
+    """The receipt recognises a mark that the service made up."""
     link, receipt = sent()
     nw("read", "--yes", link)
     msg_db("UPDATE ending SET mark = %s WHERE key = %s", (bytes(32), link.partition("#")[0][-5:]))

@@ -1,4 +1,4 @@
-"""What people see at a terminal, and programs never get: colours, and progress on a line of its own."""
+"""Colours and progress, which people at a terminal see and programs never get."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def lines(screen):
 
 
 def test_the_progress_of_an_upload_and_a_download(terminal, a_file, tmp_path):
-    """In per cent, time left, bytes and rate, and gone when it is over."""
+    """It has percent, time left, bytes and rate, and disappears at the end."""
     sender = terminal("send", a_file, columns=120)
     sender.wait_for("Sending: 32 %, ")
     sender.wait_for(" left, 1.0 MB of ")
@@ -77,7 +77,7 @@ def test_a_pipe_gets_neither(terminal, a_file, stream):
 
 
 def test_without_a_terminal_there_is_neither(nw, a_file, environment):
-    """Whatever TERM says."""
+    """TERM makes no difference."""
     environment["TERM"] = "xterm"
     done = nw("send", a_file)
 
@@ -86,7 +86,7 @@ def test_without_a_terminal_there_is_neither(nw, a_file, environment):
 
 
 def test_json_has_neither(terminal, a_file):
-    """At a terminal, too, it is JSON alone."""
+    """Even at a terminal, the output is only JSON."""
     person = terminal("send", "--json", a_file)
 
     assert person.end() == 0
@@ -94,7 +94,7 @@ def test_json_has_neither(terminal, a_file):
 
 
 def test_a_link_an_error_and_a_warning_have_colours(terminal, url):
-    """Three, which tell them apart."""
+    """Each has another colour."""
     person = terminal("send", "--to", url.replace("localhost", "127.0.0.1"))
     person.wait_for("Ctrl+D")
     person.type("hello\n\x04")
@@ -128,7 +128,7 @@ def test_people_can_do_without(terminal, environment, a_file, variables, colours
 
 
 def test_nobody_reads_standard_error(nw):
-    """The link is made and printed all the same."""
+    """The command still makes and prints the link."""
     reading, writing = os.pipe()
     os.close(reading)
     done = nw("send", data=b"hello", stderr=writing)

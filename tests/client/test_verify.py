@@ -1,4 +1,4 @@
-"""`verify`: a real service behind a front that tampers with its answers."""
+"""`verify`, with a real service behind a front that changes its answers."""
 
 import gzip
 import itertools
@@ -84,7 +84,7 @@ def test_an_unchanged_service(nw, front, manifest):
 
 
 def test_a_changed_byte_of_every_page_and_file_is_found(verify, front):
-    """Wherever it is."""
+    """The command finds it in any of them."""
 
     def change(request, answer):
         if request.command == "GET":
@@ -143,7 +143,7 @@ def test_a_changed_header_is_found(verify, front, name, value, difference):
 
 
 def test_a_header_of_a_script_is_found(verify, front):
-    """Another character set makes other code of the same bytes."""
+    """In another character set, the same bytes are different code."""
 
     def change(request, answer):
         if request.path.startswith("/static/js/page.js"):
@@ -198,7 +198,7 @@ def test_three_rounds_have_every_page_in_every_language_as_every_client(verify, 
 
 
 def test_what_one_client_gets_in_one_language_is_found_in_three_rounds(nw, front, manifest):
-    """In one answer of sixty."""
+    """Three rounds include each combination once."""
 
     def change(request, answer):
         if is_form(request) and "Firefox" in request.headers.get("User-Agent", ""):
@@ -251,7 +251,7 @@ def test_another_compression_is_a_difference(verify, front):
 
 
 def test_another_status_is_a_difference(verify, front):
-    """Such as a redirect, which the command does not follow."""
+    """A redirect is a difference too: the command does not follow it."""
 
     def change(request, answer):
         if is_form(request):
@@ -270,7 +270,7 @@ def test_other_settings_need_their_own_manifest(verify):
 
 
 def test_the_note_is_destroyed_afterwards(verify, front, msg_db):
-    """Also if something differs: no unread note stays."""
+    """No unread note stays, even if something differs."""
     front.change = changing_header("Integrity-Policy", None)
     assert verify()[0] == 11
     (destroyed,) = [path for method, path in front.asked if method == "POST" and path.endswith("/destroy")]
@@ -374,7 +374,7 @@ def test_a_service_that_cannot_be_reached(nw, front, manifest):
 
 
 def test_without_a_manifest(nw, front):
-    """A checkout has none: the command says where to get one."""
+    """A checkout has no manifest, and the command says where to get one."""
     done = nw("verify", front.url)
     assert done.returncode == 2
     assert b"--manifest" in done.stderr

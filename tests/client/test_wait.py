@@ -1,4 +1,4 @@
-"""`wait`: until the end of a message, which the exit code tells."""
+"""`wait`: waits for the end of a message, and the exit code tells which end it was."""
 
 import json
 import subprocess
@@ -86,7 +86,7 @@ def test_a_link_is_no_receipt(nw, sent):
 
 
 def test_a_person_sees_that_it_waits(terminal, nw, sent):
-    """On a line that the end replaces."""
+    """The progress is on a line that the result replaces."""
     link, receipt = sent()
     person = terminal("wait", receipt)
     person.wait_for("Unread at ")

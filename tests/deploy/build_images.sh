@@ -14,8 +14,9 @@ export STORAGE_DRIVER=vfs
 buildah() {
     command buildah --root "$work/storage" --runroot "$work/run" "$@"
 }
+# The stand-ins have the pinned names, but no pinned digest.
 pinned() {
-    sed -n "s/^ARG $1=//p" "$repository/Dockerfile"
+    sed -n "s/^FROM \(.*\)@sha256:.* AS $1-base/\1/p" "$repository/Dockerfile"
 }
 # Package clients inside use the network and the certificate authorities of this machine.
 build() {
@@ -71,17 +72,18 @@ COPY --chmod=0755 entrypoint /docker-entrypoint.sh
 ENTRYPOINT ["/docker-entrypoint.sh"]
 END
 build --tag localhost/debian --file "$work/Dockerfile.debian" "$work"
-build --tag "localhost/$(pinned PYTHON_IMAGE)" --file "$work/Dockerfile.python" "$work"
-build --tag "localhost/$(pinned NGINX_IMAGE)" --file "$work/Dockerfile.nginx" "$work"
+build --tag "localhost/$(pinned python)" --file "$work/Dockerfile.python" "$work"
+build --tag "localhost/$(pinned nginx)" --file "$work/Dockerfile.nginx" "$work"
 
+sed 's/@sha256:[0-9a-f]*//' "$repository/Dockerfile" >"$work/Dockerfile.images"
 for target in server kgs nginx; do
-    build --pull-never --target "$target" --tag "localhost/note-whisperer/$target" \
+    build --pull-never --file "$work/Dockerfile.images" --target "$target" --tag "localhost/note-whisperer/$target" \
         --build-arg "VERSION=$(sed -n 's/^version = //p' "$repository/setup.cfg")" \
         --build-arg "REVISION=$(git -C "$repository" rev-parse HEAD)" \
         --build-arg "CREATED=$(git -C "$repository" log -1 --format=%cI)" "$repository"
 done
 
-# Each runs as its own user, who can write nowhere but to /tmp, and has no compiler and no PostgreSQL.
+# Each runs as its own user, who can write only to /tmp, and has no compiler and no PostgreSQL.
 fail() {
     echo "build_images: $1" >&2
     exit 1
@@ -132,7 +134,7 @@ size() {
     buildah inspect --type image --format '{{.Size}}' "$1" 2>/dev/null || buildah images --format '{{.Size}}' "$1"
 }
 for target in server kgs nginx; do
-    base=localhost/$(pinned PYTHON_IMAGE)
-    [ "$target" != nginx ] || base=localhost/$(pinned NGINX_IMAGE)
+    base=localhost/$(pinned python)
+    [ "$target" != nginx ] || base=localhost/$(pinned nginx)
     echo "$target: $(size "localhost/note-whisperer/$target"), base $(size "$base")"
 done

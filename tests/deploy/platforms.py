@@ -11,9 +11,7 @@ SOURCE_ONLY = ("momoko",)  # pure Python: the Dockerfile builds its wheel
 
 
 def main() -> None:
-    (python,) = re.findall(
-        r"^ARG PYTHON_IMAGE=python:(\d+\.\d+)", (REPOSITORY / "Dockerfile").read_text(), re.M
-    )
+    (python,) = re.findall(r"^FROM python:(\d+\.\d+)", (REPOSITORY / "Dockerfile").read_text(), re.M)
     for machine in ("x86_64", "aarch64"):
         for lock in ("server", "kgs"):
             names = wheels(REPOSITORY / "requirements" / f"{lock}.txt", machine, python)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A stand-in for systemctl where there is no systemd: runs what a unit says, as its user, with its credentials."""
+"""A stand-in for systemctl without systemd: runs what a unit says, as its user, with its credentials."""
 
 import os
 import pwd

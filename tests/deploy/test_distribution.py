@@ -99,7 +99,7 @@ def test_a_look_asks_one_part(msg_db_url):
 
 
 def test_two_msg_dbs_may_share_a_key_db(postgres, key_db_url, tmp_path):
-    """Servers of two host names, each with a msg-db of its own, never hand out the same key."""
+    """Servers of two host names, each with its own msg-db, never hand out the same key."""
     seeding.ensure_ahead(key_db_url, 100_000)
     servers = [
         ServerProcess(port, key_db_url, fresh_database(postgres, schema.MSG_DB), tmp_path / f"{port}.log")

@@ -28,20 +28,23 @@ def services(compose):
 
 
 def test_hadolint_finds_nothing():
-    """The Dockerfile's linter has no word about it."""
+    """The Dockerfile's linter finds nothing."""
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, REPOSITORY / "Dockerfile"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_every_base_is_pinned_by_its_full_version():
-    """No base moves under the same name: each has major, minor and patch version."""
+def test_every_base_is_pinned_by_its_full_version_and_digest(services):
+    """No image of others moves under the same name, and Dependabot, which reads no ARG, finds each to raise it."""
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
-    bases = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)", dockerfile, re.M))
-    stages = set(re.findall(r"^FROM \S+ AS (\w+)", dockerfile, re.M))
-    for base in re.findall(r"^FROM (\S+)", dockerfile, re.M):
-        if base not in stages:
-            assert re.search(r":\d+\.\d+\.\d+(-|$)", bases[base.strip("${}")])
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.M))
+    images = set(re.findall(r"^FROM (\S+)", dockerfile, re.M)) - stages
+    images |= {service["image"] for name, service in services.items() if name in DATABASES}
+    assert len(images) == 3
+    for image in images:
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?@sha256:[0-9a-f]{64}", image)
+    updates = yaml.safe_load((REPOSITORY / ".github/dependabot.yml").read_text())["updates"]
+    assert {"docker", "docker-compose"} <= {update["package-ecosystem"] for update in updates}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_nginx_and_server_agree(services):
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("name", ["note-whisperer", "note-whisperer-migrate", "note-whisperer-kgs"])
 def test_systemd_understands_the_units(tmp_path, name):
-    """systemd finds nothing to say about a unit, once its programs are there."""
+    """systemd finds no fault in a unit if its programs exist."""
     for unit in (REPOSITORY / "docs/systemd").glob("*.service"):
         text = unit.read_text().replace("/opt/note-whisperer/.venv/bin/python", sys.executable)
         (tmp_path / unit.name).write_text(text)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Database:
-    """A PostgreSQL as compose.yaml runs it, on a port of its own, and the URLs of its first start."""
+    """A PostgreSQL as compose.yaml runs it, on its own port, and the URLs of its first start."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -169,7 +169,7 @@ def test_another_authority_is_refused(migrated):
 
 
 def test_another_name_is_refused(migrated):
-    """The right certificate on another host does not do."""
+    """The right certificate on another host is not enough."""
     url = migrated.url("server", "key-db-url").replace("@key-db:", "@msg-db:")
     with pytest.raises(psycopg2.OperationalError, match='"key-db" does not match host name "msg-db"'):
         psycopg2.connect(url)
@@ -212,7 +212,7 @@ def test_a_second_first_start_changes_nothing(migrated):
 
 
 def test_each_service_has_its_own_secrets(migrated):
-    """Nobody has a password that he does not need, and files are readable by their user alone."""
+    """No service has a password that it does not need, and only its user can read its files."""
     secrets = migrated.folder / "secrets"
     roles = {
         folder.name: {role for path in folder.iterdir() for role in re.findall(r"//(\w+):", path.read_text())}

@@ -77,7 +77,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -addext subjectAltName=DNS:notes.example.org -keyout /etc/note-whisperer/privkey.pem \
     -out /etc/note-whisperer/fullchain.pem 2>/dev/null
 """
-# curl's options for a name that leads here, with a certificate of its own.
+# curl's options for a name that leads here, with its certificate.
 HERE = """
 here='--silent --show-error --fail --cacert /etc/note-whisperer/fullchain.pem'
 here="$here --resolve notes.example.org:443:127.0.0.1 --header Accept:text/plain"
@@ -128,7 +128,7 @@ def script(page):
 
 
 def installation(page):
-    """The script that needs the internet."""
+    """The script for the part that needs the internet."""
     packages = f"apt-get update -qq\napt-get install -y -qq --no-install-recommends {PACKAGES} >/dev/null\n"
     return f"set -eu\n{packages}cd /\necho '== install'\n{page['install']}"
 
@@ -164,7 +164,7 @@ def main():
         f" mkdir {root}/run/postgresql && chmod 1777 {root}/run/postgresql && export {settings} &&"
         f" chroot {root} sh /install.sh && exec unshare --net chroot {root} sh /walk.sh"
     )
-    # In a namespace of its own, all that it has started and mounted ends with it. The service has its own network, too.
+    # In a separate namespace, everything that it starts and mounts ends with it. The service also has its own network.
     done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside])
     sys.exit(done.returncode)
 

@@ -22,9 +22,9 @@ from psycopg2.extensions import parse_dsn
 STATEMENTS = {
     "prepare": b"PREPARE",
     "begin": b"EXECUTE begin_upload",
-    "chunks": b"EXECUTE put_chunks",
+    "chunks": b"FROM STDIN",
     "put with files": b"EXECUTE put_note_with_files",
-    "fetch": b"EXECUTE fetch_chunks",
+    "fetch": b"TO STDOUT",
     "received files": b"EXECUTE received_chunks",
     "put": b"EXECUTE put",
     "reveal": b"EXECUTE reveal",

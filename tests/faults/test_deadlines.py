@@ -47,6 +47,7 @@ def every_kind_of_request(server, path):
         fetch(server.port, "POST", f"/{key}/status", {"token": token}),
         fetch(server.port, "POST", f"/{key}/received", {"reader": "A" * 43}),
         fetch(server.port, "POST", f"/{key}/destroy", {"token": token}),
+        fetch(server.port, "POST", f"/{key}/chunks", {"reader": "A" * 43, "first": 0}),
         fetch(server.port, "GET", "/readyz"),
     ]
 

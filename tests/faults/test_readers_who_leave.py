@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 
 import psycopg2
 import pytest
@@ -42,21 +43,30 @@ async def until_somebody_waits(connection):
             ((waiting,),) = cursor.fetchall()
 
 
-async def leave(server, path, connection):
-    """Ask for a note, hang up while the statement waits for the lock, and let the server see that first.
+async def leave(server, paths, connection):
+    """Ask for notes, hang up while the statement waits for the lock, and wait until the server has noticed."""
 
-    It sees things in the order in which they happen: when it answers a later request, it has seen this.
-    """
-    with contextlib.suppress(EOFError):
-        await fetch(server.port, "GET", path, leave_after=lambda: until_somebody_waits(connection))
-    assert (await fetch(server.port, "GET", "/healthz"))[0] == 200
+    async def ask(path):
+        with contextlib.suppress(EOFError):
+            await fetch(server.port, "GET", path, leave_after=lambda: until_somebody_waits(connection))
+
+    before = await readers_who_left(server)
+    await asyncio.gather(*map(ask, paths))
+    while await readers_who_left(server) < before + len(paths):
+        await asyncio.sleep(0.005)
+
+
+async def readers_who_left(server):
+    _, page = await fetch(server.port, "GET", "/metrics")
+    counts = re.findall(rb'^note_whisperer_request_seconds_count{.*status="499".*} (.+)$', page, re.M)
+    return sum(map(float, counts))
 
 
 async def test_who_leaves_before_the_commit_leaves_the_note(server, msg_db_url):
     """The statement is under way, its reader hangs up: the note stays for the next one."""
     paths = [await post(server, f"message {n}") for n in range(2)]
     with locked_notes(msg_db_url) as connection:
-        await leave(server, paths[0], connection)
+        await leave(server, paths[:1], connection)
         staying = asyncio.create_task(fetch(server.port, "GET", paths[1]))
         await until_somebody_waits(connection)
         connection.rollback()
@@ -70,7 +80,7 @@ async def test_who_leaves_a_group_leaves_it_to_the_others(server, msg_db_url):
     paths = [await post(server, f"message {n}") for n in range(20)]
     with locked_notes(msg_db_url) as connection:
         others = [asyncio.create_task(fetch(server.port, "GET", path)) for path in paths[1:]]
-        await leave(server, paths[0], connection)
+        await leave(server, paths[:1], connection)
         connection.rollback()
 
     assert [status for status, _ in await asyncio.gather(*others)] == [200] * 19
@@ -81,7 +91,7 @@ async def test_leaving_costs_no_connection(server, msg_db_url):
     """However many readers leave, the pool is whole afterwards."""
     paths = [await post(server) for _ in range(30)]
     with locked_notes(msg_db_url) as connection:
-        await asyncio.gather(*(leave(server, path, connection) for path in paths))
+        await leave(server, paths, connection)
 
     answers = [(await fetch(server.port, "GET", path))[0] for path in paths]
     assert answers == [200] * 30

@@ -42,7 +42,7 @@ def kgs(key_db_url):
 
 
 def fill(url, blocks):
-    """Seed in this process until there are so many blocks."""
+    """Seed in this process until there are this many blocks."""
     for _ in seeding.seed(url, blocks):
         pass
 
@@ -54,7 +54,7 @@ def damage(url):
 
 @pytest.fixture
 def sql(key_db_url):
-    """Run SQL on the test's key-db, each call in a transaction of its own."""
+    """Run SQL on the test's key-db, each call in a separate transaction."""
     connection = psycopg2.connect(key_db_url)
 
     def run(statement, *parameters):
@@ -68,7 +68,7 @@ def sql(key_db_url):
 
 @pytest.fixture
 def lease(sql):
-    """Lease up to so many blocks, as a server does; returns their ids."""
+    """Lease up to this many blocks, as a server does; returns their ids."""
     return lambda blocks=1: [id_ for (id_,) in sql("SELECT id FROM lease_blocks(%s)", blocks)]
 
 

@@ -34,8 +34,8 @@ def test_letters_give_the_numbers_back():
 
 
 @pytest.mark.parametrize("place", range(5))
-def test_a_letter_outside_of_the_alphabet_is_noticed(place):
-    """Wherever in a key it stands, that key and no other is reported."""
+def test_a_letter_outside_the_alphabet_is_noticed(place):
+    """Wherever it is in a key, that key and no other is reported."""
     letters = bytearray(letters_of(NUMBERS))
     letters[(256 + 7) * 5 + place] = ord("+")
 

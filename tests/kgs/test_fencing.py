@@ -165,7 +165,7 @@ def test_without_a_log_there_is_no_rate(key_db_url):
 
 @pytest.fixture
 def lease_one_by_one(lease):
-    """Lease so many blocks, or all that can be leased; returns their ids."""
+    """Lease this many blocks, or all that can be leased; returns their ids."""
 
     def run(most):
         leased = []
@@ -178,7 +178,7 @@ def lease_one_by_one(lease):
 
 @pytest.mark.parametrize("seeded_since", [0, 7])
 @pytest.mark.parametrize("leased_since", [3, 12])
-def test_nothing_leased_since_the_back_up_is_leased_again(
+def test_nothing_leased_since_the_backup_is_leased_again(
     key_db_url, sql, lease_one_by_one, leased_since, seeded_since
 ):
     """Whatever the ring's state was at the backup, and whatever was seeded and leased since then."""

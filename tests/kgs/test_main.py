@@ -97,8 +97,8 @@ def test_another_schema_version_is_one_line(kgs, sql, change, why):
     assert sql("SELECT seeded FROM key_cursor") == [(0,)]
 
 
-def test_the_role_of_the_kgs_may_do_all_it_has_to(kgs, key_db_url, postgres):
-    """Every command works with the rights that `python -m server migrate` grants, and no others."""
+def test_the_role_of_the_kgs_may_do_all_it_must(kgs, key_db_url, postgres):
+    """Every command works with no more rights than `python -m server migrate` grants."""
     url = as_role(key_db_url, "test_kgs")
     roles.provide(key_db_url, f"{url}&password=secret", roles.KGS_ON_KEY_DB)
     for command in (["seed", "--count", 1000], ["verify"], ["status"], ["fence", "--blocks", 1, "--yes"]):
@@ -155,7 +155,7 @@ def test_elsewhere_there_are_log_lines(kgs):
     assert "█" not in errors
 
 
-def test_a_secret_url_may_lie_in_a_file(key_db_url, tmp_path):
+def test_a_secret_url_may_be_in_a_file(key_db_url, tmp_path):
     """KEY_DB_URL_FILE in place of KEY_DB_URL, and LOG_FORMAT as for the server."""
     (tmp_path / "url").write_text(key_db_url + "\n")
     env = {"PATH": os.environ["PATH"], "KEY_DB_URL_FILE": str(tmp_path / "url"), "LOG_FORMAT": "json"}
@@ -169,7 +169,7 @@ def test_a_secret_url_may_lie_in_a_file(key_db_url, tmp_path):
 
 
 def test_without_a_url_the_embedded_database_is_used(kgs, monkeypatch):
-    """The KGS shares the one of DATA_DIR with whoever runs it, and migrates it."""
+    """The KGS shares the one of DATA_DIR with its server, and migrates it."""
     with tempfile.TemporaryDirectory(prefix="nw-kgs-") as folder:
         Path(folder).chmod(0o755)  # as root, PostgreSQL's own user has to pass
         monkeypatch.setenv("DATA_DIR", f"{folder}/data")

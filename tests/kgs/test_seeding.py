@@ -65,7 +65,7 @@ def test_more_keys_continue_the_order(key_db_url):
     assert damage(key_db_url) == []
 
 
-def test_killed_in_the_middle_it_goes_on_where_it_stopped(kgs, caught, sql, key_db_url):
+def test_killed_in_the_middle_it_continues_where_it_stopped(kgs, caught, sql, key_db_url):
     """After SIGKILL only the chunk that was being written is missing, and the next run writes it."""
     fill(key_db_url, seeding.CHUNK)
 
@@ -77,7 +77,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(kgs, caught, sql, key_
     assert damage(key_db_url) == []
 
 
-def test_with_its_connection_cut_it_says_so_and_goes_on_later(caught, sql, key_db_url):
+def test_with_its_connection_cut_it_says_so_and_continues_later(caught, sql, key_db_url):
     """A lost connection is one line and a failure; nothing half-written is left."""
     with caught("seed", "--count", 2 * CHUNK_KEYS) as process:
         sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%%KGS'")
@@ -111,7 +111,7 @@ def test_servers_lease_what_is_there_while_it_runs(key_db_url, lease):
 
 
 def test_without_its_order_a_table_is_not_continued(kgs, sql, key_db_url):
-    """Where the seed of the order is lost, another one would repeat keys: it refuses."""
+    """If the seed of the order is lost, it refuses, because another one would repeat keys."""
     fill(key_db_url, 1)
     sql("DELETE FROM key_order")
 
@@ -123,7 +123,7 @@ def test_without_its_order_a_table_is_not_continued(kgs, sql, key_db_url):
 
 
 def test_two_key_dbs_have_different_orders(key_db_url, sql):
-    """Each key-db gets a seed of its own."""
+    """Each key-db gets its own seed."""
     fill(key_db_url, 1)
     first = sql("SELECT seed FROM key_order")
     sql("TRUNCATE key_order, key_block")
@@ -134,7 +134,7 @@ def test_two_key_dbs_have_different_orders(key_db_url, sql):
 
 
 class TestEnsureAhead:
-    """What the embedded default calls, at its start and then now and then."""
+    """The embedded default calls it at its start, and then from time to time."""
 
     def test_fills_an_empty_table(self, key_db_url, sql):
         """At least as many keys as asked for can be leased."""

@@ -17,7 +17,7 @@ def seeded(key_db_url):
     return key_db_url
 
 
-def test_an_empty_table_is_sound(key_db_url):
+def test_an_empty_table_is_valid(key_db_url):
     """Before the first block there is nothing to be wrong."""
     assert list(verifying.verify(key_db_url)) == [(0, [])]
 
@@ -33,7 +33,7 @@ def test_progress_ends_with_the_last_block(seeded):
         ("DELETE FROM key_block WHERE id = 7", "is missing"),
         (
             "UPDATE key_block SET keys = overlay(keys PLACING '+' FROM 700) WHERE id = 7",
-            "has letters outside of the alphabet",
+            "has letters outside the alphabet",
         ),
         (
             "UPDATE key_block SET keys = overlay(keys PLACING 'é' FROM 700 FOR 2) WHERE id = 7",

@@ -1,34 +1,41 @@
-"""No chunk is left behind and none is deleted too early, whatever requests meet, and however late they arrive."""
+"""No chunk is left behind and none is deleted too early, whatever requests coincide, and however late they come."""
 
 import asyncio
 import contextlib
+import hashlib
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 
 from server.database import base64_of
-from server.files import Files, NoSuchUpload, id_of
+from server.files import Files, Misfit, NoSuchUpload, id_of
 from server.purge import Purge
 from tests.server.test_notes import SEALED, a_note, count, nonce, opened, reveal, until_waiting
 
 pytestmark = pytest.mark.gen_test
 
 UPLOAD = b"u" * 32
-CHUNK = bytes(256 + 16)
+CHUNK = bytes(range(256)) + bytes(16)
 TWO_HOURS_LATER = "SELECT now() + interval '2 hours'"
 
 
 @contextlib.asynccontextmanager
-async def under_way(database, statement, *parameters):
-    """A transaction that has run `statement`, committed in the end."""
+async def open_transaction(database, statement, *parameters):
+    """A transaction that has run `statement`, committed at the end."""
     async with database.connection() as connection:
         await connection.query(statement, (id_of(UPLOAD), *parameters), begin=True)
         yield
         await connection.query("COMMIT")
 
 
-def storing(database):
-    return under_way(database, Files.PUT_CHUNKS, "0", "1", base64_of(CHUNK))
+@contextlib.asynccontextmanager
+async def storing(notes, url):
+    """A transaction that has stored the chunk, committed in the end."""
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        with connection, connection.cursor() as cursor:
+            notes.files.copy_chunks(cursor, hashlib.sha256(UPLOAD).digest(), 0, CHUNK)
+            yield
 
 
 async def uploaded(notes):
@@ -40,7 +47,7 @@ async def test_a_cancelled_upload_loses_the_chunk_that_is_being_stored(msg_db_ur
     """The cancelling waits for the chunk, and deletes it too."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
         await notes.files.begin(UPLOAD, 256)
-        async with storing(database):
+        async with storing(notes, msg_db_url):
             cancelling = asyncio.create_task(other.files.cancel(UPLOAD))
             await until_waiting(database)
         await cancelling
@@ -48,12 +55,48 @@ async def test_a_cancelled_upload_loses_the_chunk_that_is_being_stored(msg_db_ur
         assert (await count(database, "upload"), await count(database, "chunk")) == (0, 0)
 
 
+async def test_a_chunk_that_is_stored_twice_at_once_is_stored_once(msg_db_url):
+    """The later request waits for the earlier one, and finds its chunk."""
+    async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
+        await notes.files.begin(UPLOAD, 256)
+        async with storing(notes, msg_db_url):
+            repeated = asyncio.create_task(other.files.put_chunks(UPLOAD, 0, bytes(reversed(CHUNK))))
+            await until_waiting(database)
+        await repeated
+
+        assert [bytes(sealed) for sealed, in await database.execute("SELECT sealed FROM chunk")] == [CHUNK]
+
+
+@pytest.mark.parametrize(
+    ("first", "chunks"),
+    [
+        (0, CHUNK[:-1]),
+        (0, CHUNK + b"1"),
+        (1, CHUNK),
+        (0, CHUNK[:16]),
+        (2**24, CHUNK),
+        (0, bytes(65552) + CHUNK),
+    ],
+    ids=["short", "long", "beyond the end", "empty", "far beyond the end", "too many"],
+)
+async def test_chunks_that_do_not_fit_are_refused_whole(msg_db_url, first, chunks):
+    """Nothing of them is stored, and the upload takes those that fit afterwards."""
+    async with opened(msg_db_url) as (notes, database):
+        await notes.files.begin(UPLOAD, 256)
+
+        with pytest.raises(Misfit):
+            await notes.files.put_chunks(UPLOAD, first, chunks)
+
+        assert await count(database, "chunk") == 0
+        await notes.files.put_chunks(UPLOAD, 0, CHUNK)
+
+
 async def test_a_purge_leaves_an_upload_in_use_to_the_next_one(msg_db_url):
     """It neither waits for a chunk that is being stored nor forgets it."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
         other.purge.NOW = TWO_HOURS_LATER
         await notes.files.begin(UPLOAD, 256)
-        async with storing(database):
+        async with storing(notes, msg_db_url):
             await other.purge.files()
         assert (await count(database, "upload"), await count(database, "chunk")) == (1, 1)
 
@@ -105,7 +148,7 @@ async def test_an_upload_does_not_begin_again_while_its_note_is_being_put(msg_db
     """It waits for the put, and sees the note then."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
         await uploaded(notes)
-        async with under_way(database, Files.PUT_NOTE, "abcde", *columns()):
+        async with open_transaction(database, Files.PUT_NOTE, "abcde", *columns()):
             beginning = asyncio.create_task(other.files.begin(UPLOAD, 256))
             await until_waiting(database)
         with pytest.raises(NoSuchUpload):

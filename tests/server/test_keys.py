@@ -48,7 +48,7 @@ async def eventually(condition):
 
 
 async def take(leaser, count):
-    """Take so many keys, as soon as they are available."""
+    """Take this many keys, as soon as they are available."""
     taken = []
     while len(taken) < count:
         await eventually(lambda: leaser.available)
@@ -212,8 +212,8 @@ async def test_a_key_db_without_its_schema_is_survived(key_db_url, caplog):
 
 
 @pytest.mark.gen_test
-async def test_a_key_db_that_is_away_is_survived(postgres, key_db_url, caplog):
-    """While it is away, the keys in memory can be taken; when it is back, more are leased."""
+async def test_an_unavailable_key_db_is_survived(postgres, key_db_url, caplog):
+    """Meanwhile, the keys in memory can be taken; when it is back, more are leased."""
     fill(key_db_url, 9)
     name = key_db_url.split("/")[3].partition("?")[0]
     async with leasing(key_db_url, ahead=256, timeout=1.0) as leaser:
@@ -337,7 +337,7 @@ async def test_the_web_role_may_lease_and_count(key_db_url):
 
 
 def test_no_note_outlives_the_rest_of_its_key():
-    """Else a key could come to a second note while the first one lives."""
+    """Otherwise a second note could get a key while the first one lives."""
     assert timedelta(seconds=MAX_LIFETIME) <= keys.LONGEST_LIFETIME < keys.REST
 
 
@@ -351,7 +351,7 @@ def own_data_dir():
 
 @contextlib.contextmanager
 def lessees(url, count):
-    """Start so many processes, each of which takes keys as fast as it can."""
+    """Start this many processes, each of which takes keys as fast as it can."""
     command = [sys.executable, "-m", "tests.lessee", url]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -1,4 +1,4 @@
-"""server/languages.py: which language a client gets, and that each catalogue is whole."""
+"""server/languages.py: which language a client gets, and whether each catalogue is complete."""
 
 import io
 import math
@@ -98,7 +98,7 @@ def test_five_words_of_a_list_are_51_bits(tag):
 
 @pytest.mark.parametrize("tag", TRANSLATED)
 def test_a_catalogue_has_every_sentence(tag):
-    """None is missing, fuzzy or left over, and the compiled catalogue is made from this one."""
+    """No sentence is missing, fuzzy or left over, and the compiled catalogue is up to date."""
     catalogue, template = read(f"{tag}.po"), read(TEMPLATE)
     assert {message.id for message in catalogue} == {message.id for message in template}
     assert [message.id for message in catalogue if message.fuzzy and message.id] == []

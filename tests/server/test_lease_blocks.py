@@ -13,7 +13,7 @@ from server.keys import KEYS_LEFT
 
 @pytest.fixture
 def sql(key_db_url):
-    """Run SQL on the test's key-db, each call in a transaction of its own."""
+    """Run SQL on the test's key-db, each call in a separate transaction."""
     with contextlib.closing(psycopg2.connect(key_db_url)) as connection:
 
         def run(statement, *parameters):
@@ -26,13 +26,13 @@ def sql(key_db_url):
 
 @pytest.fixture
 def fill(key_db_url):
-    """Seed until there are so many blocks."""
+    """Seed until there are this many blocks."""
     return lambda blocks: list(seeding.seed(key_db_url, blocks))
 
 
 @pytest.fixture
 def lease(sql):
-    """Lease up to so many blocks, and return their ids."""
+    """Lease up to this many blocks, and return their ids."""
     return lambda blocks=16: [id_ for (id_,) in sql("SELECT id FROM lease_blocks(%s)", blocks)]
 
 

@@ -1,4 +1,4 @@
-"""What the parent does while its PostgreSQL and the server processes run."""
+"""What the parent process does while PostgreSQL and the server processes run."""
 
 import logging
 import socket
@@ -73,8 +73,8 @@ def test_a_failure_to_make_keys_does_not_end_the_service(process, settings, capl
     assert [record.getMessage() for record in caplog.records] == [f"no more keys were made: {line}"]
 
 
-def test_keys_are_made_now_and_then_only(process, settings):
-    """There are ten ticks a second, but keys are made every half a minute."""
+def test_keys_are_made_from_time_to_time(process, settings):
+    """There are ten ticks a second, but keys are made every half minute."""
     clock, attempts = Clock(), []
     upkeep = upkeep_of(process, settings, lambda: attempts.append(clock.now), clock)
 

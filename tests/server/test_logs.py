@@ -131,7 +131,7 @@ def test_messages_below_the_level_are_not_logged(logged):
 
 
 def test_a_refusal_is_logged_once_a_minute_with_the_number_of_the_others(caplog):
-    """A flood of refusals does not become a flood of lines; each reason has a minute of its own."""
+    """A flood of refusals does not become a flood of lines; each reason has its own minute."""
     now = 0.0
     refusals = Refusals(lambda: now)
     for _ in range(1000):

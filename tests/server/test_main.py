@@ -255,7 +255,7 @@ def test_migrate_makes_both_databases_and_the_roles(postgres):
     ],
 )
 def test_bad_settings_are_named_and_stop_the_start(environment, said):
-    """Each has a line of its own, without a traceback."""
+    """Each has its own line, without a traceback."""
     done = run(**environment)
 
     assert done.returncode == REFUSED

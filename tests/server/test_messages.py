@@ -142,7 +142,7 @@ async def test_a_receipt_opens_nothing_and_checks_the_mark(msg_db_url):
 
 @pytest.mark.parametrize(("passphrase", "sent"), [("", ""), ("", "x"), ("open sesame", "open sesame")])
 async def test_a_reader_gets_the_message_again_until_it_has_received_it(msg_db_url, passphrase, sent):
-    """The server opens it anew for the same reader, and tells others that it was read."""
+    """The server opens it again for the same reader, and tells others that it was read."""
     async with opened(msg_db_url) as messages:
         placed, token, _ = await messages.put("hello", passphrase, HOUR)
         claim, reader = Token(token, sent), b"r" * 32

@@ -1,4 +1,4 @@
-"""Who asks, and for what."""
+"""Which clients ask for data, and in which format they get answers."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
 from server.negotiation import Format, answer_format, is_command_line, plainly_asked
-from tests.server.handlers import askers
+from tests.server.handlers import clients
 
 ROBOT_MARKS = ("Range", "Sec-Purpose", "Purpose", "X-Moz", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
@@ -32,7 +32,7 @@ def test_no_mark_of_a_robot_ever_asks_plainly(accept, agent, mark, value):
 
 
 @given(ACCEPTS, AGENTS)
-def test_who_asks_for_more_than_one_thing_never_asks_plainly(accept, agent):
+def test_a_client_that_asks_for_several_things_never_asks_plainly(accept, agent):
     """A second media range, a wildcard or a page: only one range of JSON or text, or a terminal, is plain."""
     asked = plainly_asked(HTTPHeaders({"Accept": accept, "User-Agent": agent}))
 
@@ -66,26 +66,26 @@ PLAIN_ACCEPTS = st.tuples(
 
 
 @given(PLAIN_ACCEPTS, AGENTS, st.sampled_from([Format.PAGE, Format.JSON]))
-def test_who_asks_plainly_is_told_in_the_same_format_what_went_wrong(accept, agent, asks_by):
+def test_a_client_that_asks_plainly_gets_errors_in_the_same_format(accept, agent, asks_by):
     """A reader that gets JSON gets its errors as JSON."""
     headers = HTTPHeaders({"Accept": accept, "User-Agent": agent})
 
     assert plainly_asked(headers) is answer_format(headers, asks_by) is not None
 
 
-@pytest.mark.parametrize("name", askers.READERS)
-def test_readers_ask_plainly(name):
-    """Every reader of the handlers' table, by its headers alone."""
-    headers, content_type = askers.READERS[name]
-    expected = Format.JSON if content_type == askers.JSON_TYPE else Format.TEXT
+@pytest.mark.parametrize("name", clients.DATA_CLIENTS)
+def test_data_clients_ask_plainly(name):
+    """Each client of the handlers' table is recognised by its headers alone."""
+    headers, content_type = clients.DATA_CLIENTS[name]
+    expected = Format.JSON if content_type == clients.JSON_TYPE else Format.TEXT
 
     assert plainly_asked(HTTPHeaders(headers)) is expected
 
 
-@pytest.mark.parametrize("name", [name for name in askers.LOOKERS if "htmx" not in name])
-def test_lookers_do_not_ask_plainly(name):
-    """Every looker of the handlers' table; htmx is told by HX-Request, in the handlers."""
-    assert plainly_asked(HTTPHeaders(askers.LOOKERS[name])) is None
+@pytest.mark.parametrize("name", [name for name in clients.OTHER_CLIENTS if "htmx" not in name])
+def test_other_clients_do_not_ask_plainly(name):
+    """No other client of the table is taken for one. The handlers recognise htmx by HX-Request."""
+    assert plainly_asked(HTTPHeaders(clients.OTHER_CLIENTS[name])) is None
 
 
 @pytest.mark.parametrize(

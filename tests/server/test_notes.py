@@ -139,7 +139,7 @@ async def test_the_status_is_for_clients_that_prove_the_link(msg_db_url):
 
 
 async def test_a_wrong_proof_destroys_nothing(msg_db_url):
-    """The row is deleted only if the key and both proofs fit."""
+    """The row is deleted only if the key and both proofs match."""
     async with opened(msg_db_url) as (notes, database):
         placed = await notes.put(a_note())
 
@@ -164,7 +164,7 @@ async def test_destroying_deletes_a_note_unread(msg_db_url):
 
 
 async def test_what_has_ended_cannot_be_destroyed(msg_db_url):
-    """Whoever tries is told how the note ended, and when."""
+    """The client is told how and when the note ended."""
     async with opened(msg_db_url) as (notes, database):
         read, expired = await notes.put(a_note()), await notes.put(a_note())
         await reveal(notes, read.key)
@@ -314,7 +314,7 @@ async def test_a_clash_within_one_group_is_resolved_too(msg_db_url):
     assert {place.key for place in placed} == {"AAAAA", "BBBBB"}
 
 
-async def test_a_put_that_is_repeated_finds_itself(msg_db_url):
+async def test_a_repeated_put_finds_its_own_note(msg_db_url):
     """If the answer to a put was lost, sending it again neither fails nor stores a second note."""
     async with opened(msg_db_url, "AAAAA", "AAAAA") as (notes, database):
         first = await notes.put(a_note())
@@ -352,7 +352,7 @@ async def test_without_a_key_nothing_is_stored(msg_db_url):
 
 @contextlib.asynccontextmanager
 async def holding(database, statement):
-    """A transaction that has run `statement`, committed in the end."""
+    """A transaction that has run `statement`, committed at the end."""
     async with database.connection() as connection:
         await connection.query(f"BEGIN; {statement}")
         yield
@@ -360,7 +360,7 @@ async def holding(database, statement):
 
 
 async def until_waiting(database, sessions=1):
-    """Until so many sessions wait for a lock that another one holds."""
+    """Wait until this many sessions wait for a lock that another one holds."""
     waits = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -370,7 +370,7 @@ async def until_waiting(database, sessions=1):
 
 
 async def test_a_reveal_that_meets_a_repeated_put_shows_the_note(msg_db_url):
-    """A put that finds itself writes the row again; a reveal that waited for it reveals the new row."""
+    """A repeated put writes its row again; a reveal that waited for it reveals the new row."""
     async with opened(msg_db_url) as (notes, database), opened(msg_db_url) as (other, _):
         placed = await notes.put(a_note())
         async with holding(database, "UPDATE note SET key = key"):

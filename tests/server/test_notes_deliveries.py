@@ -134,7 +134,7 @@ async def test_the_same_reader_gets_the_same_bytes_again_and_nobody_else(msg_db_
 
 
 async def test_a_nonce_is_a_readers_for_one_note_only(msg_db_url):
-    """With the same nonce, each note has a delivery of its own."""
+    """With the same nonce, each note has its own delivery."""
     async with opened(msg_db_url) as (notes, _):
         placed = [await notes.put(a_note(fill=b"%d" % n)) for n in range(2)]
 

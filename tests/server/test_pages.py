@@ -155,7 +155,7 @@ def test_every_form_works_as_a_form(rendered, name):
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_everything_a_page_loads_is_there_and_ours(rendered, name):
+def test_everything_a_page_loads_exists_here(rendered, name):
     """Each URL of a script, style or image is a file in static/, with the fingerprint of what is in it."""
     template, context = CONTEXTS[name]
     page = rendered.page(template, **context)
@@ -211,8 +211,8 @@ def test_a_refused_message_is_filled_in_again(rendered):
     assert page.count("at most 65,536 bytes") == 1
 
 
-def test_a_problem_without_a_field_of_its_own_is_told_above_the_form(rendered):
-    """No problem is lost for want of a place."""
+def test_a_problem_without_a_place_is_shown_above_the_form(rendered):
+    """No problem is lost because the form has no place for it."""
     page = rendered.page(
         "form.html", values={}, problem=Problem(503, "Please try again soon."), place="problem"
     )

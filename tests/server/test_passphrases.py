@@ -1,4 +1,4 @@
-"""Passphrases on the server: bounded work, of which each client has a share."""
+"""Passphrases on the server: the work is bounded, and each client has a share."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What went wrong, in the asker's terms."""
+"""Problems: what went wrong, for each kind of client."""
 
 import http
 

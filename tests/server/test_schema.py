@@ -86,7 +86,7 @@ def test_a_database_without_tables_is_refused(empty_db_url):
 
 
 def test_a_newer_database_that_says_so_is_used(msg_db_url):
-    """During an upgrade, servers of the version before start on the new schema."""
+    """During an upgrade, servers of the previous version start on the new schema."""
     newest = schema.migrations(schema.MSG_DB)[-1][0]
     row = "INSERT INTO schema_version (version, oldest_program) VALUES (%s, %s)"
     _rows(msg_db_url, row, newest + 1, newest)
@@ -113,11 +113,11 @@ def test_a_migration_says_which_programs_work_with_it(empty_db_url, tmp_path, mo
     assert recorded == [(1, None), (2, 1)]
 
 
-# Of the first release. From then on, the version before works with each new schema.
+# Of the first release. From then on, the previous version works with each new schema.
 FIRST_RELEASE = {schema.KEY_DB: 1, schema.MSG_DB: 3}
 
 
-def test_each_migration_works_with_the_program_before():
+def test_each_migration_works_with_the_previous_program():
     """docs/decisions/0026-a-schema-serves-two-versions.md; tests/deploy/nginx/test_upgrade.py tries it."""
     for database, first in FIRST_RELEASE.items():
         for version, file in schema.migrations(database):

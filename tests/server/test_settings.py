@@ -71,7 +71,7 @@ def test_one_database_alone_is_refused():
         Settings.from_env({"KEY_DB_URL": "postgresql://localhost/keys"})
 
 
-def test_a_database_url_may_lie_in_a_file(tmp_path):
+def test_a_database_url_may_be_in_a_file(tmp_path):
     """KEY_DB_URL_FILE keeps a password out of the environment."""
     file = tmp_path / "url"
     file.write_text("postgresql://web:secret@db/keys\n")

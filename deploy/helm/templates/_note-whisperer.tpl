@@ -1,4 +1,4 @@
-{{/* What several templates have in common. */}}
+{{/* Parts that several templates use. */}}
 
 {{/* Values that are needed together with others; values.schema.json checks each by itself. */}}
 {{- define "note-whisperer.check" -}}
@@ -33,7 +33,7 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* An image of ours: call with (list . "server"). */}}
+{{/* One of the three images: call with (list . "server"). */}}
 {{- define "note-whisperer.image" -}}
 {{- $ := index . 0 -}}
 image: "{{ $.Values.image.repository }}/{{ index . 1 }}:{{ $.Values.image.tag | default $.Chart.AppVersion }}"

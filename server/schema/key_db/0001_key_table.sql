@@ -1,4 +1,4 @@
--- The key table: every key there can be, in blocks that servers lease, and which blocks are leased when.
+-- The key table: every possible key, in blocks that servers lease, and when each block was leased.
 -- 64^5 keys in blocks of 256 are 4,194,304 blocks, with ids from 0.
 
 CREATE TABLE key_block (
@@ -18,7 +18,7 @@ CREATE TABLE key_cursor (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     -- The first block that was never leased. After a fence it may lie beyond `seeded`.
     next   integer NOT NULL CHECK (next BETWEEN 0 AND 4194304),
-    -- The block to be leased again first, once there is no block left that was never leased.
+    -- The block to lease again first, once every block was leased.
     again  integer NOT NULL DEFAULT 0 CHECK (again BETWEEN 0 AND 4194303),
     -- The first block that is not filled.
     seeded integer NOT NULL CHECK (seeded BETWEEN 0 AND 4194304)
@@ -42,7 +42,7 @@ CREATE FUNCTION key_rest() RETURNS interval
     LANGUAGE sql IMMUTABLE
     RETURN interval '60 days';
 
--- Leases up to `blocks` blocks, 16 at most, and returns their keys (NULL if the block is missing from
+-- Leases up to `blocks` blocks, at most 16, and returns their keys (NULL if the block is missing from
 -- key_block). Returns no row if there is nothing to lease: each block was leased and still rests.
 --
 -- First come the blocks that were never leased, then all blocks again in the same order, each only after its
@@ -51,8 +51,8 @@ CREATE FUNCTION key_rest() RETURNS interval
 -- for it. The log and the cursor's move are committed together. A sequence instead of a cursor would be faster
 -- but wrong: after a crash it may return a value twice.
 --
--- The role of the web servers may call this function and may not write to the tables: it cannot move the
--- cursor anywhere else.
+-- The role of the web servers may call this function, but not write to the tables: it cannot move the cursor
+-- anywhere else.
 CREATE FUNCTION lease_blocks(blocks integer) RETURNS TABLE (id integer, keys text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp

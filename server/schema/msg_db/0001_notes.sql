@@ -21,8 +21,8 @@ ALTER TABLE note ALTER COLUMN sealed SET STORAGE EXTERNAL;
 -- For the purge.
 CREATE INDEX note_expires_at ON note (expires_at);
 
--- One row for each group of reveals that deleted something, in the same transaction: where the
--- answer to COMMIT is lost, it tells whether the deletion happened. Lives ten minutes.
+-- One row for each group of reveals that deleted something, in the same transaction: if the answer
+-- to COMMIT is lost, it tells whether the deletion happened. Lives ten minutes.
 CREATE TABLE receipt (
     id uuid PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now()

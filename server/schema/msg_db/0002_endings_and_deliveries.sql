@@ -1,10 +1,10 @@
--- Protocol 2: a note's link is proved by itself, its tries are counted in its row, and it leaves an ending.
--- Notes in the first format cannot be opened any more.
+-- Protocol 2: a client proves a link without its passphrase, a note's row counts tries, and an ending follows.
+-- Notes in the first format can no longer be opened.
 TRUNCATE note;
 
 ALTER TABLE note RENAME COLUMN verifier TO reveal_verifier;
 ALTER TABLE note
-    -- SHA-256 of the link proof: whoever holds the link, with the passphrase or without.
+    -- SHA-256 of the link proof, which takes no passphrase.
     ADD COLUMN link_verifier bytea NOT NULL CHECK (octet_length(link_verifier) = 32),
     -- Wrong passphrases from clients that proved the link, and when the next one may be tried after ten.
     ADD COLUMN tries integer NOT NULL DEFAULT 0 CHECK (tries >= 0),
@@ -13,7 +13,7 @@ ALTER TABLE note
 CREATE TYPE how_it_ended AS ENUM ('read', 'destroyed', 'expired');
 
 -- What is left of a note for seven days, for clients that prove its link: no content, no address.
--- `how` has a type because PostgreSQL parses a CHECK anew for each statement that inserts.
+-- `how` has a type because PostgreSQL parses a CHECK again for each statement that inserts.
 CREATE TABLE ending (
     key           char(5) COLLATE "C" NOT NULL,
     link_verifier bytea NOT NULL CHECK (octet_length(link_verifier) = 32),

@@ -1,6 +1,6 @@
 -- Files of notes: sealed chunks, under the id of their upload until the note and its delivery are gone.
 
--- Files that are on their way. When the note is put, the row goes and the note has its id.
+-- Files whose note is not put yet. When it is, the row is deleted and the note has its id.
 CREATE TABLE upload (
     -- SHA-256 of the writer's nonce.
     id         bytea PRIMARY KEY CHECK (octet_length(id) = 32),

@@ -106,7 +106,7 @@ def environment(container):
 
 
 def test_helm_finds_nothing(answer):
-    """Helm's linter has no word about it, and Kubernetes' schemas of all versions take every manifest."""
+    """Helm's linter finds nothing, and the schemas of all versions of Kubernetes accept every manifest."""
     assert answer["lint"] == ["icon is recommended"]
 
 
@@ -128,7 +128,7 @@ def test_pods_meet_the_restricted_standard(manifests):
 
 
 def test_containers_can_write_to_memory_only(manifests):
-    """The root is read-only, /tmp is memory of a bounded size, and Kubernetes' own token is not there."""
+    """The root is read-only, /tmp is memory of a bounded size, and the token of Kubernetes is missing."""
     for pod in pods(manifests).values():
         assert pod["spec"]["automountServiceAccountToken"] is False
         for volume in pod["spec"]["volumes"]:
@@ -141,7 +141,7 @@ def test_containers_can_write_to_memory_only(manifests):
 
 
 def test_users_are_those_of_the_images(manifests):
-    """Each container runs as the user that the Dockerfile gives its image."""
+    """Each container runs as the user of its image in the Dockerfile."""
     users = dict(re.findall(r"^FROM \S+ AS (\w+)(?:(?!^FROM ).)*^USER (\d+):", _dockerfile(), re.M | re.S))
     for name, container in containers(manifests).items():
         image = container["image"].rpartition("/")[2].partition(":")[0]
@@ -154,7 +154,7 @@ def _dockerfile():
 
 
 def test_secrets_are_referred_to(manifests, values):
-    """No manifest has a secret in it: URLs and certificates come from Secrets that are there already."""
+    """No manifest contains a secret: URLs and certificates come from existing Secrets."""
     assert "Secret" not in {manifest["kind"] for manifest in manifests}
     assert "postgresql://" not in json.dumps(manifests)
     named = {
@@ -285,7 +285,7 @@ def test_the_service_leads_to_nginx(manifests, values):
     ],
 )
 def test_values_that_cannot_work_are_refused(values, words):
-    """Before anything is installed, with a word about the value."""
+    """Helm names the value before it installs anything."""
     assert words in asked(values)["refused"]
 
 

@@ -115,7 +115,7 @@ def test_dashboard_asks_valid_questions(tmp_path):
 
 
 def test_dashboard_can_be_imported_anywhere():
-    """No panel names a data source of its own, and no two panels have one id."""
+    """No panel names a certain data source, and no two panels have the same id."""
     panels = DASHBOARD["panels"]
     assert {panel["datasource"]["uid"] for panel in panels} == {"${datasource}"}
     assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == ["datasource"]

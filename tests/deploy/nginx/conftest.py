@@ -106,7 +106,7 @@ class ServerProcess:
             connection.close()
 
     def revive(self):
-        """Be up and ready, whatever was done to it."""
+        """Make it ready again, whatever was done to it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
         else:
@@ -114,7 +114,7 @@ class ServerProcess:
         self.wait_until_ready()
 
     def pause(self):
-        """Neither read nor answer, as a process does that is stuck."""
+        """Neither read nor answer, like a process that is stuck."""
         self.process.send_signal(signal.SIGSTOP)
 
     def kill(self):
@@ -122,14 +122,14 @@ class ServerProcess:
         self.process.wait()
 
     def stop(self):
-        """As an operator does: it finishes what is under way."""
+        """Stop it as an operator does: it completes the requests in progress."""
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
         self.process.wait(30)
 
 
 class Nginx:
-    """An nginx of its own, with settings as an operator gives them."""
+    """An nginx with an operator's settings."""
 
     def __init__(self, folder, servers, **settings):
         self.folder = folder
@@ -184,7 +184,7 @@ class Nginx:
         return ssl.create_default_context(cafile=self.settings["TLS_CERTIFICATE"])
 
     def ask(self, method, path, body=None, headers=None, connection=None, tls=None):
-        """One request, on a connection of its own if none is given: (status, headers, body)."""
+        """One request, on a new connection if none is given: (status, headers, body)."""
         own = connection is None
         connection = connection or self.connect(tls)
         try:
@@ -196,7 +196,7 @@ class Nginx:
                 connection.close()
 
     def post_note(self, message="hello", **fields):
-        """Leave a note the way curl does: its key and token."""
+        """Put a note as curl does; returns its key and token."""
         status, _, body = self.ask(
             "POST",
             "/post",
@@ -232,7 +232,7 @@ class Nginx:
         return status, line
 
     def logs(self):
-        """Everything that nginx has written anywhere but to its clients."""
+        """Everything that nginx has written, except to its clients."""
         return "".join(path.read_text() for path in self.folder.glob("*.log"))
 
     def reading(self):
@@ -251,7 +251,7 @@ class Nginx:
         )
 
     def asked_lately(self):
-        """The server processes that the last requests went to."""
+        """The server processes that got the last requests."""
         return {line["upstream"] for line in self.access_log()[-50:]}
 
     def connections_to_servers(self):
@@ -375,7 +375,7 @@ def _mortal_servers(start_servers):
 
 @pytest.fixture
 def mortal_servers(_mortal_servers):
-    """Two server processes that a test may stop or kill: they are up when it begins."""
+    """Two server processes that a test may stop or kill; both run when it begins."""
     for server in _mortal_servers:
         server.revive()
     return _mortal_servers
@@ -393,7 +393,7 @@ def site(servers, start_nginx):
 
 @pytest.fixture
 def impatient(mortal_servers, start_nginx):
-    """A new nginx, that holds nothing against the servers that may die; it waits two seconds for an answer."""
+    """A new nginx, which has seen no server fail yet, and waits two seconds for an answer."""
     return start_nginx(mortal_servers, READ_TIMEOUT="2", **UNLIMITED)
 
 

@@ -36,7 +36,7 @@ class Load:
             thread.join()
 
     def wait_for_more(self, count):
-        """Until so many more requests have been answered."""
+        """Wait until this many more requests are answered."""
         wanted = self.statuses.total() + count
         wait_for(lambda: self.statuses.total() >= wanted, f"no {count} more answers")
 
@@ -91,8 +91,8 @@ def test_a_stopped_process_takes_nothing(mortal_servers, impatient):
     assert set(load.statuses) == {200, 201}, impatient.failures()
 
 
-def test_a_request_that_was_sent_is_never_sent_again(mortal_servers, impatient):
-    """A process that dies over a request is not replaced for that one: it may have been carried out."""
+def test_a_request_that_was_sent_is_never_repeated(mortal_servers, impatient):
+    """If a process dies while it handles a request, nginx does not repeat it: it may have been carried out."""
     key, token = impatient.post_note()
     for server in mortal_servers:
         server.pause()
@@ -114,7 +114,7 @@ def test_a_request_that_was_sent_is_never_sent_again(mortal_servers, impatient):
 
 
 def test_a_request_that_was_not_sent_goes_to_another_process(mortal_servers, impatient):
-    """With one process gone, nobody sees an error, whatever was asked for, even from the first on."""
+    """With one process gone, no request fails, not even the first one."""
     mortal_servers[1].kill()
     message = "unsent " * 9000  # nginx passes it on in parts
     for _ in range(6):
@@ -126,7 +126,7 @@ def test_a_request_that_was_not_sent_goes_to_another_process(mortal_servers, imp
 
 
 def test_with_no_process_left_the_answer_is_502_at_once(mortal_servers, impatient):
-    """A service that is away says so, in the asker's format, and is back with its processes."""
+    """The error is in the client's format, and ends when the processes are back."""
     for server in mortal_servers:
         server.kill()
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_with_no_process_left_the_answer_is_502_at_once(mortal_servers, impatien
 
 
 def test_a_silent_process_is_a_504_that_promises_nothing(mortal_servers, impatient):
-    """Where no answer comes, the page says that what was asked for may have been done."""
+    """The page says that the request may have been carried out."""
     for server in mortal_servers:
         server.pause()
     body = impatient.ask("GET", "/AAAAA", headers=TEXT)[2]

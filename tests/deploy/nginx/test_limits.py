@@ -50,7 +50,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("method", "path"), KINDS.values(), ids=KINDS)
 def test_a_burst_passes_and_a_flood_does_not(balanced, address, method, path):
-    """Twenty requests at once pass; of more, nginx refuses the rest with 429 and a time to wait."""
+    """Twenty requests at once pass. nginx refuses any more with 429 and a time to wait."""
     got = statuses(balanced, BURST + 10, method, path, [address])
     assert 429 not in got[: BURST + 1]
     assert got.count(429) >= 7  # one or two a second are let in again meanwhile
@@ -140,8 +140,8 @@ def test_a_page_and_its_files_pass_and_a_flood_of_files_does_not(slow, address):
 @pytest.mark.parametrize(
     ("path", "other", "name"), [("/post", "/", "puts"), ("/AAAAA/reveal", "/post", "reads")]
 )
-def test_requests_under_way_are_counted_by_client(servers, start_nginx, address, path, other, name):
-    """One client may have so many puts and so many reads at once; neither limits the other, or a neighbour."""
+def test_requests_in_progress_are_counted_by_client(servers, start_nginx, address, path, other, name):
+    """A client may have a share of puts and a share of reads. Neither limits the other, or another client."""
     nginx = start_nginx(servers, TLS="off", BALANCERS="127.0.0.1", **UNLIMITED | {"MEMORY": "128"})
     share = nginx.limits()[name]
     half = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\nContent-Length: 9\r\n\r\nhalf"

@@ -18,7 +18,7 @@ JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 @pytest.fixture(scope="session")
 def quiet(_mortal_servers, start_nginx):
-    """nginx with a short patience, and a low limit for revealing alone."""
+    """nginx with short timeouts, and a low limit for reveals only."""
     return start_nginx(_mortal_servers, READ_TIMEOUT="1", **UNLIMITED | {"REVEAL_RATE": "1r/m"})
 
 
@@ -126,7 +126,7 @@ def test_no_log_has_a_key_a_token_or_a_message(quiet, mortal_servers, postgres):
 
 
 def test_no_severity_writes_a_request_down(site):
-    """The one log of errors is nginx's own: what concerns a request goes nowhere, however grave it is.
+    """nginx's error log is about nginx itself. Messages about requests go nowhere, at any severity.
 
     Full disks and used-up memory do not come on demand, but would be logged with the request.
     """

@@ -97,7 +97,7 @@ def memory(nginx):
 
 
 def links(server, count):
-    """Paths of so many notes whose answers are as long as an answer can be."""
+    """Paths of this many notes whose answers have the longest possible length."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
         for _ in range(count):
             connection.request("POST", "/post", json.dumps({"message": LONGEST}), JSON)

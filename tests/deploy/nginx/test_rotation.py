@@ -1,4 +1,4 @@
-"""New database passwords, database certificates and nginx certificates, under load, without a failed request."""
+"""Replaces passwords and certificates of the databases, and nginx's certificate, under load: no request fails."""
 
 import http.client
 import json
@@ -42,7 +42,7 @@ class Service:
         self.nginx = start_nginx(self.servers, **UNLIMITED)
 
     def trust(self, *first_starts):
-        """Believe the authorities of these first starts."""
+        """Trust the authorities of these first starts."""
         files = [self.database.folder / name / "server" / "authority.pem" for name in first_starts]
         self.authorities.write_text("".join(file.read_text() for file in files))
 
@@ -141,14 +141,14 @@ def serves(port, first_start, folder):
 
 
 class Renewing(Nginx):
-    """Its clients believe both certificates."""
+    """Its clients trust both certificates."""
 
     def tls_context(self):
         return ssl.create_default_context(cafile=self.folder / "both.pem")
 
 
 def test_a_renewed_certificate_is_loaded_without_a_failed_request(servers, folders):
-    """As certbot's hook does it: replace the files, reload. Clients connect anew for each request."""
+    """As certbot's hook does it: replace the files, reload. Clients make a new connection for each request."""
     first, second, folder = self_signed(folders()), self_signed(folders()), folders()
     certificates = [Path(files["TLS_CERTIFICATE"]).read_text() for files in (first, second)]
     (folder / "both.pem").write_text("".join(certificates))

@@ -96,8 +96,8 @@ def test_a_refused_method_is_told_which_are_not(site, path):
 @pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/metrics", "//metrics", "/x/../readyz", "/%6detrics"]
 )
-def test_the_operators_addresses_are_not_for_the_world(site, path):
-    """Health, readiness and metrics are a 404 from outside, however the address is written."""
+def test_the_operators_addresses_are_hidden_from_the_world(site, path):
+    """Health, readiness and metrics are a 404 from outside, in every spelling of the address."""
     status, _, body = site.ask("GET", path)
     assert status == 404
     assert b"ready" not in body and b"# HELP" not in body
@@ -141,7 +141,7 @@ def test_the_error_page_names_the_hash_of_its_style(site):
 
 
 def test_static_files_are_compressed_beforehand(site):
-    """Who takes gzip gets the file that was compressed when nginx was set up, under the same media type."""
+    """A client that takes gzip gets the file that was compressed beforehand, with the same media type."""
     path = asset("css/note-whisperer.css")
     original = (REPOSITORY / "static/css/note-whisperer.css").read_bytes()
     plain_status, plain, plain_body = site.ask("GET", path)
@@ -159,7 +159,7 @@ def test_a_static_file_that_has_not_changed_is_not_sent_again(site):
 
 
 def test_a_constant_page_passes_as_the_server_has_compressed_it(site):
-    """nginx neither compresses it once more nor loses the headers that say what it is."""
+    """nginx does not compress it again, and keeps the headers that describe it."""
     plain, packed = (
         site.ask("GET", "/", headers={**PAGE, "Accept-Encoding": coding})
         for coding in ("identity", "gzip, br")
@@ -318,7 +318,7 @@ def test_the_longest_legal_message_passes(site):
 
 
 def test_what_is_not_http_is_refused_without_a_crash(site):
-    """Bytes that are no request get a 400 or nothing, and nginx goes on."""
+    """Bytes that are not a request get a 400 or nothing, and nginx keeps running."""
     for junk in (
         b"\x00\xff\x16\x03\n\n",
         b"GET / HTTP/9.9\r\n\r\n",

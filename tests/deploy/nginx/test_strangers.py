@@ -1,6 +1,6 @@
-"""Strangers who do all that they can, for a while: readers do not notice, and little is used up.
+"""Strangers do everything that they can for a while: readers do not notice, and little is used up.
 
-`make strangers` lets each of them go on for ten minutes while 1,000 readers come; the suite takes seconds.
+`make strangers` lets each of them continue for ten minutes while 1,000 readers come; the suite takes seconds.
 """
 
 import collections
@@ -51,7 +51,7 @@ def service(postgres, folders):
 
 
 class Use:
-    """What is finite, as it stands before and after."""
+    """The finite resources in use, before and after."""
 
     def __init__(self, server, nginx):
         with psycopg2.connect(server.msg_db_url) as connection, connection.cursor() as cursor:
@@ -174,7 +174,7 @@ def random_key():
 
 
 def failed_readers(nginx, addresses):
-    """PROBES people, one after the other, who put a message, look at it and open it: the ones who could not."""
+    """Lets PROBES people put, peek at and open a message, one after another; returns those who could not."""
     failures = []
     start = time.monotonic()
     for number, address in zip(range(PROBES), addresses):
@@ -213,7 +213,7 @@ def report(name, before, after, stranger, seconds):
 
 
 def assert_little_is_used(before, after, puts):
-    """At most so many notes (and keys) are gone, so much disk, and no more memory than the limits allow."""
+    """Check that notes (and keys), disk and memory in use grew by no more than the limits allow."""
     assert after.notes - before.notes <= puts
     assert after.disk - before.disk <= puts * NOTE_ON_DISK + 16 * MIB
     assert after.server - before.server < 150 * MIB

@@ -93,7 +93,7 @@ def test_plain_http_is_sent_to_https(site):
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_plain_http_on_the_tls_port_is_a_problem_of_ours(site):
+def test_plain_http_on_the_tls_port_is_a_problem_document(site):
     """Somebody who forgets the s of https is told that this is no valid request."""
     connection = http.client.HTTPConnection("localhost", site.https_port)
     connection.request("GET", "/", headers={"Accept": "application/json"})
@@ -107,7 +107,7 @@ def test_plain_http_on_the_tls_port_is_a_problem_of_ours(site):
 
 
 def test_behind_a_balancer_its_word_counts(balanced):
-    """A balancer that ended TLS says so: HSTS is sent; for a client who came without TLS, a redirect."""
+    """If the balancer says that it ended TLS, nginx sends HSTS; if the client came without TLS, a redirect."""
     secure = balanced.ask("GET", "/", headers={"X-Forwarded-Proto": "https"})
     assert (secure[0], secure[1]["Strict-Transport-Security"]) == (200, "max-age=63072000")
     insecure = balanced.ask(
@@ -119,7 +119,7 @@ def test_behind_a_balancer_its_word_counts(balanced):
 
 
 def test_nobody_elses_word_counts(servers, start_nginx):
-    """Without a balancer nobody is believed about the scheme or the address."""
+    """Without a balancer, nginx trusts no client about the scheme or the address."""
     nginx = start_nginx(servers, TLS="off")
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.7"}
     assert nginx.ask("GET", "/", headers=headers)[1]["Strict-Transport-Security"] is None

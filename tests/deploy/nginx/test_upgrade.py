@@ -26,7 +26,7 @@ def git(*arguments):
 
 
 def last_release():
-    """The tag of the release before this commit, or what UPGRADE_FROM names; None if there is none."""
+    """The tag of the previous release, or what UPGRADE_FROM names; None if there is none."""
     found = git("describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
     return os.environ.get("UPGRADE_FROM") or (found.stdout.strip() if found.returncode == 0 else None)
 
@@ -66,7 +66,7 @@ def last_version(folders):
 
 
 class Service:
-    """Two servers behind nginx on databases of their own, and their versions."""
+    """Two servers behind nginx with their own databases, and their versions."""
 
     def __init__(self, postgres, folders, start_nginx, program):
         self.urls = [fresh_database_without_tables(postgres), fresh_database_without_tables(postgres)]
@@ -131,8 +131,8 @@ def version_of(server):
     return json.loads(ask(server, "/openapi.json"))["info"]["version"]
 
 
-def test_upgrade_and_way_back(postgres, folders, start_nginx, next_version):
-    """Migrate, upgrade both servers and go back, on the new schema: every request of a running load is answered."""
+def test_upgrade_and_rollback(postgres, folders, start_nginx, next_version):
+    """Migrate, upgrade both servers and roll back, on the new schema: every request under load is answered."""
     service = Service(postgres, folders, start_nginx, REPOSITORY)
     try:
         (current,) = service.versions()
@@ -183,14 +183,14 @@ def test_pages_of_both_versions_find_their_files(postgres, folders, start_nginx,
 
 
 def test_upgrade_from_the_last_release(postgres, folders, start_nginx, last_version):
-    """The same from the release before to this commit, and back."""
+    """The same from the previous release to this commit, and back."""
     service = Service(postgres, folders, start_nginx, last_version)
     try:
         with Load(service.nginx) as load:
             service.migrate(REPOSITORY)
             load.wait_for_more(100)
             service.roll_to(REPOSITORY, load)
-            if "UPGRADE_FROM" not in os.environ:  # an earlier commit promises no way back
+            if "UPGRADE_FROM" not in os.environ:  # an earlier commit promises no rollback
                 service.roll_to(last_version, load)
         assert load.unexpected == []
         assert set(load.statuses) == {200, 201}, service.nginx.failures()

@@ -57,7 +57,7 @@ def mirror():
 
 
 class Emulator:
-    """An AWS account of its own, empty but for the operator's key pair."""
+    """A separate AWS account, empty except for the operator's key pair."""
 
     def __init__(self, log):
         self.port = free_port()
@@ -261,7 +261,7 @@ class Installation:
         return {c["name"]: c for c in definition["taskDefinition"]["containerDefinitions"]}
 
     def started(self, family):
-        """How often a task of this family was started, by whomever."""
+        """How often a task of this family was started."""
         ecs = self.client("ecs")
         tasks = [
             arn

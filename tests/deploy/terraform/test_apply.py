@@ -38,7 +38,7 @@ def databases(single):
 
 @pytest.fixture(scope="module")
 def policies(single):
-    """{role: [statement]} of all roles of ours."""
+    """{role: [statement]} of all roles."""
     iam = single.client("iam")
     roles = [r["RoleName"] for r in iam.list_roles()["Roles"] if r["RoleName"].startswith("note-whisperer")]
     found = {}
@@ -202,7 +202,7 @@ def test_the_world_reaches_http_and_https_only(rules, groups):
 
 
 def test_default_group_is_empty(single, rules):
-    """What names no group of its own reaches nothing."""
+    """A resource that names no group reaches nothing."""
     ec2 = single.client("ec2")
     [vpc] = [vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]]
     [default] = [
@@ -226,7 +226,7 @@ def test_url_is_the_fixed_address_of_the_instance(single):
 
 
 def test_key_db_is_kept_and_msg_db_is_not(databases):
-    """Back-ups for seven days of the one, none at all of the other; neither goes by accident."""
+    """The key-db has backups for seven days, the msg-db has none, and neither is deleted by accident."""
     assert {name: database["BackupRetentionPeriod"] for name, database in databases.items()} == {
         "key_db": 7,
         "msg_db": 0,
@@ -424,7 +424,7 @@ def test_tags_of_images_are_immutable(single):
 
 
 def test_containers_run_the_pushed_build(single):
-    """Every image is one of ours, by the version's tag."""
+    """Every image is one of the three, with the version's tag."""
     images = {
         (family, name): container["image"]
         for family in ("web", "kgs", "migrate")
@@ -515,7 +515,7 @@ def test_full_disks_and_vanishing_keys_raise_an_alarm(single, databases):
         left = allocated * 2**30 - int(environment["MAX_STORED_BYTES"])
         assert 2 * 2**30 < left < alarm["threshold"]
     for name in ("keys", "refused"):
-        (counted,) = filters[name if name == "refused" else "puts"]["metric_transformation"]
+        (counted,) = filters[name]["metric_transformation"]
         assert (alarms[name]["namespace"], alarms[name]["metric_name"]) == (
             counted["namespace"],
             counted["name"],
@@ -577,7 +577,7 @@ def test_every_password_is_replaced_without_a_trace(single, changed):
         assert urlsplit(url).password == now[f"/note-whisperer/{database}/owner-password"]
 
 
-def test_upgrade_migrates_once_more_and_seeds_no_more(single, changed):
+def test_upgrade_migrates_again_and_seeds_nothing(single, changed):
     """Migrations run for the new version before its servers do; the KGS has done its work."""
     assert single.started("migrate") == changed["migrate"] + 1
     assert single.log.index("terraform_data.migrate: Creation complete") < single.log.index(

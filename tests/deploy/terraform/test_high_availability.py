@@ -70,7 +70,7 @@ def test_instances_are_in_two_zones(balanced):
 
 
 def test_databases_have_standbys(balanced):
-    """Multi-AZ, both; and still no back-up of the msg-db."""
+    """Multi-AZ, both; and still no backup of the msg-db."""
     databases = {d["DBName"]: d for d in balanced.client("rds").describe_db_instances()["DBInstances"]}
 
     assert {name: d["MultiAZ"] for name, d in databases.items()} == {"key_db": True, "msg_db": True}
@@ -91,7 +91,7 @@ def test_new_tasks_are_up_before_old_ones_go(balanced):
 
 
 def test_nginx_believes_the_load_balancer_alone(balanced, balancer):
-    """Plain HTTP from the balancer's subnets; no certificate of its own."""
+    """Plain HTTP from the balancer's subnets; no certificate in the task."""
     containers = balanced.containers("web")
     environment = {e["name"]: e["value"] for e in containers["nginx"]["environment"]}
     subnets = balanced.client("ec2").describe_subnets(

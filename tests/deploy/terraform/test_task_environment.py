@@ -128,7 +128,7 @@ class Database:
             connection.close()
 
     def here(self, url):
-        """The URL with our port, authority and address; the name on AWS is still checked."""
+        """The URL with the test's port, authority and address; the name on AWS is still checked."""
         url = re.sub(r"sslrootcert=[^&]+", f"sslrootcert={self._folder}/certificate.pem", url)
         return url.replace(":5432/", f":{self.port}/") + "&hostaddr=127.0.0.1"
 
@@ -213,7 +213,7 @@ def databases(single):
 
 @pytest.fixture(scope="module")
 def migrated(single, databases):
-    """What the migrate task did: its exit code and log."""
+    """The exit code and the log of the migrate task."""
     return Container(single, databases, "migrate", "migrate").run()
 
 

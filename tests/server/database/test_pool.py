@@ -156,7 +156,7 @@ async def test_after_an_outage_all_connections_are_used_again(msg_db_url):
 
 
 async def test_a_running_statement_fails_when_the_pool_is_closed(msg_db_url):
-    """No caller waits for an answer that no connection can bring any more."""
+    """No caller waits for an answer that no connection can bring."""
     async with opened(msg_db_url, size=1) as db:
         running = await running_statement(db)
 

@@ -1,6 +1,6 @@
 """The application over real databases, on a loop and a port that all tests of a module share.
 
-pytest-tornado makes its fixtures anew for each test. A pool of connections and compiled templates for each
+pytest-tornado makes its fixtures again for each test. A pool of connections and compiled templates for each
 of hundreds of requests would take most of the time.
 """
 

@@ -8,7 +8,7 @@ import pytest
 
 from server.app import make_app
 from server.audit import outcome_of
-from tests.server.handlers.askers import CURL, TEXT_CLIENT
+from tests.server.handlers.clients import CURL, TEXT_CLIENT
 from tests.server.handlers.conftest import Site, link_of, listening, proofs_of, serviced, wrong_guess
 from tests.server.test_logs import logged  # noqa: F401
 from tests.server_process import free_port

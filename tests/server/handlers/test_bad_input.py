@@ -1,4 +1,4 @@
-"""Bad input is refused in plain words that name the field and its limit."""
+"""Errors about bad input name the field and its limit in plain words."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from server import sealing
 from server.problems import Problem
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
     HTMX,
     JSON_CLIENT,

@@ -1,4 +1,4 @@
-"""What every handler has: errors in the asker's format, headers, who is believed about what."""
+"""What every handler does: errors in the client's format, headers, and whom it trusts about what."""
 
 import asyncio
 import re
@@ -14,13 +14,13 @@ from server.clients import is_trusted, network_of
 from server.handlers.base import SECURITY_HEADERS, BaseHandler
 from server.passphrases import MAX_STRETCHES_OF_CLIENT
 from tests.conftest import fresh_database
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
-    COMPLAINANTS,
     CURL,
     HTMX,
     JSON_CLIENT,
     OLD_BROWSER,
+    REFUSED_CLIENTS,
     TEXT_CLIENT,
     table,
 )
@@ -159,7 +159,7 @@ ACCEPTED_SITES = {
 
 
 @table(REFUSED_SITES)
-async def test_what_another_site_makes_a_browser_send_is_refused(site, row):
+async def test_requests_that_another_site_causes_are_refused(site, row):
     """403 for every method that may change something, and the note stays."""
     key, token = await site.put()
     claim = f"token={token}"
@@ -181,7 +181,7 @@ async def test_what_another_site_makes_a_browser_send_is_refused(site, row):
 
 
 @table(ACCEPTED_SITES)
-async def test_what_comes_from_here_or_from_no_browser_is_accepted(site, row):
+async def test_requests_of_this_site_or_of_no_browser_are_accepted(site, row):
     """The same request, from where it may come."""
     key, token = await site.put()
 
@@ -200,7 +200,7 @@ async def test_a_page_may_be_looked_at_from_anywhere(site, row):
     assert answer.code == 200
 
 
-# Who is believed
+# Whom the server trusts
 
 
 OTHER_HOSTS = (
@@ -259,7 +259,7 @@ async def test_links_come_from_public_url_only(site, row):
 
 
 @asynccontextmanager
-async def _stretching(service):
+async def _busy_stretcher(service):
     """Keeps the thread that stretches passphrases busy, so that every stretch has to wait."""
     stretcher, go_on = service.messages._stretcher, threading.Event()
     stretcher._threads.submit(go_on.wait)
@@ -288,9 +288,9 @@ def _put_with_passphrase(site, headers):
         "True-Client-IP": "True-Client-IP",
     }
 )
-async def test_a_stranger_is_not_believed_about_an_address(site, service, row):
+async def test_a_stranger_is_not_trusted_about_an_address(site, service, row):
     """Another address in each request gets no more than one client's share of the stretching."""
-    async with _stretching(service) as waiting:
+    async with _busy_stretcher(service) as waiting:
         served = [_put_with_passphrase(site, {row: f"203.0.113.{n}"}) for n in range(MAX_STRETCHES_OF_CLIENT)]
         await waiting(MAX_STRETCHES_OF_CLIENT)
 
@@ -301,9 +301,7 @@ async def test_a_stranger_is_not_believed_about_an_address(site, service, row):
     assert [answer.code for answer in await asyncio.gather(*served)] == [201] * MAX_STRETCHES_OF_CLIENT
 
 
-async def test_a_trusted_proxy_is_believed_about_an_address(
-    http_client, seeded_key_db_url, handlers_msg_db_url
-):
+async def test_a_trusted_proxy_names_the_address(http_client, seeded_key_db_url, handlers_msg_db_url):
     """By X-Real-IP alone: each client stretches at most two passphrases at a time, and others are served."""
     async with serviced(seeded_key_db_url, handlers_msg_db_url, TRUSTED_PROXIES="127.0.0.0/8") as service:
         await service.keys.start()
@@ -311,7 +309,7 @@ async def test_a_trusted_proxy_is_believed_about_an_address(
             site = Site(http_client, f"http://127.0.0.1:{port}")
             while not service.keys.available:
                 await site.ask("GET", "/healthz")
-            async with _stretching(service) as waiting:
+            async with _busy_stretcher(service) as waiting:
                 served = [
                     _put_with_passphrase(site, {"X-Real-IP": f"2001:db8::{n}", "X-Forwarded-For": f"::{n}"})
                     for n in range(MAX_STRETCHES_OF_CLIENT)
@@ -350,11 +348,11 @@ async def test_nobody_is_trusted_by_default(service):
     assert not is_trusted("not an address", service.settings.trusted_proxies)
 
 
-# What nobody foresaw, and what is away
+# Bugs, and databases that are unavailable
 
 
 class Broken(BaseHandler):
-    """Fails with words that nobody is to read."""
+    """Fails with words that no client may read."""
 
     route = "/broken"
 
@@ -370,9 +368,9 @@ def app(service):
     return app
 
 
-@table(COMPLAINANTS)
-async def test_a_mistake_of_ours_is_a_500_that_tells_nothing(site, row):
-    """In the asker's format, without the exception's words or a traceback."""
+@table(REFUSED_CLIENTS)
+async def test_a_bug_is_a_500_that_tells_nothing(site, row):
+    """It is in the client's format, and has neither the exception's words nor a traceback."""
     headers, content_type = row
 
     answer = await site.ask("GET", "/broken", headers)
@@ -387,7 +385,7 @@ async def test_a_mistake_of_ours_is_a_500_that_tells_nothing(site, row):
 
 @pytest.fixture(scope="module")
 def stranded(io_loop, postgres):
-    """A server without keys, and with a msg-db that is not there."""
+    """A server without keys, and with a msg-db that is unavailable."""
     port = free_port()
     without_keys = fresh_database(postgres, schema.KEY_DB)
     away = f"postgresql://127.0.0.1:{free_port()}/away"
@@ -400,9 +398,9 @@ def stranded(io_loop, postgres):
     io_loop.run_sync(lambda: making.__aexit__(None, None, None))
 
 
-@table(COMPLAINANTS)
-async def test_without_keys_or_database_everybody_is_asked_to_come_again(http_client, stranded, row):
-    """503 with Retry-After, in the asker's format."""
+@table(REFUSED_CLIENTS)
+async def test_without_keys_or_database_every_client_is_asked_to_come_again(http_client, stranded, row):
+    """503 with Retry-After, in the client's format."""
     headers, content_type = row
     site = Site(http_client, stranded)
     for method, path, body in (
@@ -422,7 +420,7 @@ async def test_without_keys_or_database_everybody_is_asked_to_come_again(http_cl
         assert _security_headers_of(answer) == {}
 
 
-async def test_a_refused_form_keeps_the_message_while_the_database_is_away(http_client, stranded):
+async def test_a_refused_form_keeps_the_message_while_the_database_is_unavailable(http_client, stranded):
     """Without a script, what was typed comes back with the problem."""
     site = Site(http_client, stranded)
 

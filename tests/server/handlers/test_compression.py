@@ -6,7 +6,7 @@ import re
 import pytest
 
 from server import pages
-from tests.server.handlers.askers import BROWSER, HTMX, table
+from tests.server.handlers.clients import BROWSER, HTMX, table
 from tests.server.handlers.conftest import FORM
 
 pytestmark = pytest.mark.gen_test

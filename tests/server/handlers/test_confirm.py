@@ -1,20 +1,20 @@
-"""GET under a key: which client gets the message, and which one the page that asks."""
+"""GET under a key: which clients get the message, and which get the confirm page."""
 
 import json
 
 import pytest
 
 from server import sealing
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
     CURL,
+    DATA_CLIENTS,
     HTMX,
     JSON_CLIENT,
     JSON_TYPE,
-    LOOKERS,
+    OTHER_CLIENTS,
     PAGE_TYPE,
     PROBLEM_TYPE,
-    READERS,
     TEXT_CLIENT,
     TEXT_TYPE,
     table,
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.gen_test
 # GET /KEY/TOKEN
 
 
-@table(READERS)
-async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
+@table(DATA_CLIENTS)
+async def test_a_get_reveals_to_clients_that_plainly_ask_for_data(site, row):
     """The message, once; after that the same request is a 404 that says when the note was read."""
     headers, content_type = row
     key, token = await site.put("hello\n")
@@ -45,7 +45,7 @@ async def test_a_get_reveals_to_who_plainly_asks_for_data(site, row):
     assert "The message was read on " in again.body.decode()
 
 
-@table(LOOKERS)
+@table(OTHER_CLIENTS)
 async def test_a_get_by_anything_else_leaves_the_note(site, row):
     """It gets the confirm page; nothing is destroyed and nothing of the message is in the answer."""
     key, token = await site.put("the hidden words")
@@ -105,8 +105,8 @@ MANGLED = {
 
 
 @table(MANGLED)
-async def test_a_mangled_token_is_told_from_a_wrong_one(site, row):
-    """A link that was cut off is a 404 in words of its own, to a form a 400, and the note stays."""
+async def test_a_mangled_token_is_distinguished_from_a_wrong_one(site, row):
+    """A link that was cut off is a 404 that says so, or a 400 for a form, and the note stays."""
     key, token = await site.put()
     while sealing.is_token(row(token)):  # by chance: with two alike that change places, for one
         key, token = await site.put()

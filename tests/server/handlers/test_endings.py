@@ -11,15 +11,15 @@ import pytest
 from server import sealing
 from server.languages import LANGUAGES
 from server.notes import Notes
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
-    COMPLAINANTS,
     CURL,
     HTMX,
     JSON_CLIENT,
     JSON_TYPE,
     PAGE_TYPE,
     PROBLEM_TYPE,
+    REFUSED_CLIENTS,
     TEXT_CLIENT,
     TEXT_TYPE,
     table,
@@ -297,14 +297,14 @@ async def _answers(site, headers, key):
         yield answer.code, shown, answer.body
 
 
-@table(COMPLAINANTS)
+@table(REFUSED_CLIENTS)
 @pytest.mark.parametrize("has_passphrase", [False, True], ids=["no passphrase", "passphrase"])
 async def test_without_the_link_every_dead_note_is_the_same_404(site, service, row, has_passphrase):
     """Never existed, read, destroyed, expired, purged, wrong link: the same status, headers and bytes."""
     headers, content_type = row
     never = [answer async for answer in _answers(site, headers, "-____")]
     assert {status for status, _, _ in never} == {404}
-    # Whatever is asked for, but HEAD, which has no body, and a delivery, which has words of its own.
+    # All requests except HEAD, which has no body, and the one for a delivery, which has its own words.
     assert len({body for _, _, body in never[:1] + never[2:-1]}) == 1
     assert {shown["Content-Type"] for _, shown, _ in never} == {content_type}
 

@@ -8,7 +8,7 @@ import pytest
 
 from server import sealed_files, sealing
 from server.sealed_files import CHUNK_BYTES, MAX_REQUEST_BYTES, SEALED_CHUNK_BYTES, File
-from tests.server.handlers.askers import JSON_CLIENT
+from tests.server.handlers.clients import JSON_CLIENT
 from tests.server.handlers.conftest import DIGEST, STRETCHED, link_of, proofs_of
 from tests.server.handlers.test_posting import OUTSIDE, ruled
 

@@ -11,7 +11,7 @@ import pytest
 
 from server import sealed_files, sealing
 from server.notes import delivery_id
-from tests.server.handlers.askers import BROWSER, CURL, JSON_CLIENT
+from tests.server.handlers.clients import BROWSER, CURL, JSON_CLIENT
 from tests.server.handlers.conftest import DIGEST, FORM
 from tests.server.handlers.test_files import Letter, ask, sent
 from tests.server.handlers.test_posting import ruled

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
-    COMPLAINANTS,
     CURL,
     JSON_CLIENT,
+    REFUSED_CLIENTS,
     table,
 )
 from tests.server.handlers.conftest import (
@@ -89,7 +89,7 @@ async def test_other_methods_are_refused_and_told_which_are_not(site, row):
     assert await site.holds(key)
 
 
-@table(COMPLAINANTS)
+@table(REFUSED_CLIENTS)
 async def test_an_unknown_address_is_a_404(site, row):
     """Keys have five letters; what has fewer, more or others is no note's address."""
     headers, content_type = row

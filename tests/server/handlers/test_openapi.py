@@ -1,4 +1,4 @@
-"""The document that describes the interface says what the interface does."""
+"""The document that describes the interface matches what the interface does."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from server.keys import KEY_PATTERN
 from server.sealing import MAX_PASSPHRASE_BYTES, sealed_length
 from server.setting_values import MAX_LIFETIME
 from server.settings import Settings
-from tests.server.handlers.askers import JSON_CLIENT
+from tests.server.handlers.clients import JSON_CLIENT
 from tests.server.handlers.conftest import DIGEST, link_of, proofs_of, wrong_guess
 
 pytestmark = pytest.mark.gen_test

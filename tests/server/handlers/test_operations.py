@@ -1,11 +1,11 @@
-"""What the operator asks."""
+"""The operator's questions: health, readiness and metrics."""
 
 import json
 
 import pytest
 
 from server.app import make_app
-from tests.server.handlers.askers import JSON_TYPE, TEXT_TYPE
+from tests.server.handlers.clients import JSON_TYPE, TEXT_TYPE
 from tests.server.handlers.conftest import Site, listening, serviced
 from tests.server_process import free_port
 

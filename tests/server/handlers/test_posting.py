@@ -7,7 +7,7 @@ import json
 import pytest
 
 from server.app import make_app
-from tests.server.handlers.askers import BROWSER, JSON_CLIENT, TEXT_CLIENT
+from tests.server.handlers.clients import BROWSER, JSON_CLIENT, TEXT_CLIENT
 from tests.server.handlers.conftest import Site, listening, serviced
 from tests.server_process import free_port
 
@@ -78,7 +78,9 @@ async def test_a_user_of_the_proxy_may_post(http_client, seeded_key_db_url, hand
             assert (await put(site, {"X-Forwarded-User": "alice"})).code == 401
 
 
-async def test_who_may_not_post_is_told_what_to_do(http_client, seeded_key_db_url, handlers_msg_db_url):
+async def test_a_client_that_may_not_post_is_told_what_to_do(
+    http_client, seeded_key_db_url, handlers_msg_db_url
+):
     """A page in place of the form, a problem for programs, and how to authenticate."""
     rules = {"POST_NETWORKS": "198.51.100.0/24"}
     async with ruled(http_client, seeded_key_db_url, handlers_msg_db_url, **rules) as (site, _):

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from server import sealing
-from tests.server.handlers.askers import (
+from tests.server.handlers.clients import (
     BROWSER,
     CURL,
     HTMX,
@@ -38,7 +38,7 @@ LINK = re.compile(rf"{PUBLIC_URL}/([A-Za-z0-9_-]{{5}})/([0-9A-Za-z]{{24}})")
 
 @table({"a browser": BROWSER, "curl": CURL, "JSON alone": JSON_CLIENT, "somebody unknown": {}})
 async def test_the_form_is_a_page(site, row):
-    """GET / is the form, whoever asks."""
+    """GET / is the form for every client."""
     answer = await site.ask("GET", "/", row)
 
     assert answer.code == 200
@@ -75,7 +75,7 @@ async def test_htmx_gets_the_form_alone(site):
         "a form by somebody unknown": ({"Accept": "*/*"}, "message=hello", PAGE_TYPE),
     }
 )
-async def test_a_message_left_gets_a_link(site, row):
+async def test_a_put_gets_a_link(site, row):
     """POST /post is a 201 with a link from PUBLIC_URL, in the form that was asked for; the link opens."""
     headers, body, content_type = row
 
@@ -148,8 +148,8 @@ async def test_the_page_after_a_plain_form_says_how_the_message_ended(site):
     assert link.split("/")[2] not in answer.body.decode()
 
 
-async def test_the_page_after_a_plain_form_is_for_who_has_the_link(site):
-    """With another token there is no such message, whatever lies under the key."""
+async def test_the_page_after_a_plain_form_needs_the_link(site):
+    """With another token there is no such message, whatever note is under the key."""
     key, _ = await site.put()
     for token in (sealing.new_token(), "A" * 24):
         answer = await site.ask("GET", f"/{key}/{token}/sent/{'A' * 43}", BROWSER)

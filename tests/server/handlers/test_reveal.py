@@ -10,10 +10,9 @@ import pytest
 
 from server import passphrases, sealing
 from server.app import make_app
-from tests.server.handlers import askers
-from tests.server.handlers.askers import (
+from tests.server.handlers import clients
+from tests.server.handlers.clients import (
     BROWSER,
-    COMPLAINANTS,
     CURL,
     HTMX,
     JSON_CLIENT,
@@ -21,6 +20,7 @@ from tests.server.handlers.askers import (
     OLD_BROWSER,
     PAGE_TYPE,
     PROBLEM_TYPE,
+    REFUSED_CLIENTS,
     TEXT_CLIENT,
     TEXT_TYPE,
     table,
@@ -66,9 +66,9 @@ async def test_the_confirm_click_reveals(site, row):
     assert answer.headers["Content-Type"] == content_type
     text = answer.body.decode()
     match content_type:
-        case askers.JSON_TYPE:
+        case clients.JSON_TYPE:
             assert json.loads(text) == {"message": "<b>hello</b>"}
-        case askers.TEXT_TYPE:
+        case clients.TEXT_TYPE:
             assert text == "<b>hello</b>"
         case _:
             assert ">&lt;b&gt;hello&lt;/b&gt;</div>" in text
@@ -88,9 +88,9 @@ async def test_proofs_get_the_sealed_bytes(site, row):
     assert answer.headers["Content-Type"] == content_type
     text = answer.body.decode()
     match content_type:
-        case askers.JSON_TYPE:
+        case clients.JSON_TYPE:
             sealed = json.loads(text)["sealed"]
-        case askers.TEXT_TYPE:
+        case clients.TEXT_TYPE:
             sealed = text
         case _:
             sealed = re.search(r'data-sealed="([A-Za-z0-9_-]+)"', text)[1]
@@ -107,7 +107,7 @@ async def test_the_right_passphrase_reveals(site):
     assert json.loads(answer.body) == {"message": "hello"}
 
 
-@table(COMPLAINANTS)
+@table(REFUSED_CLIENTS)
 async def test_a_wrong_passphrase_is_told_to_a_client_that_proves_the_link(site, row):
     """403 in the client's format, as JSON with the number of tries that are left; the note stays."""
     headers, content_type = row

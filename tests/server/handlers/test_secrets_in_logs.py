@@ -15,7 +15,7 @@ from server.database import base64_of
 from server.handlers.base import BaseHandler
 from server.handlers.static import StaticHandler
 from tests.conftest import fresh_database
-from tests.server.handlers.askers import BROWSER, CURL, HTMX, JSON_CLIENT, TEXT_CLIENT
+from tests.server.handlers.clients import BROWSER, CURL, HTMX, JSON_CLIENT, TEXT_CLIENT
 from tests.server.handlers.conftest import Site, link_of, listening, proofs_of, serviced, wrong_guess
 from tests.server.test_logs import logged  # noqa: F401
 from tests.server_process import free_port
@@ -198,8 +198,8 @@ async def test_a_statement_that_the_database_refuses_is_not_quoted(
         assert secret.hex() not in text
 
 
-async def test_a_database_that_is_away_is_logged_without_what_was_asked(http_client, log, seeded_key_db_url):
-    """The operator has to know, and nothing more."""
+async def test_an_unavailable_database_is_logged_without_the_request(http_client, log, seeded_key_db_url):
+    """The log tells the operator that, and nothing more."""
     away = f"postgresql://127.0.0.1:{free_port()}/away"
     async with serviced(seeded_key_db_url, away, DB_TIMEOUT="0.1") as service:
         async with listening(make_app(service), service, port := free_port()):
@@ -211,7 +211,7 @@ async def test_a_database_that_is_away_is_logged_without_what_was_asked(http_cli
 
 
 async def test_every_handler_logs_by_its_own_rule(app):
-    """Tornado's `log_exception` quotes the request line and the headers; each handler has ours."""
+    """Tornado's `log_exception` quotes the request line and the headers; each handler has the service's own."""
     for rule in app.wildcard_router.rules:
         assert rule.target.log_exception is BaseHandler.log_exception
         assert re.fullmatch(r"(/[A-Za-z0-9_.%-]*)+", rule.target.route)

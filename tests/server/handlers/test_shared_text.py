@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.server.handlers.askers import BROWSER, table
+from tests.server.handlers.clients import BROWSER, table
 from tests.server.handlers.conftest import FORM
 
 pytestmark = pytest.mark.gen_test

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from server import pages
-from tests.server.handlers.askers import TEXT_TYPE, table
+from tests.server.handlers.clients import TEXT_TYPE, table
 
 pytestmark = pytest.mark.gen_test
 

@@ -19,7 +19,7 @@ class Plain(Handler):
     first_headers = Headers.constant({"X-First": "first"})
 
     def initialize(self, events=None):
-        self.under_way, self.events = set(), events
+        self.in_progress, self.events = set(), events
 
     def on_finish(self):
         self.events.append(f"finished with {self.get_status()}")

@@ -1,4 +1,4 @@
-"""What both HTTP transports promise: the same requests reach the application, and the same answers leave."""
+"""What both HTTP transports promise: the application gets the same requests, and clients the same answers."""
 
 import asyncio
 import contextlib
@@ -80,7 +80,7 @@ class Split(RequestHandler):
 
 
 class Site:
-    """A transport with an application, on a thread of its own."""
+    """A transport with an application, in its own thread."""
 
     def __init__(self, transport, **limits):
         self.transport = transport
@@ -122,7 +122,7 @@ class Site:
                 yield Connection(client, file)
 
     def ask(self, request):
-        """Send this and say what came back until the server hung up."""
+        """Send this; returns everything until the server hangs up."""
         with self.connection() as connection:
             connection.send(request)
             return connection.rest()
@@ -208,8 +208,8 @@ def test_nothing_is_answered_after_the_end_a_client_has_asked_for(site):
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_http_1_0_ends_unless_it_asks_to_go_on(site):
-    """The older version has it the other way round."""
+def test_http_1_0_ends_unless_it_asks_to_keep_the_connection(site):
+    """In the older version, the default is the opposite."""
     assert site.ask(b"GET / HTTP/1.0\r\n\r\n").endswith(b"xx")
     with site.connection() as connection:
         for _ in range(2):
@@ -311,7 +311,7 @@ LAST_REQUESTS = {
 
 @pytest.mark.parametrize("request_", LAST_REQUESTS.values(), ids=LAST_REQUESTS)
 def test_nothing_is_read_after_the_last_request(site, request_):
-    """Where the connection ends with an answer, what follows on it is not taken for a request."""
+    """If the connection ends with an answer, nothing after that is read as a request."""
     site.ask(request_ + 2 * get("/?smuggled"))
     assert "GET /?smuggled" not in site.app.seen
 
@@ -336,7 +336,7 @@ def test_a_body_may_be_as_long_as_allowed(site, size):
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 300_000, MAX_BODY + DROPPED])
 def test_a_longer_body_gets_the_applications_own_answer(site, size):
-    """A client that reads only after it has sent everything sees it, and may go on."""
+    """A client that reads only after it has sent everything sees it, and may keep the connection."""
     with site.connection() as connection:
         for request in (
             post(b"b" * size),
@@ -371,7 +371,7 @@ HEADS = {
 @pytest.mark.parametrize(("fields", "status"), HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("before", [0, 10_000])
 def test_a_head_is_limited_by_its_own_bytes_and_its_fields(fields, status, before):
-    """Wherever it begins in what arrives at once: 16 KiB and 100 fields."""
+    """16 KiB and 100 fields, wherever it begins in the received bytes."""
     with Site(Server) as site:
         request = b"GET / HTTP/1.1\r\nHost: here\r\n" + fields + b"Connection: close\r\n\r\n"
         answer = site.ask(post(b"b" * before) + request)
@@ -445,8 +445,8 @@ def test_an_upgrade_does_not_lose_a_body(site):
         assert connection.answer()[::2] in ((200, b"body"), (400, b""))
 
 
-def test_a_refusal_arrives_although_the_client_is_still_sending():
-    """Hanging up at once would make the kernel take it back; Tornado's server does that."""
+def test_a_refusal_arrives_while_the_client_is_still_sending():
+    """Tornado's server closes at once; the kernel then sends RST, which can discard the refusal."""
     with Site(Server) as site:
         for request, status in ((chunked(b"b" * (DROPPED * 4)), b"413"), (b"nonsense" * 1_000_000, b"400")):
             assert site.ask(request).startswith(b"HTTP/1.1 " + status)
@@ -466,7 +466,7 @@ def test_answers_without_a_body_do_not_have_one(site):
 
 
 def test_an_answer_shorter_than_promised_ends_the_connection(site):
-    """Else the next answer would be taken for the rest of this one."""
+    """Otherwise the client would take the next answer for the rest of this one."""
     answer = site.ask(get("/wrong") + post(b"next"))
     assert b"next" not in answer
 
@@ -516,7 +516,7 @@ def test_a_client_that_is_too_slow_is_hung_up_on(transport, part):
 
 
 def test_a_stopping_server_ends_each_connection_with_its_answer(site):
-    """What is under way is answered, what is new finds nobody."""
+    """Requests in progress are answered, and new connections are refused."""
     with site.connection() as idle, site.connection() as connection:
         connection.send(get("/slow"))
         assert site.app.entered.wait(PATIENCE)
@@ -532,7 +532,7 @@ def test_a_stopping_server_ends_each_connection_with_its_answer(site):
         assert not site.server.sending
 
 
-def test_a_server_that_is_told_to_stop_answers_what_is_under_way(key_db_url, msg_db_url):
+def test_a_server_that_is_told_to_stop_answers_requests_in_progress(key_db_url, msg_db_url):
     """SIGTERM while a reveal waits for its row: the reader gets the message, and the process ends well."""
     port = free_port()
     _give_keys(key_db_url)

@@ -1,4 +1,4 @@
-"""Who asks: the headers that real clients send, and what kind of answer each is to get."""
+"""The headers that real clients send, and the kind of answer that each must get."""
 
 import pytest
 
@@ -34,7 +34,7 @@ HTTPIE = {"User-Agent": "HTTPie/3.2.4", "Accept": "*/*", "Accept-Encoding": "gzi
 CURL_WITHOUT_ACCEPT = {"User-Agent": "curl/8.14.1"}
 
 # Each plainly asks for data and for nothing else: a GET reveals to it.
-READERS = {
+DATA_CLIENTS = {
     "JSON alone": (JSON_CLIENT, JSON_TYPE),
     "JSON alone, in capitals": ({"Accept": "Application/JSON"}, JSON_TYPE),
     "JSON alone, with parameters": (
@@ -50,7 +50,7 @@ READERS = {
 }
 
 # Each may be a browser, a preview, a prefetch or a robot: a GET shows it the confirm page.
-LOOKERS = {
+OTHER_CLIENTS = {
     "a browser": BROWSER,
     "an old browser": OLD_BROWSER,
     "a bare request": {"User-Agent": ""},
@@ -78,8 +78,8 @@ LOOKERS = {
     "htmx that asks for JSON": {**JSON_CLIENT, "HX-Request": "true"},
 }
 
-# How each is told what went wrong: the beginning of the answer's Content-Type.
-COMPLAINANTS = {
+# The Content-Type with which each is told what went wrong.
+REFUSED_CLIENTS = {
     "a browser": (BROWSER, PAGE_TYPE),
     "htmx": (HTMX, PAGE_TYPE),
     "axios": ({"Accept": "application/json, text/plain, */*"}, PROBLEM_TYPE),
