@@ -8,6 +8,7 @@ const PDF = "application/pdf";
 const TEXTS = /^(text\/|application\/(json|xml|x-pem-file|pgp-keys)$)/;
 const LARGEST_TEXT = 1_000_000; // bytes
 const LONGEST_START = 30_000; // milliseconds until the scripts of a frame answer
+const BLOB_BYTES = 2 ** 21;
 
 /**
  * Opens a note with files: shows the files, and returns the message.
@@ -132,17 +133,23 @@ async function save(name, fetched) {
     return false;
   }
   const blobs = [];
-  let pieces = [];
-  const keep = (piece) => {
-    pieces.push(piece);
-    if (pieces.length < 16) return; // small Blobs stay in the page
-    blobs.push(new Blob(pieces));
-    pieces = [];
+  const part = new Uint8Array(BLOB_BYTES);
+  let filled = 0;
+  // Small Blobs stay in the page. Firefox writes the Blob of a Response to a temporary file.
+  const handOver = async () => {
+    blobs.push(await new Response(part.subarray(0, filled)).blob());
+    filled = 0;
+  };
+  const keep = async (piece) => {
+    if (filled + piece.length > part.length) await handOver();
+    part.set(piece, filled);
+    filled += piece.length;
   };
   if (!await fetched(keep)) return false;
+  await handOver();
   const link = document.createElement("a");
   link.download = name;
-  link.href = URL.createObjectURL(new Blob([...blobs, ...pieces], { type: "application/octet-stream" }));
+  link.href = URL.createObjectURL(new Blob(blobs, { type: "application/octet-stream" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   return true;

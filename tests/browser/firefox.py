@@ -71,6 +71,7 @@ class Firefox:
             stderr=subprocess.PIPE,
             env={"PATH": "/usr/bin:/bin", "HOME": str(profile), "MOZ_CRASHREPORTER_DISABLE": "1"},
         )
+        self.pid = self._process.pid
         for line in self._process.stderr:
             if found := re.search(rb"BiDi listening on (ws://\S+)", line):
                 break

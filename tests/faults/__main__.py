@@ -26,11 +26,12 @@ from tests.faults import failover, history, stack
 from tests.faults import test_conversation as conversation
 from tests.faults import tmpfs
 from tests.faults.faults import Faults
+from tests.faults.files import left_behind
 from tests.faults.history import Verdict
 from tests.faults.load import Load, under_load
 from tests.faults.proxy import Break, Moment, Proxy, socket_of
 from tests.faults.soak import Footprint, mixed_requests
-from tests.faults.test_faults import BOUND, KINDS, TIMEOUT, UNKNOWN_AFTER
+from tests.faults.test_faults import BOUND, FILES, KINDS, TIMEOUT, UNKNOWN_AFTER
 from tests.server_process import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
@@ -112,11 +113,11 @@ async def faults(base: Base, rounds: int) -> tuple[str, bool]:
         "|---|---|",
         *sorted(f"| {NAMES[kind]} | {times} |" for kind, times in done.items()),
         f"| a conversation broken at random during these faults | {sprung.total()} |",
-        f"| a client that disconnects before its answer | {counts['reveals that the client left']} |",
+        f"| a client that disconnects before its answer | {counts['requests that the client left']} |",
         "",
         "| result | count |",
         "|---|---|",
-        f"| notes whose link was handed out | {counts['put placed']} |",
+        f"| notes whose link was handed out | {counts['notes']} |",
         "| of these shown to exactly one reader, with the right content"
         f" | {counts['note shown to one reader']} |",
         f"| of these destroyed unread by their sender | {counts['note destroyed']} |",
@@ -137,11 +138,30 @@ async def faults(base: Base, rounds: int) -> tuple[str, bool]:
         f" | {counts['try tried'] + counts['try locked']} |",
         f"| acknowledgements | {counts['received done']} |",
         f"| statuses asked for in the end, each right | {counts['status ended'] + counts['status unread']} |",
+        f"| notes with files, of those above | {counts['note with files']} |",
+        f"| of these whose files reached their reader, all bytes right | {counts['note whose files were fetched']} |",
+        f"| fetches of chunks, each with the right bytes | {counts['fetch shown']} |",
+        "| fetches by other clients, before the reveal, or after the acknowledgement, all answered with 404"
+        f" | {counts['fetch gone']} |",
+        f"| fetches repeated because they were refused or not answered | {repeated(counts, 'fetch')} |",
+        f"| requests with chunks | {counts['chunks done']} |",
+        f"| of these repeated because they were refused or not answered | {repeated(counts, 'chunks')} |",
+        "| puts of notes with files that told their writer of missing chunks, which it then sent"
+        f" | {counts['put incomplete']} |",
+        f"| acknowledgements of files | {counts['received files done']} |",
+        f"| uploads that their writer cancelled | {counts['cancel done']} |",
+        "| files lost to a reader because the database's clock was an hour back when it revealed them"
+        f" | {counts['files lost to a jump of the clock']} |",
+        f"| loads after which something of files was left behind | {counts['left behind']} |",
         f"| slowest answer | {slowest:.1f} s |",
         "",
         *points_table(broken.counts),
     ]
     return "\n".join(lines), not violations
+
+
+def repeated(counts: Counter[str], kind: str) -> int:
+    return counts[f"{kind} refused"] + counts[f"{kind} unknown"] + counts[f"unasked {kind} unknown"]
 
 
 async def break_every_point(base: Base, rounds: int) -> Verdict:
@@ -227,14 +247,17 @@ async def round_of(
     with Proxy(("127.0.0.1", cluster.port)) as proxy:
         environment = base.environment | {"MSG_DB_URL": proxy.url("msg_db")}
         with stack.servers(2, environment, base.folder) as servers:
-            load = Load([server.port for server in servers], seed, leavers=0.03)
+            load = Load([server.port for server in servers], seed, leavers=0.03, files=FILES)
             doing = Faults(cluster, proxy, servers, load.history, seed, frozen_seconds=TIMEOUT)
             async with under_load(load, clients=16):
                 for kind in kinds:
                     await doing.do(kind)
                     await asyncio.sleep(0.2)
     verdict = history.check(load.history, BOUND, UNKNOWN_AFTER)
-    verdict.counts["reveals that the client left"] = sum("left" in call.why for call in load.history.calls)
+    left = await left_behind(cluster.url("msg_db"))
+    verdict.violations += left
+    verdict.counts["left behind"] = len(left)
+    verdict.counts["requests that the client left"] = sum(call.has_left for call in load.history.calls)
     return verdict, doing.done, proxy.sprung
 
 
@@ -249,16 +272,18 @@ async def drill(base: Base) -> tuple[str, bool]:
             with Proxy(("127.0.0.1", pair.primary.port)) as proxy:
                 environment = base.environment | {"MSG_DB_URL": proxy.url("msg_db"), "DB_TIMEOUT": "5"}
                 with stack.servers(2, environment, base.folder) as servers:
-                    load = Load([server.port for server in servers], number)
+                    load = Load([server.port for server in servers], number, files=FILES)
                     async with under_load(load, clients=16):
                         await asyncio.sleep(3)
                         story = await failover.fail_over(pair, proxy, servers[0], load, detection)
                         await asyncio.sleep(3)
+            violations += await left_behind(pair.standby.url("msg_db"))
         verdict = history.check(load.history, 76, 44)
         violations += verdict.violations
         counts = verdict.counts
         rows.append(
-            f"| {detection} s | {story.promoted:.1f} s | {story.first_put:.1f} s | {counts['put placed']} |"
+            f"| {detection} s | {story.promoted:.1f} s | {story.first_put:.1f} s | {len(load.history.notes)} |"
+            f" {counts['note whose files were fetched']} |"
             f" {counts['note shown to one reader']} | {counts['note taken by a reveal whose answer nobody got']} |"
             f" {counts['note taken by a reveal that never learned of it']} | {counts['put refused']} |"
             f" {verdict.slowest:.1f} s |"
@@ -271,9 +296,9 @@ async def drill(base: Base) -> tuple[str, bool]:
         "",
         *(f"- {violation}" for violation in violations[:20]),
         "",
-        "| failure detected after | standby promoted after | first put after | notes put | shown once |"
-        " answer lost | refused and gone | puts refused | slowest answer |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| failure detected after | standby promoted after | first put after | notes put | files fetched |"
+        " shown once | answer lost | refused and gone | puts refused | slowest answer |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
         "What `/readyz` answered in the last drill, in seconds since the primary's death:",

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults.load import Load, fetch
+from tests.faults.asking import fetch
+from tests.faults.load import Load
 from tests.faults.proxy import Proxy
 from tests.faults.stack import Cluster, ServerProcess
 

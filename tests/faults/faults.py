@@ -16,6 +16,11 @@ from tests.faults.stack import Cluster, ServerProcess
 
 Fault = Callable[[], Awaitable[None]]
 
+BREAKABLE = (
+    *("put", "reveal", "past", "commit", "receipts"),
+    *("begin", "chunks", "put with files", "fetch", "received files"),
+)
+
 
 class Faults:
     """All kinds of faults, done to one database behind a proxy and to the servers before it."""
@@ -76,7 +81,7 @@ class Faults:
         end = asyncio.get_running_loop().time() + self.frozen_seconds
 
         def choose(statement: str) -> Trap | None:
-            if statement not in ("put", "reveal", "past", "commit", "receipts") or self.random.random() > 0.1:
+            if statement not in BREAKABLE or self.random.random() > 0.1:
                 return None
             return Trap(statement, self.random.choice(list(Moment)), self.random.choice(list(Break)))
 

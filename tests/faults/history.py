@@ -23,7 +23,8 @@ class Outcome(enum.Enum):
     UNREAD = "unread"  # the status of a note that has not ended
     TRIED = "tried"  # 403: a wrong proof was tried
     LOCKED = "locked"  # 429: the note's tries are used up
-    DONE = "done"  # 204, to a destroy or to an acknowledgement
+    DONE = "done"  # 200 or 204, to all that changes something and shows nothing
+    INCOMPLETE = "incomplete"  # 409 to a put: chunks are missing
     REFUSED = "refused"  # 503
     UNKNOWN = "unknown"  # no answer: the server died, or the client left
     WRONG = "wrong"  # any other answer
@@ -33,21 +34,33 @@ class Outcome(enum.Enum):
 class Call:
     """One request and its answer. Times are seconds on one clock, which all clients share."""
 
-    kind: str  # put, reveal, received, destroy, status; guess: with a wrong token; try: with a wrong proof
-    note: int | None
+    # put, reveal, received, destroy, status; guess: with a wrong token; try: with a wrong proof.
+    # Of notes with files: begin, chunks, cancel, put, repeated put; fetch, received files.
+    kind: str
+    note: int
     start: float
     end: float = 0.0
     outcome: Outcome = Outcome.UNKNOWN
     status: int = 0
-    content: str | None = None
+    content: str | None = None  # the message; of a fetch a digest of the bytes, of a put with files the key
     why: str = ""
     reader: str | None = None  # its nonce
     ending: str | None = None  # read, destroyed or expired
     body: bytes = b""
+    first: int = 0  # of a fetch: the number of its first chunk
 
     @property
     def seconds(self) -> float:
         return self.end - self.start
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client hung up without waiting for the answer."""
+        return "left" in self.why
+
+    @property
+    def is_unanswered(self) -> bool:
+        return self.outcome in (Outcome.UNKNOWN, Outcome.REFUSED)
 
 
 @dataclasses.dataclass
@@ -58,6 +71,15 @@ class Note:
     path: str  # of the link
     content: str
     expires_at: float = float("inf")  # on the history's clock
+    files: tuple[str, ...] = ()  # a digest of the files' bytes from each chunk on, if it has any
+
+    @property
+    def key(self) -> str:
+        return self.path[1:6]
+
+    @property
+    def token(self) -> str:
+        return self.path[7:]
 
 
 class History:
@@ -68,8 +90,8 @@ class History:
         self.notes: dict[int, Note] = {}
         self.clock_changes = 0  # of the database: each may end the delay before one more try
 
-    def begin(self, kind: str, note: int | None = None, reader: str | None = None) -> Call:
-        call = Call(kind, note, time.monotonic(), reader=reader)
+    def begin(self, kind: str, note: int, reader: str | None = None, first: int = 0) -> Call:
+        call = Call(kind, note, time.monotonic(), reader=reader, first=first)
         self.calls.append(call)
         return call
 
@@ -87,9 +109,12 @@ class Verdict:
         return not self.violations
 
 
-# Seconds that a reader's second try may come after its first one; a delivery lasts 60.
+# Seconds that a reader's second try may come after its first one; a delivery lasts 60, and its files an hour.
 STAYS = 50.0
+STAYS_FOR_FILES = 3500.0
 TRIES = 10
+UPLOADING = ("begin", "chunks", "cancel", "put", "repeated put")
+TELL_ENDINGS = ("reveal", "try", "destroy", "status")
 
 
 def check(history: History, bound: float, unknown_after: float) -> Verdict:
@@ -105,27 +130,55 @@ def check(history: History, bound: float, unknown_after: float) -> Verdict:
     counts: Counter[str] = Counter()
     violations: list[str] = []
     calls_of: dict[int, list[Call]] = defaultdict(list)
+    uploads: dict[int, list[Call]] = defaultdict(list)
     for call in history.calls:
         counts[f"{call.kind} {call.outcome.value}"] += 1
-        if call.kind != "put":
-            assert call.note is not None
-            calls_of[call.note].append(call)
+        is_upload = call.kind.removeprefix("unasked ") in UPLOADING
+        (uploads if is_upload else calls_of)[call.note].append(call)
         if call.outcome is Outcome.WRONG:
             violations.append(f"{call.kind} of note {call.note} was answered with {call.status}: {call.why}")
         if call.kind in ("guess", "try") and call.outcome is Outcome.SHOWN:
             violations.append(f"note {call.note} was shown for a wrong token")
         if call.kind == "guess" and call.outcome is Outcome.ENDED:
             violations.append(f"the ending of note {call.note} was told for a wrong token")
-        if call.kind not in ("guess", "received") and call.outcome is Outcome.GONE:
+        if call.kind in TELL_ENDINGS and call.outcome is Outcome.GONE:
             violations.append(f"note {call.note} has no ending for its link: {call.kind}")
         if call.seconds > bound:
             violations.append(f"{call.kind} of note {call.note} took {call.seconds:.1f} s: {call.outcome}")
+    for number, calls in uploads.items():
+        violations += _wrong_uploads(number, calls, history.clock_changes)
     for number, note in history.notes.items():
         fate, wrong = _fate_of(note, calls_of[number], unknown_after, history.clock_changes)
+        counts["notes"] += 1
         counts[f"note {fate}"] += 1
         violations += wrong
+        if note.files:
+            counts["note with files"] += 1
+            counts["note whose files were fetched"] += any(_is_whole(call) for call in calls_of[number])
+            shown = [
+                call for call in calls_of[number] if call.kind == "reveal" and call.outcome is Outcome.SHOWN
+            ]
+            counts["files lost to a jump of the clock"] += _is_lost(calls_of[number], shown)
     slowest = max((call.seconds for call in history.calls), default=0.0)
     return Verdict(violations, counts, slowest)
+
+
+def _is_whole(call: Call) -> bool:
+    return call.kind == "fetch" and call.outcome is Outcome.SHOWN and call.first == 0
+
+
+def _wrong_uploads(number: int, calls: list[Call], clock_changes: int) -> list[str]:
+    """Whether a writer that stays puts its note, and only once."""
+    wrong = []
+    keys = {call.content for call in calls if call.outcome is Outcome.PLACED}
+    if len(keys) > 1:
+        wrong.append(f"note {number} was put under {len(keys)} keys")
+    # The database's clock counts the hour of an upload.
+    if any(call.outcome is Outcome.GONE for call in calls) and not clock_changes:
+        wrong.append(f"the upload of note {number} was lost to a writer that stayed")
+    if any(call.kind == "begin" for call in calls) and calls[-1].is_unanswered and not calls[-1].has_left:
+        wrong.append(f"the writer of note {number} stayed, and was never answered")
+    return wrong
 
 
 def _fate_of(
@@ -135,7 +188,8 @@ def _fate_of(
     wrong = []
     reveals = [call for call in calls if call.kind == "reveal"]
     shown = [call for call in reveals if call.outcome is Outcome.SHOWN]
-    readers = {call.reader for call in shown}
+    fetched = [call for call in calls if call.kind == "fetch" and call.outcome is Outcome.SHOWN]
+    readers = {call.reader for call in shown + fetched}
     if len(readers) > 1 or None in readers and len(shown) > 1:
         wrong.append(
             f"note {note.number} was shown to {len(shown) if None in readers else len(readers)} readers"
@@ -143,6 +197,9 @@ def _fate_of(
     if any(call.content != note.content for call in shown):
         wrong.append(f"note {note.number} came back with another content")
     wrong += _wrong_deliveries(note, calls, shown)
+    wrong += _wrong_fetches(note, calls, shown, fetched)
+    if _is_lost(calls, shown) and not clock_changes:
+        wrong.append(f"the files of note {note.number} were lost to a reader that stayed")
     wrong += _wrong_endings(note, calls, shown, unknown_after)
     tried = [call for call in calls if call.outcome is Outcome.TRIED]
     if tried and len(tried) > TRIES + (tried[-1].end - tried[0].start) // 60 + clock_changes:
@@ -182,13 +239,54 @@ def _stayed(taker: Call, reveals: list[Call], stayed: set[str]) -> bool:
 def _wrong_deliveries(note: Note, calls: list[Call], shown: list[Call]) -> list[str]:
     """Whether an acknowledgement ends what one reader may fetch, and is known for every reader that was shown it."""
     wrong = []
-    for received in (call for call in calls if call.kind == "received"):
+    for received in (call for call in calls if call.kind in ("received", "received files")):
         first = min((call.end for call in shown if call.reader == received.reader), default=math.inf)
         if received.outcome is Outcome.DONE and any(call.start > received.end for call in shown):
             wrong.append(f"note {note.number} was shown after its reader had received it")
         if received.outcome is Outcome.GONE and first < received.start:
             wrong.append(f"note {note.number} was shown, and its delivery is unknown")
     return wrong
+
+
+def _wrong_fetches(note: Note, calls: list[Call], shown: list[Call], fetched: list[Call]) -> list[str]:
+    """Whether the reader that was shown the note gets its files, all of them, until it acknowledges them."""
+    wrong = []
+    if any(call.content != note.files[call.first] for call in fetched):
+        wrong.append(f"the files of note {note.number} came back with other bytes")
+    for reader in {call.reader for call in calls if call.kind.endswith("fetch")}:
+        own = [call for call in calls if call.reader == reader]
+        fetches = [call for call in own if call.kind.endswith("fetch")]
+        begun = min((call.start for call in own if call.kind == "reveal"), default=math.inf)
+        since = min((call.end for call in shown if call.reader == reader), default=math.inf)
+        received = [call for call in own if call.kind == "received files"]
+        over = min((call.end for call in received if call.outcome is Outcome.DONE), default=math.inf)
+        if any(call.end < begun for call in fetched if call.reader == reader):
+            wrong.append(f"the files of note {note.number} were fetched by a client that had not revealed it")
+        if any(call.start > over for call in fetched if call.reader == reader):
+            wrong.append(f"the files of note {note.number} were fetched after their reader had received them")
+        if since < math.inf and not received and fetches[-1].is_unanswered and not fetches[-1].has_left:
+            wrong.append(f"the reader of note {note.number} stayed, and never got its files")
+    return wrong
+
+
+def _is_lost(calls: list[Call], shown: list[Call]) -> bool:
+    """Whether the reader that was shown the note was refused its files within the hour, before it acknowledged them.
+
+    The database's clock tells when that was: if it was set back by an hour for the reveal, the hour is over.
+    """
+    for first in shown:
+        own = [call for call in calls if call.reader == first.reader]
+        acknowledged = min((call.start for call in own if call.kind == "received files"), default=math.inf)
+        until = min(acknowledged, own[0].start + STAYS_FOR_FILES)
+        for call in own:
+            if (
+                call.kind == "fetch"
+                and call.outcome is Outcome.GONE
+                and first.end < call.start
+                and call.end < until
+            ):
+                return True
+    return False
 
 
 def _wrong_endings(note: Note, calls: list[Call], shown: list[Call], unknown_after: float) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.server_process import ROOT
 
 NOTES = "server/test_notes.py server/test_notes_tries.py server/test_notes_deliveries.py server/test_purge.py"
+LOAD = "faults/test_load.py"
 COPIED = ("server", "kgs", "templates", "static", "tests", "setup.cfg")
 
 
@@ -141,6 +142,90 @@ MUTANTS = (
         "least(clock_timestamp(), %s::timestamptz) - at < interval '1 hour'",
         "clock_timestamp() - at < interval '1 hour' AND %s IS NOT NULL",
         "server/test_files.py",
+    ),
+    Mutant(
+        "files: a repeated put is told that there is no upload",
+        "files.py",
+        "WHERE files = decode($1, 'base64')\n            AND link_verifier",
+        "WHERE false AND files = decode($1, 'base64')\n            AND link_verifier",
+        LOAD,
+    ),
+    Mutant(
+        "files: a note is put without its first chunk",
+        "files.py",
+        "= (file_bytes - 1) / {CHUNK_BYTES} + 1",
+        "<= (file_bytes - 1) / {CHUNK_BYTES} + 1",
+        LOAD,
+    ),
+    Mutant(
+        "files: chunks come back in another order",
+        "revealed_files.py",
+        "ORDER BY number",
+        "ORDER BY number DESC",
+        LOAD,
+    ),
+    Mutant(
+        "files: every chunk is the first one",
+        "revealed_files.py",
+        "AND number >= %s",
+        "AND number >= 0 * %s",
+        LOAD,
+    ),
+    Mutant(
+        "files: a reveal does not hand the chunks over",
+        "notes.py",
+        "deleted.sealed, deleted.files\n            FROM deleted",
+        "deleted.sealed, NULL::bytea\n            FROM deleted",
+        LOAD,
+    ),
+    Mutant(
+        "files: the acknowledgement of the text takes the chunks",
+        "messages.py",
+        "        if files:\n            await self._notes.revealed_files.received",
+        "        if True:\n            await self._notes.revealed_files.received",
+        LOAD,
+    ),
+    Mutant(
+        "files: after the acknowledgement, chunks stay",
+        "revealed_files.py",
+        "WHERE files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))",
+        "WHERE false AND files = (SELECT files FROM delivery WHERE id = decode($1, 'base64'))",
+        LOAD,
+    ),
+    Mutant(
+        "files: a destroyed note leaves its chunks",
+        "notes.py",
+        "WHERE files = (SELECT files FROM deleted)",
+        "WHERE false",
+        LOAD,
+    ),
+    Mutant(
+        "files: an expired note leaves its chunks",
+        "purge.py",
+        "WHERE files = ANY (ARRAY(SELECT files FROM deleted WHERE files IS NOT NULL))",
+        "WHERE false",
+        LOAD,
+    ),
+    Mutant(
+        "files: a delivery whose hour is over leaves its chunks",
+        "purge.py",
+        "WHERE files IN (SELECT files FROM deleted)",
+        "WHERE false",
+        LOAD,
+    ),
+    Mutant(
+        "files: an upload that was left leaves its chunks",
+        "purge.py",
+        "DELETE FROM chunk\n        WHERE files IN (SELECT id FROM deleted)",
+        "DELETE FROM chunk\n        WHERE false",
+        LOAD,
+    ),
+    Mutant(
+        "files: a cancelled upload leaves its chunks",
+        "files.py",
+        "WHERE files = (SELECT id FROM cancelled)",
+        "WHERE false",
+        LOAD,
     ),
     Mutant(
         "readers who leave: their group goes on",

@@ -21,6 +21,11 @@ from psycopg2.extensions import parse_dsn
 # A statement is recognised by words of its own; the first that fits wins.
 STATEMENTS = {
     "prepare": b"PREPARE",
+    "begin": b"EXECUTE begin_upload",
+    "chunks": b"FROM STDIN",
+    "put with files": b"EXECUTE put_note_with_files",
+    "fetch": b"TO STDOUT",
+    "received files": b"EXECUTE received_chunks",
     "put": b"EXECUTE put",
     "reveal": b"EXECUTE reveal",
     "past": b"EXECUTE past",

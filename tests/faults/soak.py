@@ -11,7 +11,7 @@ import secrets
 
 import psutil
 
-from tests.faults.load import Client, fetch
+from tests.faults.asking import Client, fetch
 from tests.faults.stack import ServerProcess
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from server import database
 from tests.faults import stack
+from tests.faults.asking import fetch
 from tests.faults.conftest import TIMEOUT
-from tests.faults.load import fetch
 from tests.faults.proxy import Break, Moment, Proxy, Trap, socket_of
 
 pytestmark = pytest.mark.gen_test(timeout=90)

@@ -12,6 +12,7 @@ from server.notes import MAX_COMMIT_WAIT, delivery_id
 from tests.faults import history, stack
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.failover import fail_over, pair
+from tests.faults.files import left_behind
 from tests.faults.load import Load, under_load
 from tests.faults.proxy import Proxy
 from tests.faults.test_conversation import SEALED, a_note, attempt, opened, verifier
@@ -217,7 +218,7 @@ async def test_a_failover_under_load_loses_nothing_and_shows_nothing_twice(
             "DB_TIMEOUT": str(TIMEOUT),
         }
         with stack.servers(1, environment, tmp_path) as servers:
-            load = Load([server.port for server in servers], seed=2)
+            load = Load([server.port for server in servers], seed=2, files=0.15)
             async with under_load(load, clients=12):
                 while len(load.history.notes) < 100:
                     await asyncio.sleep(0.01)
@@ -226,5 +227,6 @@ async def test_a_failover_under_load_loses_nothing_and_shows_nothing_twice(
     verdict = history.check(load.history, BOUND, UNKNOWN_AFTER)
     print(dict(verdict.counts), story)
     assert verdict.violations == []
+    assert await left_behind(primary_and_standby.standby.url("msg_db")) == []
     assert [ready for _, ready in story.unready][-2:] == [False, True]
     assert story.first_put - story.promoted < 5 * TIMEOUT

@@ -12,6 +12,7 @@ from server.notes import MAX_COMMIT_WAIT
 from tests.faults import history, stack, tmpfs
 from tests.faults.conftest import PATIENT, TIMEOUT
 from tests.faults.faults import Faults
+from tests.faults.files import left_behind
 from tests.faults.load import Load, under_load
 from tests.faults.proxy import Proxy
 from tests.faults.test_conversation import SEALED, a_note, attempt, opened
@@ -20,6 +21,7 @@ from tests.faults.test_conversation import SEALED, a_note, attempt, opened
 BOUND = 15 * TIMEOUT + 1
 # Only after nine timeouts may a refusal be about a note that is gone.
 UNKNOWN_AFTER = min(MAX_COMMIT_WAIT, 9 * TIMEOUT) - 1
+FILES = 0.15  # of all notes
 
 
 KINDS = [
@@ -45,7 +47,7 @@ async def under_faults(kinds, cluster, key_db_url, folder, seed=1):
             "DB_TIMEOUT": str(TIMEOUT),
         }
         with stack.servers(2, environment, folder) as servers:
-            load = Load([server.port for server in servers], seed, leavers=0.03)
+            load = Load([server.port for server in servers], seed, leavers=0.03, files=FILES)
             faults = Faults(cluster, proxy, servers, load.history, seed, frozen_seconds=TIMEOUT)
             async with under_load(load, clients=16):
                 while len(load.history.notes) < 100:
@@ -54,6 +56,7 @@ async def under_faults(kinds, cluster, key_db_url, folder, seed=1):
                     await faults.do(kind)
                     await asyncio.sleep(0.2)
     verdict = history.check(load.history, BOUND, UNKNOWN_AFTER)
+    verdict.violations += await left_behind(cluster.url("msg_db"))
     print(dict(verdict.counts), f"slowest {verdict.slowest:.1f} s", dict(proxy.sprung))
     return verdict
 
@@ -65,6 +68,7 @@ async def test_nothing_is_lost_and_nothing_shown_twice(cluster, seeded_key_db_ur
 
     assert verdict.violations == []
     assert verdict.counts["note shown to one reader"] > 50
+    assert verdict.counts["note whose files were fetched"] > 5
     assert cluster.execute("SELECT sum(deadlocks) FROM pg_stat_database") == [(0,)]
 
 

@@ -24,8 +24,19 @@ def other(kind, start, end, outcome, reader=None, ending=None, status=0):
     return Call(kind, 1, start, end, outcome, status, reader=reader, ending=ending)
 
 
+def fetch(start, end, outcome, first=0, content=None, reader="one", why=""):
+    if outcome is SHOWN and content is None:
+        content = FILES[first]
+    return Call("fetch", 1, start, end, outcome, content=content, reader=reader, first=first, why=why)
+
+
+def put(start, end, outcome, key=None):
+    return Call("put", 1, start, end, outcome, content=key)
+
+
 SHOWN, ENDED, UNKNOWN, REFUSED = Outcome.SHOWN, Outcome.ENDED, Outcome.UNKNOWN, Outcome.REFUSED
-DONE, GONE, TRIED = Outcome.DONE, Outcome.GONE, Outcome.TRIED
+DONE, GONE, TRIED, PLACED = Outcome.DONE, Outcome.GONE, Outcome.TRIED, Outcome.PLACED
+FILES = ("both chunks", "the last chunk")  # in place of digests
 RIGHT = [
     [reveal(2, 3, SHOWN)],
     [reveal(2, 3, SHOWN), reveal(2, 3, ENDED, reader="two"), reveal(5, 6, ENDED, reader="two")],
@@ -78,6 +89,58 @@ WRONG = {
     "answered with 500": [Call("put", 2, 2, 3, Outcome.WRONG, 500), reveal(4, 5, SHOWN)],
 }
 
+ACKNOWLEDGED = other("received files", 8, 9, DONE, "one")
+RIGHT_WITH_FILES = [
+    [reveal(2, 3, SHOWN), fetch(4, 5, SHOWN, 1), fetch(4, 5, SHOWN)],
+    [reveal(2, 3, SHOWN), fetch(4, 5, UNKNOWN), fetch(4, 5, REFUSED), fetch(60, 61, SHOWN)],
+    [reveal(2, 3, SHOWN), fetch(4, 5, UNKNOWN, why="left")],
+    [fetch(1, 2, GONE), reveal(2, 3, SHOWN), fetch(4, 5, SHOWN)],
+    [
+        reveal(2, 3, SHOWN),
+        fetch(4, 5, SHOWN),
+        reveal(4, 5, ENDED, reader="two"),
+        fetch(6, 7, GONE, reader="two"),
+    ],
+    [reveal(2, 3, SHOWN), other("received", 3, 4, DONE, "one"), fetch(4, 5, SHOWN), ACKNOWLEDGED],
+    [reveal(2, 3, SHOWN), fetch(4, 5, SHOWN), ACKNOWLEDGED, fetch(9, 10, GONE)],
+    [
+        reveal(2, 3, SHOWN),
+        fetch(4, 5, SHOWN),
+        other("received files", 6, 7, UNKNOWN, "one"),
+        fetch(8, 9, GONE),
+    ],
+    [reveal(2, 3, SHOWN), fetch(3700, 3701, GONE)],  # more than an hour later
+    [other("begin", 0, 0, DONE), put(0, 0, REFUSED), put(0, 0, Outcome.INCOMPLETE), put(0, 1, PLACED)]
+    + [reveal(2, 3, SHOWN), fetch(4, 5, SHOWN)],
+]
+WRONG_WITH_FILES = {
+    "shown to 2 readers": [reveal(2, 3, SHOWN), fetch(4, 5, SHOWN, reader="two")],
+    "other bytes": [reveal(2, 3, SHOWN), fetch(4, 5, SHOWN, 1, content="both chunks")],
+    "had not revealed it": [fetch(1, 2, SHOWN), reveal(3, 4, SHOWN)],
+    "after their reader had received them": [
+        reveal(2, 3, SHOWN),
+        fetch(4, 5, SHOWN),
+        ACKNOWLEDGED,
+        fetch(9.5, 10, SHOWN),
+    ],
+    "files of note 1 were lost to a reader that stayed": [
+        reveal(2, 3, SHOWN),
+        fetch(4, 5, SHOWN),
+        fetch(3000, 3001, GONE),
+    ],
+    "never got its files": [reveal(2, 3, SHOWN), fetch(4, 5, UNKNOWN), fetch(6, 7, REFUSED)],
+    "its delivery is unknown": [reveal(2, 3, SHOWN), other("received files", 4, 5, GONE, "one")],
+    "put under 2 keys": [put(0, 1, PLACED, "Ab3_x"), reveal(2, 3, SHOWN)],
+    "the upload of note 1 was lost": [other("chunks", 0, 1, GONE), reveal(2, 3, SHOWN)],
+    "was never answered": [other("begin", 0, 1, DONE), other("chunks", 1, 2, REFUSED), reveal(2, 3, SHOWN)],
+}
+
+
+def with_files(calls):
+    history = history_of(*calls)
+    history.notes[1].files = FILES
+    return history
+
 
 @pytest.mark.parametrize("calls", RIGHT)
 def test_what_the_promise_allows_is_no_violation(calls):
@@ -91,6 +154,31 @@ def test_what_the_promise_forbids_is_found(words):
     violations = check(history_of(*WRONG[words]), bound=30, unknown_after=9).violations
 
     assert any(words in violation for violation in violations)
+
+
+@pytest.mark.parametrize("calls", RIGHT_WITH_FILES)
+def test_what_the_promise_allows_of_files_is_no_violation(calls):
+    """All bytes to one reader, as often as it asks, until it has acknowledged them or an hour is over."""
+    assert check(with_files(calls), bound=30, unknown_after=9).violations == []
+
+
+@pytest.mark.parametrize("words", WRONG_WITH_FILES)
+def test_what_the_promise_forbids_of_files_is_found(words):
+    """Each kind of broken promise, in the checker's own words."""
+    violations = check(with_files(WRONG_WITH_FILES[words]), bound=30, unknown_after=9).violations
+
+    assert any(words in violation for violation in violations)
+
+
+def test_the_hours_of_uploads_and_files_go_by_the_clock_of_the_database():
+    """If that jumps, they may be over; what readers lose by it is counted."""
+    history = with_files([other("chunks", 0, 1, GONE), reveal(2, 3, SHOWN), fetch(4, 5, GONE)])
+    history.clock_changes = 2
+
+    verdict = check(history, bound=30, unknown_after=9)
+
+    assert verdict.violations == []
+    assert verdict.counts["files lost to a jump of the clock"] == 1
 
 
 def test_an_expired_note_may_be_gone():

@@ -10,8 +10,9 @@ import pytest
 from server.httpd.transport import Limits
 from server.notes import MAX_COMMIT_WAIT
 from tests.faults import history
+from tests.faults.asking import Client, fetch
 from tests.faults.conftest import PATIENT, TIMEOUT
-from tests.faults.load import Client, Load, fetch, under_load
+from tests.faults.load import Load, under_load
 from tests.faults.soak import Footprint, mixed_requests
 
 pytestmark = pytest.mark.gen_test(timeout=120)

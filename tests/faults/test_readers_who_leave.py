@@ -8,8 +8,8 @@ import re
 import psycopg2
 import pytest
 
+from tests.faults.asking import fetch
 from tests.faults.conftest import PATIENT
-from tests.faults.load import fetch
 
 pytestmark = [
     pytest.mark.gen_test(timeout=60),

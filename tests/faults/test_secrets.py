@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from server import sealing
-from tests.faults.load import fetch
+from tests.faults.asking import fetch
 
 pytestmark = pytest.mark.gen_test(timeout=120)
 
