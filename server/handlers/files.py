@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tornado.iostream import StreamClosedError
 
-from server.files import Incomplete, WrongChunks, NoSuchUpload
+from server.files import Incomplete, NoSuchUpload, WrongChunks
 from server.handlers import bodies, inputs
 from server.handlers.base import BaseHandler
 from server.languages import text

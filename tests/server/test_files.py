@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from server.database import base64_of
-from server.files import Files, WrongChunks, NoSuchUpload, id_of
+from server.files import Files, NoSuchUpload, WrongChunks, id_of
 from server.purge import Purge
 from tests.server.test_notes import SEALED, a_note, count, nonce, opened, reveal, until_waiting
 
