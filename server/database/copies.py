@@ -45,6 +45,7 @@ class CopyPool:
         self._threads = ThreadPoolExecutor(size, "copy")
         self._idle: list[Any] = []
         self._transactions: set[_Transaction] = set()
+        self._lost: set[int] = set()  # process ids of backends that may still wait for their client
 
     async def run(self, work: Callable[[Cursor], Result]) -> Result:
         """Run `work` once, in a thread and a transaction. It is not cancelled with its caller.
@@ -64,6 +65,9 @@ class CopyPool:
                 dsn = await resolved(self._url)
                 return await loop.run_in_executor(self._threads, self._run_in_thread, transaction, dsn, work)
         except TimeoutError:
+            if lost := transaction.abort():
+                self._lost.add(lost)
+                self._ending = asyncio.create_task(self._end_lost())  # the loop keeps no strong reference
             raise Unavailable("the database did not answer in time") from None
         except OSError as error:
             raise Unavailable(f"connecting to the database: {error.strerror}") from None
@@ -71,16 +75,44 @@ class CopyPool:
             transaction.abort()
             self._transactions.remove(transaction)
 
+    async def _end_lost(self) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._run(self._end_backends)
+
+    def _end_backends(self, cursor: Cursor) -> None:
+        """End backends that wait for the rest of a COPY, with its locks, because no timeout of PostgreSQL does.
+
+        The next transaction tries again if this one fails.
+        """
+        lost = list(self._lost)
+        if lost:
+            cursor.execute(self.END_BACKENDS, (lost,))
+            self._lost.difference_update(lost)
+
+    # By now, a process id may belong to another connection.
+    END_BACKENDS = """
+        SELECT pg_terminate_backend(pid)
+        FROM pg_stat_activity
+        WHERE pid = ANY (%s)
+            AND usename = current_user
+            AND wait_event = 'ClientRead'
+            AND query LIKE 'COPY %% FROM STDIN %%'
+        """
+
     def _run_in_thread(self, transaction: _Transaction, dsn: str, work: Callable[[Cursor], Result]) -> Result:
         try:
             connection = self._idle_connection() or psycopg2.connect(
                 dsn, connect_timeout=int(CONNECT_TIMEOUT)
             )
+            backend = connection.info.backend_pid
             try:
                 with transaction.on(connection), connection, connection.cursor() as cursor:
+                    self._end_backends(cursor)
                     return work(cursor)
-            except psycopg2.Error:
+            except psycopg2.Error as error:
                 connection.close()
+                if not blames_statement(error):
+                    self._lost.add(backend)
                 raise
             finally:
                 if not connection.closed:
@@ -132,14 +164,20 @@ class _Transaction:
             with self._lock:
                 self._connection = None
 
-    def abort(self) -> None:
-        """Break the connection under the thread. Nothing happens if the transaction has ended."""
+    def abort(self) -> int | None:
+        """Break the connection under the thread.
+
+        Returns:
+            The process id of its backend; None if the transaction has ended or not begun.
+        """
         with self._lock:
             self._aborted = True
-            if self._connection is not None:
-                # psycopg2's own `close` would wait for the thread.
-                with socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
-                    duplicate.shutdown(socket.SHUT_RDWR)
+            if self._connection is None:
+                return None
+            # psycopg2's own `close` would wait for the thread.
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+            return int(self._connection.info.backend_pid)
 
 
 def copy_in(cursor: Cursor, target: str, rows: Iterable[Sequence[int | bytes | memoryview]]) -> None:

@@ -12,6 +12,7 @@ from server.database import Unavailable
 from server.database.dsn import with_session_settings
 from tests.faults import stack
 from tests.faults.conftest import PATIENT, TIMEOUT
+from tests.faults.proxy import Break, Moment, Trap
 from tests.faults.test_conversation import SEALED, a_note, attempt, opened
 
 pytestmark = pytest.mark.gen_test(timeout=60)
@@ -54,6 +55,24 @@ async def test_two_groups_never_wait_for_each_other(msg_db_url):
     assert [{a, b} for a, b in zip(got, got_reversed[::-1])] == [{SEALED, "read"}] * 9
     ((deadlocks,),) = execute(msg_db_url, f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'")
     assert deadlocks == 0
+
+
+async def test_an_upload_is_not_locked_by_a_copy_that_stopped(proxy, through_proxy):
+    """Its database waits for the rest of the chunks, and no timeout of PostgreSQL ends that."""
+    upload, chunk = b"u" * 32, bytes(256 + 16)
+    proxy.arm(Trap("chunks", Moment.SENT, Break.SILENCE))
+    async with opened(through_proxy, timeout=TIMEOUT) as notes:
+        await notes.files.begin(upload, 256)
+        with pytest.raises(Unavailable):
+            await notes.files.put_chunks(upload, 0, chunk)
+
+        stored = False
+        while not stored:
+            with contextlib.suppress(Unavailable):
+                await notes.files.put_chunks(upload, 0, chunk)
+                stored = True
+
+    assert proxy.sprung.total() == 1
 
 
 @pytest.mark.skipif("FAULTS" not in os.environ, reason="waits for the kernel: `make faults` runs it")
