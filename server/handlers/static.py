@@ -25,7 +25,7 @@ class StaticHandler(BaseHandler):
     route = "/static"
     any_host = True
 
-    def initialize(  # type: ignore[override]
+    def initialize(  # type: ignore[override]  # Tornado calls it with what the route names
         self, service: Service, files: Mapping[str, File], released: ReleasedFiles
     ) -> None:
         super().initialize(service)

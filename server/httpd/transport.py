@@ -10,7 +10,7 @@ Two state machines describe a connection. `receiving` says how far the parser is
     HEAD      its head has begun                                -> BODY
     BODY      its head is complete, its body is not             -> IDLE, or ENDED after the last request
     ENDED     nothing more is parsed: the client asked for the end, closed its side of the connection, or sent
-              something else than HTTP
+              something that is not HTTP
 
 `phase` is the state of the connection:
 
@@ -57,7 +57,7 @@ WRITE_SECONDS = 30  # for a client to take another byte of its answer
 LINGER_SECONDS = 2  # for a client to see that the connection has ended
 MAX_LINGER_BYTES = 16 << 20
 DEADLINE_CHECK_SECONDS = 1
-FIRST_LOOK_SECONDS = 0.1  # after a client has closed its side; most answers take less
+FIRST_CHECK_SECONDS = 0.1  # after a client has closed its side; most answers take less time
 BACKLOG = 512
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -231,7 +231,7 @@ class Connection(asyncio.BufferedProtocol):
             self.answering.keep_alive = False
         self.receiving, self.half_closed = ENDED, self.answering is not None or bool(self.requests)
         if self.half_closed:
-            self.loop.call_later(FIRST_LOOK_SECONDS, self._look_after_client, FIRST_LOOK_SECONDS)
+            self.loop.call_later(FIRST_CHECK_SECONDS, self._check_client, FIRST_CHECK_SECONDS)
         return self.half_closed
 
     def pause_writing(self) -> None:
@@ -308,7 +308,7 @@ class Connection(asyncio.BufferedProtocol):
             self._end_with(431 if self.receiving is HEAD else 400)
         if self.receiving is HEAD and self._head_is_too_large():
             self._end_with(431)
-        # Not for each state that came and went within this slice: most requests arrive in one.
+        # Not for states that came and went within this slice: most requests arrive in one.
         if self.receiving is not before and self.answering is None and self.receiving in (HEAD, BODY):
             self._expire_in(limits.head_seconds if self.receiving is HEAD else limits.body_seconds)
 
@@ -401,7 +401,7 @@ class Connection(asyncio.BufferedProtocol):
         request.body = b""
 
     def send(self, data: bytes) -> asyncio.Future[None]:
-        """The future is done at once, unless so much is unsent that the application should wait."""
+        """The returned future is done at once, unless so much is unsent that the application should wait."""
         if self.phase is OPEN:
             self.transport.write(data)
             return self.writable
@@ -420,11 +420,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # Ending
 
-    def _look_after_client(self, seconds: float) -> None:
-        """End the connection if the client has closed both sides of it; `seconds` is the time until the next look.
+    def _check_client(self, seconds: float) -> None:
+        """Abort the connection if the client has left; check again after `seconds`.
 
-        Only sending something can tell that: the system of a client that has left answers with RST. Clients of
-        HTTP/1.1 skip interim answers, however many, and 100 is the one that all of them know.
+        Only sending something shows that: the system of a client that has left answers with RST. Clients of
+        HTTP/1.1 skip any number of interim answers, and all of them know 100.
         """
         if self.phase is not OPEN:
             return
@@ -433,7 +433,7 @@ class Connection(asyncio.BufferedProtocol):
         request = self.answering
         if request and request.line.version == "HTTP/1.1" and request.unwritten_bytes is None:
             self.send(CONTINUE)
-        self.loop.call_later(seconds, self._look_after_client, min(2 * seconds, DEADLINE_CHECK_SECONDS))
+        self.loop.call_later(seconds, self._check_client, min(2 * seconds, DEADLINE_CHECK_SECONDS))
 
     def _expire_in(self, seconds: float) -> None:
         self.deadline = self.loop.time() + seconds
@@ -444,14 +444,14 @@ class Connection(asyncio.BufferedProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Send no more, but go on reading: closing with unread bytes makes the kernel send RST, which can
+        """Send no more, but keep reading: closing with unread bytes makes the kernel send RST, which can
         discard the answer."""
         self.phase, self.reading, self.unparsed = LINGERING, True, b""
         self._forget_requests()
         self.transport.resume_reading()
         self._expire_in(LINGER_SECONDS)
         try:
-            if self.half_closed:  # nothing can arrive any more
+            if self.half_closed:  # nothing more can arrive
                 return self.transport.close()
             self.transport.write_eof()
         except OSError:  # the client has left
