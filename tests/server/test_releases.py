@@ -111,7 +111,7 @@ def test_every_script_and_style_can_be_found(msg_db_url, published):
 
     assert all(releases.KNOWN_SHAPE.fullmatch(f"{path}?v={fingerprint}") for path, fingerprint in published())
     suffixes = {path.rpartition(".")[2] for path, _ in published()}
-    assert suffixes == {"js", "css", "txt"}
+    assert suffixes == {"js", "mjs", "css", "txt"}
 
 
 def test_the_database_takes_no_file_under_a_wrong_fingerprint(msg_db_url):
