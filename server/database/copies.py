@@ -45,6 +45,7 @@ class CopyPool:
         self._threads = ThreadPoolExecutor(size, "copy")
         self._idle: list[Any] = []
         self._transactions: set[_Transaction] = set()
+        self._ending: asyncio.Task[None] | None = None
         self._lost: set[int] = set()  # process ids of backends that may still wait for their client
 
     async def run(self, work: Callable[[Cursor], Result]) -> Result:
@@ -137,6 +138,8 @@ class CopyPool:
     def close(self) -> None:
         """Close all connections; transactions that are running fail."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._ending is not None:
+            self._ending.cancel()
         for transaction in self._transactions:
             transaction.abort()
         for connection in self._idle:
@@ -171,13 +174,14 @@ class _Transaction:
             The process id of its backend; None if the transaction has ended or not begun.
         """
         with self._lock:
-            self._aborted = True
-            if self._connection is None:
-                return None
-            # psycopg2's own `close` would wait for the thread.
-            with socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
-            return int(self._connection.info.backend_pid)
+            running, self._aborted = self._connection is not None and not self._aborted, True
+            # psycopg2's own `close` would wait for the thread. An error means that the connection has broken by itself.
+            with contextlib.suppress(psycopg2.Error, OSError):
+                if running:
+                    with socket.socket(fileno=os.dup(self._connection.fileno())) as duplicate:
+                        duplicate.shutdown(socket.SHUT_RDWR)
+                    return int(self._connection.info.backend_pid)
+        return None
 
 
 def copy_in(cursor: Cursor, target: str, rows: Iterable[Sequence[int | bytes | memoryview]]) -> None:
