@@ -120,7 +120,10 @@ class Faults:
         await asyncio.sleep(self.frozen_seconds)
 
     async def fill_the_disk(self) -> None:
-        """Until nothing can be written and a put is refused for it; then room is made."""
+        """Until nothing can be written and something that a writer puts is refused for it; then room is made.
+
+        Notes may still fit where all writers already wait for room for the chunks of files.
+        """
         calls_before = len(self.history.calls)
         ballast = self.cluster.folder / "ballast"
         with open(ballast, "wb", buffering=0) as file:
@@ -131,7 +134,7 @@ class Faults:
                 pass
         await asyncio.sleep(self.frozen_seconds)
         while not any(
-            call.kind == "put" and call.outcome is Outcome.REFUSED
+            call.kind in ("put", "chunks") and call.outcome is Outcome.REFUSED
             for call in self.history.calls[calls_before:]
         ):
             await asyncio.sleep(0.05)
