@@ -55,7 +55,7 @@ NAMES = {
     "kill_a_server": "SIGKILL of a server process",
     "terminate_a_server": "SIGTERM of a server process",
     "jump_the_clock": "the database's clock jumps by an hour, and back",
-    "fill_the_disk": "the database's disk is full for a second (a tmpfs of 160 MB)",
+    "fill_the_disk": "the database's disk is full for a second (a tmpfs of 320 MB)",
 }
 
 
@@ -231,7 +231,7 @@ async def all_processes(
     else:
         print("the clock does not jump: libfaketime is not installed")
     if tmpfs.can_mount():
-        with tmpfs.mounted(base.folder / "small-disk", 160) as disk:
+        with tmpfs.mounted(base.folder / "small-disk", 320) as disk:
             with stack.cluster(disk / "cluster", base.programs) as cluster:
                 for number in range(0, rounds, 5):
                     yield "disk", *await round_of(base, cluster, ["fill_the_disk"] * 5, 2000 + number)
