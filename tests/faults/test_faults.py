@@ -81,7 +81,7 @@ async def test_a_full_disk_costs_no_note(folder, programs, seeded_key_db_url, tm
             verdict = await under_faults(["fill_the_disk"], cluster, seeded_key_db_url, tmp_path)
 
     assert verdict.violations == []
-    assert verdict.counts["put refused"] > 0
+    assert verdict.counts["put refused"] + verdict.counts["chunks refused"] > 0
     assert verdict.counts["note shown to one reader"] > 0
 
 
