@@ -26,9 +26,8 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"  # a form with files
 
 MAX_FORM_FIELDS = 20
-MAX_PART_HEAD_BYTES = (
-    1024  # a file name has 255 at most, and parsing four times as many would take 0.1 seconds
-)
+# A file name has 255 at most, and parsing four times as many would take 0.1 seconds.
+MAX_PART_HEAD_BYTES = 1024
 _MULTIPART = ParseBodyConfig(
     multipart=ParseMultipartConfig(
         max_parts=MAX_FORM_FIELDS + MAX_FILES, max_part_header_size=MAX_PART_HEAD_BYTES

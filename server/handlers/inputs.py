@@ -56,9 +56,8 @@ UPLOAD = Field("upload", readers.digest)
 FILE_BYTES = Field("file_bytes", readers.file_bytes, is_text=False)
 FIRST = Field("first", readers.number, is_text=False)
 FILES = Field("files", readers.boolean, is_text=False)
-PRESENT = Field(
-    "present", readers.present, has_place=True
-)  # people choose it; robots that submit forms do not
+# People choose it; robots that submit forms do not.
+PRESENT = Field("present", readers.present, has_place=True)
 FILE = Field("file", readers.files)
 FILE_KEY = Field("file_key", readers.digest)
 START = Field("start", readers.size, is_text=False)

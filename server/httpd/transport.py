@@ -47,9 +47,8 @@ from server.httpd.request import Request
 
 log = logging.getLogger(__name__)
 
-TURN = (
-    64 << 10
-)  # bytes received at a time, which bounds what a connection keeps and how long others wait for it
+# Bytes received at a time, which bounds what a connection keeps and how long others wait for it.
+TURN = 64 << 10
 SLICE = 16 << 10  # bytes of a body parsed at a time
 UNSENT = 16 << 10  # bytes of answers; beyond them, the next request waits until the client has taken some
 AHEAD = 2 << 10  # bytes of heads parsed at a time, which bounds how many requests a client can send ahead
@@ -475,9 +474,8 @@ class Server:
         """
         self.application, self.limits = application, limits
         self.connections: set[Connection] = set()
-        self.buffer = memoryview(
-            bytearray(TURN)
-        )  # for all connections: each takes out at once what it received
+        # For all connections: each takes out at once what it received.
+        self.buffer = memoryview(bytearray(TURN))
         self.unfinished_bytes = 0  # of bodies that are incomplete or wait for the application
         self.stopping = False
 

@@ -78,7 +78,7 @@ def test_without_the_service_worker_the_form_says_that_the_server_saw_the_text(v
     assert page.is_visible("text=The text came to this form through the server, unsealed")
 
 
-def test_a_service_worker_is_only_for_whoever_has_installed_the_app(visitor):
+def test_only_the_installed_app_has_a_service_worker(visitor):
     """A visit leaves nothing behind in the browser."""
     states.form(visitor)
 

@@ -1,9 +1,8 @@
 """The page with the message: it is copied and saved exactly, warns before it is left, and keeps nothing."""
 
 import pytest
-from playwright.sync_api import expect
 
-from tests.browser.conftest import hashed, leave, open_without_script
+from tests.browser.conftest import hashed, leave, open_without_script, pasted
 
 
 def test_the_page_warns_until_the_message_is_copied(visitor, link):
@@ -42,10 +41,7 @@ def test_copy_message_copies_it_exactly(visitor):
     visitor.reveal()
     page.click("[data-copies][data-attached]")
     page.wait_for_selector("#text[data-copied]")
-    page = visitor.open("/")
-    page.focus("#message")
-    page.keyboard.press("Control+V")
-    expect(page.locator("#message")).to_have_value(message)
+    assert pasted(visitor) == message
 
 
 def test_save_as_file(visitor):
@@ -103,10 +99,7 @@ def test_what_is_marked_is_copied_without_the_marks(visitor):
         else:
             page.click("[data-copies][data-attached]")
         page.wait_for_selector("#text[data-copied]")
-        page = visitor.open("/")
-        page.focus("#message")
-        page.keyboard.press("Control+V")
-        expect(page.locator("#message")).to_have_value(REVERSED)
+        assert pasted(visitor) == REVERSED
         page.on("dialog", lambda dialog: dialog.accept())
 
 

@@ -9,7 +9,7 @@ from tests.faults.conftest import PATIENT
 from tests.faults.files import left_behind
 from tests.faults.load import Load, under_load
 
-# The load goes on until each of these has happened.
+# The load continues until each of these has happened.
 HAPPENS = {
     *("put incomplete", "repeated put placed", "chunks unknown", "cancel done", "destroy done", "try locked"),
     *("fetch shown", "fetch gone", "fetch unknown", "received done", "received files done"),
